@@ -43,8 +43,8 @@ class FileAnalysis:
         self._known = known
         for facts in known.values():
             if facts.problem is None:
-                for definition in (*facts.classes, *facts.functions):
-                    self._good[definition.name] = facts
+                for name in [c.name for c in facts.classes] + [f.name for f in facts.functions]:
+                    self._good[name] = facts
         return FileFacts(self.path, tuple(placed))
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 import tree_sitter
 import tree_sitter_python
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.extract import extract_tree, parse
-from analyzers.facts.model import ChunkFacts, ClassFacts, FunctionFacts
+from analyzers.facts.model import Assignment, ChunkFacts, ClassFacts, FunctionFacts
 from analyzers.findings import Span
 
 
@@ -41,8 +42,9 @@ def recover(chunk: Chunk, broken: ChunkFacts, last_good: Mapping[str, ChunkFacts
             whole = _member(node, source)
             found = _named(whole.functions, name) if whole else None
             old_function = _named(before.functions, name) if before else None
-            if found is not None or old_function is not None:
-                functions.append(found or old_function)  # type: ignore[arg-type]
+            kept = found or old_function
+            if kept is not None:
+                functions.append(kept)
     return replace(
         broken,
         classes=tuple(classes),
@@ -54,7 +56,7 @@ def recover(chunk: Chunk, broken: ChunkFacts, last_good: Mapping[str, ChunkFacts
 def _recover_class(node: tree_sitter.Node, name: str, source: bytes, old: ClassFacts | None) -> ClassFacts:
     header = _header(node, source)
     methods: dict[str, FunctionFacts] = {}
-    attributes = []
+    attributes: list[Assignment] = []
     body = node.child_by_field_name("body")
     for member in _members(body) if body is not None else ():
         facts = _member(member, source)
@@ -148,7 +150,10 @@ def _text_of(node: tree_sitter.Node | None) -> str | None:
     return node.text.decode("utf-8", "replace") if node is not None and node.text else None
 
 
-def _named(items: tuple, name: str):  # type: ignore[type-arg, no-untyped-def]
+D = TypeVar("D", ClassFacts, FunctionFacts)
+
+
+def _named(items: tuple[D, ...], name: str) -> D | None:
     return next((i for i in reversed(items) if i.name == name), None)
 
 
