@@ -7,7 +7,7 @@ file's `unreadable` fact: one bad file never stops the rest.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from analyzers.facts.file import FileAnalysis, analyse
@@ -110,6 +110,21 @@ class Sources:
             self._texts.pop(path, None)
             self._problems.pop(path, None)
             self._facts.pop(path, None)
+
+    @classmethod
+    def overlaid(cls, base: Sources, texts: Mapping[str, str]) -> Sources:
+        """The same files with other texts for some; facts of the others are shared, `base` stays."""
+        copy = cls(base.root, base._cache)
+        copy.__dict__.update(
+            {
+                name: dict(getattr(base, name))
+                for name in ("_overlays", "_texts", "_problems", "_facts", "_listing")
+            }
+        )
+        for path, text in texts.items():
+            copy._overlays[path] = text
+            copy._facts.pop(path, None)
+        return copy
 
     # ------------------------------------------------------------------ the disk
 

@@ -52,7 +52,7 @@ RULE = Rule(
             },
             findings=(
                 Expected(_COPY, 5, "registered twice"),
-                Expected("fastvideo/models/dits/sound.py", 40, "registered twice"),
+                Expected("fastvideo/models/dits/sound.py", 37, "registered twice"),
             ),
         ),
     ),
