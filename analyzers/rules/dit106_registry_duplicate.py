@@ -14,7 +14,7 @@ def check(context: Context) -> Iterator[Finding]:
         if overwritten.path == winner.path:
             continue
         for here, other, fate in (
-            (overwritten, winner, "overwritten by"),
+            (overwritten, winner, "is overwritten by"),
             (winner, overwritten, "overwrites"),
         ):
             if here.path == context.file.path:
@@ -52,7 +52,7 @@ RULE = Rule(
             },
             findings=(
                 Expected(_COPY, 5, "registered twice"),
-                Expected("fastvideo/models/dits/sound.py", 37, "registered twice"),
+                Expected("fastvideo/models/dits/sound.py", 39, "registered twice"),
             ),
         ),
     ),
