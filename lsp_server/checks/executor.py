@@ -38,9 +38,12 @@ class Executor(Protocol):
         ...
 
     async def cancel(self, job: str) -> None:
-        """End the run with everything it started; returns when nothing is left. Idempotent."""
+        """End the run with everything it started and forget it; returns when nothing is left.
+
+        Idempotent. Whoever is waiting in `fetch` gets the run as `cancelled`.
+        """
         ...
 
     async def fetch(self, job: str) -> RawRun:
-        """Wait for the end, hand over what is left, and forget the job."""
+        """Wait for the end, hand over what is left, and forget the job. KeyError if it is unknown."""
         ...

@@ -104,15 +104,16 @@ class LocalExecutor:
             yield event
 
     async def cancel(self, job: str) -> None:
-        """End the run with everything it started; returns when nothing is left. Idempotent."""
+        """End the run with everything it started and forget it; returns when nothing is left."""
         found = self._jobs.get(job)
         if found is None or found.watcher is None:
             return
         self._stop(found, "cancelled", "")
         await asyncio.wait([found.watcher])
+        self._jobs.pop(job, None)
 
     async def fetch(self, job: str) -> RawRun:
-        """Wait for the end, hand over what is left, and forget the job."""
+        """Wait for the end, hand over what is left, and forget the job. KeyError if it is unknown."""
         watcher = self._jobs[job].watcher
         assert watcher is not None
         try:
@@ -120,7 +121,7 @@ class LocalExecutor:
             return await asyncio.shield(watcher)
         finally:
             if watcher.done():
-                del self._jobs[job]
+                self._jobs.pop(job, None)
 
     async def _start(self, request: CheckRequest, run_dir: Path, name: str) -> asyncio.subprocess.Process:
         bundle = write_bundle(run_dir / "bundle")
