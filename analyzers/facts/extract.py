@@ -23,6 +23,7 @@ from analyzers.facts.model import (
     FunctionFacts,
     Import,
     Keyword,
+    Opaque,
     Parameter,
     Return,
     SelfAssignment,
@@ -36,6 +37,25 @@ DISCOVERED_NAME = "EntryClass"
 
 ARGUMENT_DEPTH = 4
 """How deep the arguments of a call are kept; deeper calls have facts of their own."""
+
+MUTATORS = frozenset(
+    {
+        "add",
+        "append",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    }
+)
+"""Methods that change the list, dict or set they are called on."""
 
 _OTHER = Use("other")
 _EXPRESSION = Use("expression")
@@ -136,6 +156,7 @@ class _Scope:
     assignments: list[SelfAssignment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
+    listed: list[str] = field(default_factory=list)
     events: list[tuple[str, Use | None]] = field(default_factory=list)
     pending: list[tuple[int, str, int]] = field(default_factory=list)
     nested: int = 0
@@ -191,6 +212,8 @@ class _Walk:
     ) -> None:
         if isinstance(node, ast.Expr):
             self.expression(node.value, _EXPRESSION, context)
+            if assignments is not None:
+                self.mutation(node, context, assignments)
         elif isinstance(node, ast.Assign):
             self.assign(node.targets, node.value, None, node, context, assignments)
         elif isinstance(node, ast.AnnAssign):
@@ -349,6 +372,7 @@ class _Walk:
             assignments=tuple(own.assignments),
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
+            listed=tuple(own.listed),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
         )
@@ -394,14 +418,14 @@ class _Walk:
                 self.scope.assignments.append(
                     SelfAssignment(name, converted, context.conditional, span_of(node))
                 )
-            elif isinstance(target, (ast.Tuple, ast.List)):
-                for element in target.elts:
-                    name = self.self_attribute(element)
-                    if name is not None:
-                        self.scope.assignments.append(
-                            SelfAssignment(name, None, context.conditional, span_of(node))
-                        )
+            for element in _elements(target):
+                name = self.self_attribute(element)
+                if name is not None:
+                    self.scope.assignments.append(
+                        SelfAssignment(name, None, context.conditional, span_of(node))
+                    )
         if assignments is not None:
+            span = span_of(node)
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))
             if names:
                 assignments.append(
@@ -411,9 +435,31 @@ class _Walk:
                         convert(annotation) if annotation is not None else None,
                         False,
                         context.conditional,
-                        span_of(node),
+                        span,
                     )
                 )
+            parts = tuple(e.id for t in targets for e in _elements(t) if isinstance(e, ast.Name))
+            if parts:
+                unpacked = Opaque("Unpacked", span)
+                assignments.append(Assignment(parts, unpacked, None, False, context.conditional, span))
+            changed = tuple(name for t in targets if (name := _changed_name(t)) is not None)
+            if changed and value is not None:
+                assignments.append(Assignment(changed, convert(value), None, True, context.conditional, span))
+
+    def mutation(self, node: ast.Expr, context: _Context, assignments: list[Assignment]) -> None:
+        """`name.append(value)` and its like, as a statement."""
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.attr in MUTATORS
+        ):
+            assignments.append(
+                Assignment(
+                    (call.func.value.id,), convert(call), None, True, context.conditional, span_of(node)
+                )
+            )
 
     def augmented(self, node: ast.AugAssign, context: _Context, assignments: list[Assignment] | None) -> None:
         if isinstance(node.target, ast.Name):
@@ -424,10 +470,11 @@ class _Walk:
         if name is not None:
             self.scope.reads.add(name)
             self.scope.assignments.append(SelfAssignment(name, None, context.conditional, span_of(node)))
-        if assignments is not None and isinstance(node.target, ast.Name):
+        changed = node.target.id if isinstance(node.target, ast.Name) else _changed_name(node.target)
+        if assignments is not None and changed is not None:
             assignments.append(
                 Assignment(
-                    (node.target.id,),
+                    (changed,),
                     convert(node.value),
                     None,
                     True,
@@ -523,6 +570,9 @@ class _Walk:
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
         else:
+            if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+                items = (e.value for e in node.elts if isinstance(e, ast.Constant))
+                self.scope.listed.extend(item for item in items if isinstance(item, str))
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
@@ -591,6 +641,24 @@ def _use_by(targets: list[ast.expr]) -> Use:
         starred = any(isinstance(e, ast.Starred) for e in target.elts)
         return Use("unpack", None if starred else len(target.elts))
     return Use("store", dotted_name(target))
+
+
+def _elements(target: ast.expr) -> Iterable[ast.expr]:
+    """The single targets within a tuple or list target."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for element in target.elts:
+            inner = element.value if isinstance(element, ast.Starred) else element
+            if isinstance(inner, (ast.Tuple, ast.List)):
+                yield from _elements(inner)
+            else:
+                yield inner
+
+
+def _changed_name(target: ast.expr) -> str | None:
+    """`name` for a store to `name[key]` or `name.attribute`, else None."""
+    if isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.value, ast.Name):
+        return target.value.id
+    return None
 
 
 def _definition_span(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Span:

@@ -182,7 +182,9 @@ class CallFact:
 class Assignment:
     """`a = b = value`, `a: T = value` or `a += value` in a module or a class body.
 
-    `names`: the plain names assigned. `annotation`: None unless annotated. `conditional`: inside a
+    `names`: the plain names assigned; where they are part of a tuple target, the value is `Opaque`.
+    `annotation`: None unless annotated. `augmented`: changes what the name holds and does not bind
+    it (`a += value`, `a[key] = value`, `a.x = value`, `a.append(value)`). `conditional`: inside a
     compound statement.
     """
 
@@ -230,7 +232,8 @@ class Parameter:
 class FunctionFacts:
     """A function or method, with what happens in its body (nested functions included).
 
-    `reads`: every chain of attributes read on `self`, without the `self.` prefix.
+    `reads`: every chain of attributes read on `self`, without the `self.` prefix. `listed`: the
+    string constants of list, tuple and set displays, in order (`for name in ("a", "b")`).
     """
 
     name: str
@@ -243,6 +246,7 @@ class FunctionFacts:
     reads: frozenset[str]
     span: Span
     name_span: Span
+    listed: tuple[str, ...] = ()
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
@@ -287,7 +291,14 @@ class ClassFacts:
 
     def attribute(self, name: str) -> Assignment | None:
         """The last assignment of that class attribute that gives it a value, or None."""
-        return next((a for a in reversed(self.attributes) if name in a.names and a.value is not None), None)
+        return next(
+            (
+                a
+                for a in reversed(self.attributes)
+                if name in a.names and a.value is not None and not a.augmented
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
