@@ -9,8 +9,11 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeAlias
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.expressions import convert, dotted_name, span_of
@@ -146,9 +149,27 @@ class _Context:
     target: str | None = None
 
 
+_Branch: TypeAlias = tuple[tuple[int, int], ...]
+"""The branches around a place, outermost first: (statement, arm), numbered within the scope."""
+
+
+def _excludes(branch: _Branch, other: _Branch) -> bool:
+    """Whether the two stand in different arms of one statement, so that one run sees only one."""
+    for (statement, arm), (other_statement, other_arm) in zip(branch, other, strict=False):
+        if statement != other_statement:
+            return False
+        if arm != other_arm:
+            return True
+    return False
+
+
 @dataclass(slots=True)
 class _Scope:
-    """What a function (or the module) collects while it is walked."""
+    """What a function (or the module) collects while it is walked.
+
+    `events`: stores (no use) and uses of local names in the order of the text. `pending`: calls
+    whose value a local name keeps, with that name, the event to look on from, and their branch.
+    """
 
     name: str | None = None
     self_name: str | None = None
@@ -157,16 +178,22 @@ class _Scope:
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
     listed: list[str] = field(default_factory=list)
-    events: list[tuple[str, Use | None]] = field(default_factory=list)
-    pending: list[tuple[int, str, int]] = field(default_factory=list)
+    events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
+    pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
+    branch: _Branch = ()
+    forks: int = 0
     nested: int = 0
+
+    def event(self, name: str, use: Use | None) -> None:
+        """Notes that a name is used, or (no use) stored."""
+        self.events.append((name, use, self.branch))
 
     def finished_calls(self) -> list[CallFact]:
         """The calls, each value stored under a local name completed with that name's next use."""
-        for index, name, since in self.pending:
+        for index, name, since, branch in self.pending:
             then: Use | None = None
-            for event_name, use in self.events[since:]:
-                if event_name == name:
+            for event_name, use, where in islice(self.events, since, None):
+                if event_name == name and not _excludes(branch, where):
                     then = use
                     break
             call = self.calls[index]
@@ -241,8 +268,11 @@ class _Walk:
             self.expression(node.test, _OTHER, context)
             inner = replace(context, conditional=True)
             checking = replace(inner, type_checking=True) if _is_type_checking(node.test) else inner
-            self.block(node.body, checking, assignments, classes, functions)
-            self.block(node.orelse, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                arm(0)
+                self.block(node.body, checking, assignments, classes, functions)
+                arm(1)
+                self.block(node.orelse, inner, assignments, classes, functions)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expression(node.iter, _OTHER, context)
             self.store(node.target, context)
@@ -265,14 +295,29 @@ class _Walk:
         elif isinstance(node, ast.Match):
             self.expression(node.subject, _OTHER, context)
             inner = replace(context, conditional=True)
-            for case in node.cases:
-                if case.guard is not None:
-                    self.expression(case.guard, _OTHER, inner)
-                self.block(case.body, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                for index, case in enumerate(node.cases):
+                    arm(index)
+                    if case.guard is not None:
+                        self.expression(case.guard, _OTHER, inner)
+                    self.block(case.body, inner, assignments, classes, functions)
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
+
+    @contextmanager
+    def arms(self) -> Iterator[Callable[[int], None]]:
+        """A statement with branches: what is given says which arm is being walked."""
+        scope = self.scope
+        outer, statement = scope.branch, scope.forks
+        scope.forks += 1
+
+        def arm(index: int) -> None:
+            scope.branch = (*outer, (statement, index))
+
+        yield arm
+        scope.branch = outer
 
     def tried(
         self,
@@ -284,12 +329,16 @@ class _Walk:
     ) -> None:
         inner = replace(context, conditional=True)
         guarded = replace(inner, guarded=True) if node.handlers else inner
-        self.block(node.body, guarded, assignments, classes, functions)
-        for handler in node.handlers:
-            if handler.type is not None:
-                self.expression(handler.type, _OTHER, inner)
-            self.block(handler.body, inner, assignments, classes, functions)
-        self.block(node.orelse, inner, assignments, classes, functions)
+        with self.arms() as arm:
+            arm(0)
+            self.block(node.body, guarded, assignments, classes, functions)
+            for index, handler in enumerate(node.handlers):
+                arm(index + 1)
+                if handler.type is not None:
+                    self.expression(handler.type, _OTHER, inner)
+                self.block(handler.body, inner, assignments, classes, functions)
+            arm(0)
+            self.block(node.orelse, inner, assignments, classes, functions)
         self.block(node.finalbody, context, assignments, classes, functions)
 
     # ------------------------------------------------------------------ definitions
@@ -382,8 +431,17 @@ class _Walk:
         for decorator in node.decorator_list:
             self.expression(decorator, _OTHER, context)
         self.scope.nested += 1
+        self.own_names(node.args)
         self.block(node.body, replace(context, conditional=True), None, None, None)
         self.scope.nested -= 1
+
+    def own_names(self, arguments: ast.arguments) -> None:
+        """Parameters of a nested function hide outer names, as a store would."""
+        for item in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            self.scope.event(item.arg, None)
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                self.scope.event(extra.arg, None)
 
     def name_span(self, node: ast.stmt, name: str) -> Span:
         line = node.lineno - 1
@@ -406,11 +464,15 @@ class _Walk:
         if annotation is not None and assignments is None:
             self.expression(annotation, _OTHER, replace(context, type_checking=True))
         attribute = self.self_attribute(targets[0])
+        pending = len(self.scope.pending)
         if value is not None:
             inner = replace(context, target=attribute) if attribute else context
             self.expression(value, _use_by(targets), inner)
         for target in targets:
             self.store(target, context)
+        # What counts comes after the store, also where the rest of the value reads the old one.
+        since = len(self.scope.events)
+        self.scope.pending[pending:] = [(i, n, since, b) for i, n, _, b in self.scope.pending[pending:]]
         for target in targets:
             name = self.self_attribute(target)
             if name is not None:
@@ -463,7 +525,7 @@ class _Walk:
 
     def augmented(self, node: ast.AugAssign, context: _Context, assignments: list[Assignment] | None) -> None:
         if isinstance(node.target, ast.Name):
-            self.scope.events.append((node.target.id, _OPERAND))
+            self.scope.event(node.target.id, _OPERAND)
         self.expression(node.value, _OPERAND, context)
         self.store(node.target, context)
         name = self.self_attribute(node.target)
@@ -507,7 +569,7 @@ class _Walk:
 
     def store(self, target: ast.expr, context: _Context) -> None:
         if isinstance(target, ast.Name):
-            self.scope.events.append((target.id, None))
+            self.scope.event(target.id, None)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for element in target.elts:
                 self.store(element, context)
@@ -538,7 +600,7 @@ class _Walk:
         if isinstance(node, ast.Call):
             self.call(node, use, context)
         elif isinstance(node, ast.Name):
-            self.scope.events.append((node.id, use))
+            self.scope.event(node.id, use)
         elif isinstance(node, ast.Attribute):
             self.attribute(node, context)
         elif isinstance(node, ast.Subscript):
@@ -547,9 +609,10 @@ class _Walk:
             self.expression(node.value, Use("index", detail), context)
             self.expression(node.slice, _OTHER, context)
         elif isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare)):
+            role = _OTHER if _takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
-                    self.expression(child, _OPERAND, context)
+                    self.expression(child, role, context)
         elif isinstance(node, ast.IfExp):
             inner = replace(context, conditional=True)
             self.expression(node.test, _OTHER, context)
@@ -563,10 +626,11 @@ class _Walk:
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             self.comprehension(node, context)
         elif isinstance(node, ast.Lambda):
+            self.own_names(node.args)
             self.expression(node.body, _RETURN, replace(context, conditional=True))
         elif isinstance(node, ast.NamedExpr):
             self.expression(node.value, _OTHER, context)
-            self.scope.events.append((node.target.id, None))
+            self.scope.event(node.target.id, None)
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
         else:
@@ -601,8 +665,7 @@ class _Walk:
         for word in node.keywords:
             self.expression(word.value, argument, inner)
         if use.kind == "name":
-            # The store itself is the event at this index; what counts comes after it.
-            scope.pending.append((index, str(use.detail), len(scope.events) + 1))
+            scope.pending.append((index, str(use.detail), len(scope.events), scope.branch))
 
     def attribute(self, node: ast.Attribute, context: _Context) -> None:
         dotted = dotted_name(node)
@@ -613,7 +676,7 @@ class _Walk:
         if head == self.scope.self_name:
             self.scope.reads.add(rest)
         else:
-            self.scope.events.append((head, Use("attribute", rest.partition(".")[0])))
+            self.scope.event(head, Use("attribute", rest.partition(".")[0]))
 
     def comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, context: _Context
@@ -629,6 +692,15 @@ class _Walk:
             self.expression(node.value, _OTHER, inner)
         else:
             self.expression(node.elt, _OTHER, inner)
+
+
+def _takes_anything(node: ast.BinOp | ast.UnaryOp | ast.Compare) -> bool:
+    """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Compare):
+        return all(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in node.ops)
+    return False
 
 
 def _use_by(targets: list[ast.expr]) -> Use:

@@ -129,6 +129,15 @@ class Lambda:
 
 
 @dataclass(frozen=True, slots=True)
+class Either:
+    """`body if ... else orelse`: the value is one of the two."""
+
+    body: Expr
+    orelse: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """Anything else; `kind` is the name of the syntax node (`BinOp`, `ListComp`, ...)."""
 
@@ -137,7 +146,8 @@ class Opaque:
 
 
 Expr: TypeAlias = (
-    "Constant | Reference | Attribute | Subscript | Call | Collection | Mapping | Starred | Lambda | Opaque"
+    "Constant | Reference | Attribute | Subscript | Call | Collection | Mapping | Starred | Lambda"
+    " | Either | Opaque"
 )
 
 # --------------------------------------------------------------------------- statements
@@ -149,10 +159,12 @@ class Use:
 
     `kind` is one of
     `unpack` (`detail`: number of targets, None when starred), `index` (`detail`: the constant
-    index), `attribute` (`detail`: the attribute taken), `operand`, `argument` (`detail`: dotted
-    name of the function it is passed to), `return`, `store` (`detail`: dotted target), `expression`
-    (the value is dropped), `name` (`detail`: the local name; `then`: the first later use of that
-    name in the text, None when it is stored again or never read) and `other`.
+    index), `attribute` (`detail`: the attribute taken), `operand` (of arithmetic or of a comparison
+    of values; not of `is`, `in` or `not`, which take anything), `argument` (`detail`: dotted name of
+    the function it is passed to), `return`, `store` (`detail`: dotted target), `expression` (the
+    value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
+    the text that does not stand in another branch of the same statement, None when it is stored
+    again or never read) and `other`.
     """
 
     kind: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -235,20 +234,18 @@ class Ports:
         return None
 
     @cached_property
-    def _words_of_tests(self) -> tuple[tuple[str, frozenset[str]], ...]:
-        """(path, identifiers in the text) of every parity test."""
-        pattern = re.compile(r"[A-Za-z_]\w{3,}")
+    def _parity_tests(self) -> tuple[str, ...]:
         return tuple(
-            (path, frozenset(pattern.findall(text)))
+            path
             for root in self.profile.test_roots
             for path in self.sources.walk(root)
-            if self.profile.is_parity_test(path) and (text := self.sources.text(path)) is not None
+            if self.profile.is_parity_test(path)
         )
 
     def _tests_of(self, cls: Placed[ClassFacts]) -> tuple[str, ...]:
         """Parity tests whose text names the class."""
         name = cls.fact.name
-        return tuple(sorted(path for path, words in self._words_of_tests if name in words))
+        return tuple(sorted(path for path in self._parity_tests if name in self.sources.words(path)))
 
     def _oracle(self, cls: Placed[ClassFacts], tests: tuple[str, ...]) -> Oracle | None:
         name = cls.fact.name
