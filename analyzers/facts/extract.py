@@ -7,8 +7,10 @@ a branch, what becomes of the value) downwards, so that no rule ever walks a tre
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +24,9 @@ from analyzers.facts.model import (
     CallFact,
     ChunkFacts,
     ClassFacts,
+    Collection,
     EntryAssignment,
+    Expr,
     FunctionFacts,
     Import,
     Keyword,
@@ -59,6 +63,9 @@ MUTATORS = frozenset(
     }
 )
 """Methods that change the list, dict or set they are called on."""
+
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""
 
 _OTHER = Use("other")
 _EXPRESSION = Use("expression")
@@ -99,7 +106,7 @@ def extract_tree(tree: ast.Module, text: str) -> ChunkFacts:
         assignments=tuple(walk.assignments),
         classes=tuple(walk.classes),
         functions=tuple(walk.functions),
-        calls=tuple(walk.scope.finished_calls()),
+        calls=walk.scope.calls_of_module(),
         entries=tuple(_entries(tree)) if DISCOVERED_NAME in text else (),
         has_class=walk.has_class,
         docstring=ast.get_docstring(tree, clean=False),
@@ -123,18 +130,30 @@ def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:
 
 
 def _entries(tree: ast.Module) -> Iterable[EntryAssignment]:
+    """In the order of `ast.walk`, level by level; only nodes that can hold statements are opened."""
     level: list[ast.AST] = [tree]
     depth = 0
     while level:
         following: list[ast.AST] = []
         for node in level:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets
-            ):
-                yield EntryAssignment(convert(node.value), depth, span_of(node))
-            following.extend(ast.iter_child_nodes(node))
+            if isinstance(node, ast.Assign):
+                if any(isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets):
+                    yield EntryAssignment(_as_written(node.value), depth, span_of(node))
+            else:
+                for block in _BLOCKS:
+                    following.extend(getattr(node, block, ()))
         level = following
         depth += 1
+
+
+def _as_written(node: ast.expr) -> Expr:
+    """`convert`, but a sum of strings stays a sum: discovery reads displays of names and strings alone."""
+    value = convert(node)
+    if isinstance(value, Collection) and isinstance(node, (ast.List, ast.Tuple)):
+        items = zip(value.items, node.elts, strict=True)
+        kept = tuple(Opaque("BinOp", i.span) if isinstance(n, ast.BinOp) else i for i, n in items)
+        return replace(value, items=kept)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,11 @@ class _Context:
     guarded: bool = False
     enclosing: tuple[str, ...] = ()
     target: str | None = None
+    in_class: bool = False
+
+
+_OUTSIDE = _Context()
+_IN_CLASS = _Context(in_class=True)
 
 
 _Branch: TypeAlias = tuple[tuple[int, int], ...]
@@ -180,26 +204,47 @@ class _Scope:
     listed: list[str] = field(default_factory=list)
     events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
     pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
+    unstored: list[int] = field(default_factory=list)
     branch: _Branch = ()
     forks: int = 0
     nested: int = 0
+
+    def inner_name(self, name: str) -> str:
+        """The dotted name of a definition inside this scope."""
+        return f"{self.name}.{name}" if self.name else name
 
     def event(self, name: str, use: Use | None) -> None:
         """Notes that a name is used, or (no use) stored."""
         self.events.append((name, use, self.branch))
 
-    def finished_calls(self) -> list[CallFact]:
+    def stored(self, name: str) -> None:
+        """The values of the calls noted in `unstored` have just been stored under a local name."""
+        self.pending.extend((index, name, len(self.events), self.branch) for index in self.unstored)
+        self.unstored.clear()
+
+    def calls_of_module(self) -> tuple[CallFact, ...]:
+        """The calls; where a stored value goes is not followed, since later chunks may use the name."""
+        for index, name, _, _ in self.pending:
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, _OTHER))
+        return tuple(self.calls)
+
+    def finished_calls(self) -> tuple[CallFact, ...]:
         """The calls, each value stored under a local name completed with that name's next use."""
+        if not self.pending:
+            return tuple(self.calls)
+        wanted = {name for _, name, _, _ in self.pending}
+        events: dict[str, list[tuple[int, Use | None, _Branch]]] = {name: [] for name in wanted}
+        for position, (name, use, branch) in enumerate(self.events):
+            if name in wanted:
+                events[name].append((position, use, branch))
         for index, name, since, branch in self.pending:
-            then: Use | None = None
-            for event_name, use, where in islice(self.events, since, None):
-                if event_name == name and not _excludes(branch, where):
-                    then = use
-                    break
-            call = self.calls[index]
-            self.calls[index] = replace(call, use=Use("name", name, then))
-        self.pending.clear()
-        return self.calls
+            following = events[name]
+            first = bisect_left(following, since, key=lambda event: event[0])
+            then = next(
+                (use for _, use, b in islice(following, first, None) if not _excludes(branch, b)), None
+            )
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, then))
+        return tuple(self.calls)
 
 
 class _Walk:
@@ -215,7 +260,7 @@ class _Walk:
     # ------------------------------------------------------------------ blocks
 
     def module(self, tree: ast.Module) -> None:
-        self.block(tree.body, _Context(), self.assignments, self.classes, self.functions)
+        self.block(tree.body, _OUTSIDE, self.assignments, self.classes, self.functions)
 
     def block(
         self,
@@ -257,7 +302,7 @@ class _Walk:
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if functions is not None:
-                functions.append(self.function(node, method=False))
+                functions.append(self.function(node, method=context.in_class))
             else:
                 self.nested_function(node, context)
         elif isinstance(node, ast.ClassDef):
@@ -328,7 +373,7 @@ class _Walk:
         functions: list[FunctionFacts] | None,
     ) -> None:
         inner = replace(context, conditional=True)
-        guarded = replace(inner, guarded=True) if node.handlers else inner
+        guarded = replace(inner, guarded=True) if any(map(_catches_import_error, node.handlers)) else inner
         with self.arms() as arm:
             arm(0)
             self.block(node.body, guarded, assignments, classes, functions)
@@ -345,18 +390,15 @@ class _Walk:
 
     def class_(self, node: ast.ClassDef) -> ClassFacts:
         self.has_class = True
-        outside = _Context()
-        for expr in (*node.bases, *node.decorator_list):
+        outside = _OUTSIDE
+        for expr in (*node.bases, *(k.value for k in node.keywords), *node.decorator_list):
             self.expression(expr, _OTHER, outside)
         attributes: list[Assignment] = []
         methods: list[FunctionFacts] = []
         classes: list[ClassFacts] = []
-        scope, self.scope = self.scope, _Scope()
-        for statement in node.body:
-            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                methods.append(self.function(statement, method=True))
-            else:
-                self.class_statement(statement, _Context(), attributes, methods, classes)
+        scope = self.scope
+        self.scope = _Scope(name=scope.inner_name(node.name))
+        self.block(node.body, _IN_CLASS, attributes, classes, methods)
         self.scope = scope
         bases = tuple(convert(b) for b in node.bases)
         return ClassFacts(
@@ -373,51 +415,22 @@ class _Walk:
             name_span=self.name_span(node, node.name),
         )
 
-    def class_statement(
-        self,
-        node: ast.stmt,
-        context: _Context,
-        attributes: list[Assignment],
-        methods: list[FunctionFacts],
-        classes: list[ClassFacts],
-    ) -> None:
-        """A statement of a class body; methods under `if` and `try` count as methods."""
-        if isinstance(node, (ast.If, ast.Try)):
-            inner = replace(context, conditional=True)
-            blocks = [node.body, node.orelse]
-            if isinstance(node, ast.Try):
-                blocks += [h.body for h in node.handlers] + [node.finalbody]
-            for block in blocks:
-                for statement in block:
-                    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                        methods.append(self.function(statement, method=True))
-                    else:
-                        self.class_statement(statement, inner, attributes, methods, classes)
-            return
-        self.statement(node, context, attributes, classes, methods)
-
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> FunctionFacts:
-        outside = _Context()
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, outside)
+        self.evaluated_outside(node, _OUTSIDE)
         parameters = tuple(_parameters(node.args))
-        own = _Scope(name=node.name)
+        own = _Scope(name=self.scope.inner_name(node.name))
         static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
         if method and parameters and not static:
             own.self_name = parameters[0].name
         scope, self.scope = self.scope, own
-        for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
-            self.expression(default, _OTHER, outside)
-        own.calls.clear()
-        own.events.clear()
-        self.block(node.body, _Context(), None, None, None)
+        self.block(node.body, _OUTSIDE, None, None, None)
         self.scope = scope
         return FunctionFacts(
             name=node.name,
             parameters=parameters,
             decorators=tuple(convert(d) for d in node.decorator_list),
             docstring=ast.get_docstring(node, clean=False),
-            calls=tuple(own.finished_calls()),
+            calls=own.finished_calls(),
             assignments=tuple(own.assignments),
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
@@ -428,8 +441,7 @@ class _Walk:
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """A function inside a function: its calls and reads belong to the outer one."""
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, context)
+        self.evaluated_outside(node, context)
         self.scope.nested += 1
         self.own_names(node.args)
         self.block(node.body, replace(context, conditional=True), None, None, None)
@@ -442,6 +454,14 @@ class _Walk:
         for extra in (arguments.vararg, arguments.kwarg):
             if extra is not None:
                 self.scope.event(extra.arg, None)
+
+    def evaluated_outside(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
+        """What a definition evaluates where it stands: decorators and defaults."""
+        for decorator in node.decorator_list:
+            self.expression(decorator, _OTHER, context)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.expression(default, _OTHER, context)
 
     def name_span(self, node: ast.stmt, name: str) -> Span:
         line = node.lineno - 1
@@ -464,15 +484,13 @@ class _Walk:
         if annotation is not None and assignments is None:
             self.expression(annotation, _OTHER, replace(context, type_checking=True))
         attribute = self.self_attribute(targets[0])
-        pending = len(self.scope.pending)
         if value is not None:
             inner = replace(context, target=attribute) if attribute else context
             self.expression(value, _use_by(targets), inner)
         for target in targets:
             self.store(target, context)
-        # What counts comes after the store, also where the rest of the value reads the old one.
-        since = len(self.scope.events)
-        self.scope.pending[pending:] = [(i, n, since, b) for i, n, _, b in self.scope.pending[pending:]]
+        if isinstance(targets[0], ast.Name):
+            self.scope.stored(targets[0].id)
         for target in targets:
             name = self.self_attribute(target)
             if name is not None:
@@ -608,7 +626,16 @@ class _Walk:
             detail = index if isinstance(index, (int, str)) and not isinstance(index, bool) else None
             self.expression(node.value, Use("index", detail), context)
             self.expression(node.slice, _OTHER, context)
-        elif isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare)):
+        elif isinstance(node, ast.BinOp):
+            # Sums may be thousands of terms long, each nested in the left side of the next.
+            terms: list[ast.expr] = []
+            left: ast.expr = node
+            while isinstance(left, ast.BinOp):
+                terms.append(left.right)
+                left = left.left
+            for term in (left, *reversed(terms)):
+                self.expression(term, _OPERAND, context)
+        elif isinstance(node, (ast.UnaryOp, ast.Compare)):
             role = _OTHER if _takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
@@ -665,7 +692,7 @@ class _Walk:
         for word in node.keywords:
             self.expression(word.value, argument, inner)
         if use.kind == "name":
-            scope.pending.append((index, str(use.detail), len(scope.events), scope.branch))
+            scope.unstored.append(index)
 
     def attribute(self, node: ast.Attribute, context: _Context) -> None:
         dotted = dotted_name(node)
@@ -694,7 +721,7 @@ class _Walk:
             self.expression(node.elt, _OTHER, inner)
 
 
-def _takes_anything(node: ast.BinOp | ast.UnaryOp | ast.Compare) -> bool:
+def _takes_anything(node: ast.UnaryOp | ast.Compare) -> bool:
     """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
@@ -764,6 +791,17 @@ def _parameter(argument: ast.arg, kind: str, default: ast.expr | None) -> Parame
         convert(default) if default is not None else None,
         convert(argument.annotation) if argument.annotation is not None else None,
     )
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    """Whether a failed import may end here; a name that is no built-in exception may stand for it."""
+    caught = handler.type
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    for kind in kinds:
+        known = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
+        if not isinstance(known, type) or issubclass(ModuleNotFoundError, known):
+            return True
+    return False
 
 
 def _is_type_checking(test: ast.expr) -> bool:

@@ -6,6 +6,7 @@ first line). `Placed.at` turns it into a `Location` of the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,7 +165,8 @@ class Use:
     the function it is passed to), `return`, `store` (`detail`: dotted target), `expression` (the
     value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
     the text that does not stand in another branch of the same statement, None when it is stored
-    again or never read) and `other`.
+    again or never read; at module level, where the use may be in another chunk, always `other`) and
+    `other`.
     """
 
     kind: str
@@ -319,8 +321,8 @@ class Import:
 
     `import a.b as c`: module `a.b`, name None, bound `c`. `from ..a import b as c`: level 2, module
     `a`, name `b`, bound `c`; `from a import *` has name and bound `*`. `type_checking`: under `if
-    TYPE_CHECKING`. `function`: the dotted name of the function it stands in, or None.
-    `guarded`: inside a `try` whose handlers catch the failure.
+    TYPE_CHECKING`. `function`: the dotted name of the function or class it stands in (`Model.forward`),
+    or None at module level. `guarded`: inside a `try` whose handlers catch the failure.
     """
 
     module: str
@@ -387,6 +389,8 @@ class ChunkFacts:
 # --------------------------------------------------------------------------- a file
 
 T = TypeVar("T")
+
+_CODE = re.compile(r"^[^\S\n]*[^\s#]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -476,8 +480,9 @@ class FileFacts:
 
     @cached_property
     def docstring(self) -> str | None:
-        """The module's docstring."""
-        return next((c.facts.docstring for c in self.chunks if c.facts.docstring is not None), None)
+        """The module's docstring: that of the first chunk that holds more than comments."""
+        first = next((c for c in self.chunks if _CODE.search(c.text)), None)
+        return first.facts.docstring if first is not None else None
 
     @cached_property
     def aliases(self) -> dict[str, str]:
