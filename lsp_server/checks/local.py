@@ -151,7 +151,8 @@ class LocalExecutor:
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         }
         return await asyncio.create_subprocess_exec(
-            request.python,
+            # Absolute, for the child starts elsewhere; not resolved, for a link is the environment.
+            str(Path(request.python).absolute()),
             str(bundle),
             str(specification),
             cwd=request.root,

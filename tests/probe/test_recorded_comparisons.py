@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from conftest import Record
+
+Record = dict[str, Any]
 
 SOURCE = """\
 import os

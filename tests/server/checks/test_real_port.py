@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
 from analyzers.findings import Location, Span
 from lsp_server.checks.findings import findings_of
 from lsp_server.checks.requests import CheckRequest, CheckResult
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 FASTVIDEO = REPOSITORY / ".real/fastvideo-0.2.1"
 FIXTURES = REPOSITORY / "tests/fixtures/parity"
 TEST = "tests/local_tests/transformers/test_wan_tiny_parity.py"
@@ -111,7 +111,7 @@ def test_red_when_an_eps_is_wrong(
 def test_an_error_in_the_port_says_where(
     request_: CheckRequest, check: Callable[..., CheckResult], port_file: Path
 ) -> None:
-    edit(port_file, "inner_dim = config.num_attention_heads *", "inner_dim = config.heads *")
+    edit(port_file, "class WanTransformerBlock(nn.Module)", "class WanTransformerBlock(nn.Modul)")
     result = check(request_)
     assert result.status == "error", result.log_tail
     assert result.place is not None
