@@ -22,11 +22,13 @@ from analyzers.facts.model import (
     CallFact,
     ChunkFacts,
     ClassFacts,
+    Either,
     EntryAssignment,
     FunctionFacts,
     Import,
     Keyword,
     Parameter,
+    Reference,
     Return,
     SelfAssignment,
     SyntaxProblem,
@@ -157,6 +159,7 @@ class _Scope:
     assignments: list[SelfAssignment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
+    renames: list[tuple[str, Reference | Either]] = field(default_factory=list)
     events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
     pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
     branch: _Branch = ()
@@ -400,6 +403,7 @@ class _Walk:
             reads=frozenset(own.reads),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
+            renames=tuple(own.renames),
         )
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
@@ -463,6 +467,11 @@ class _Walk:
                         self.scope.assignments.append(
                             SelfAssignment(name, None, context.conditional, span_of(node))
                         )
+        if assignments is None and isinstance(value, (ast.Name, ast.Attribute, ast.IfExp)):
+            target = targets[0]
+            other = convert(value) if isinstance(target, ast.Name) else None
+            if isinstance(target, ast.Name) and isinstance(other, (Reference, Either)):
+                self.scope.renames.append((target.id, other))
         if assignments is not None:
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))
             if names:

@@ -242,7 +242,8 @@ class Parameter:
 class FunctionFacts:
     """A function or method, with what happens in its body (nested functions included).
 
-    `reads`: every chain of attributes read on `self`, without the `self.` prefix.
+    `reads`: every chain of attributes read on `self`, without the `self.` prefix. `renames`: local
+    names that are given another name, or a choice of two (`block = A if fast else B`), with it.
     """
 
     name: str
@@ -255,6 +256,7 @@ class FunctionFacts:
     reads: frozenset[str]
     span: Span
     name_span: Span
+    renames: tuple[tuple[str, Reference | Either], ...] = ()
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""

@@ -70,3 +70,20 @@ def test_a_conditional_expression_keeps_both_values() -> None:
     value = cls.fact.methods[0].assignments[0].value
     assert isinstance(value, Either)
     assert [getattr(v, "callee", None) for v in (value.body, value.orelse)] == ["a", "b"]
+
+
+def test_local_names_that_stand_for_others() -> None:
+    text = """\
+def f(c):
+    block = A if c else (m.B if f else C)
+    other = block
+    third = make()
+    self.x = A
+    block = d
+"""
+    (function,) = analyse("x.py", text).functions
+    assert [(name, type(value).__name__) for name, value in function.fact.renames] == [
+        ("block", "Either"),
+        ("other", "Reference"),
+        ("block", "Reference"),
+    ]
