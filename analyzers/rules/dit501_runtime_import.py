@@ -144,8 +144,9 @@ RULE = Rule(
     ),
     exceptions=(
         "Imports under `TYPE_CHECKING`; tokenizers, processors, configs, outputs and other data utilities; "
-        "schedulers and their mixins (`ConfigMixin`, `register_to_config`), `ModelMixin`; an import inside a function "
-        "whose docstring (or class's or module's), or a comment above it, says that it is a lazy wrapper."
+        "schedulers and their mixins (`ConfigMixin`, `register_to_config`), `ModelMixin`; an import inside a "
+        "function whose docstring (or class's or module's), or a comment above it, says that it is a lazy "
+        "wrapper."
     ),
     source=(
         "`.agents/skills/add-model/shared/common_rules.md`, Production Boundary; `fastvideo/models/AGENTS.md`"
