@@ -46,6 +46,7 @@ _OTHER = Use("other")
 _EXPRESSION = Use("expression")
 _OPERAND = Use("operand")
 _RETURN = Use("return")
+_RAISE = Use("raise")
 
 
 def extract(chunk: Chunk) -> ChunkFacts:
@@ -233,6 +234,10 @@ class _Walk:
             value = convert(node.value) if node.value is not None else None
             if not self.scope.nested:
                 self.scope.returns.append(Return(value, context.conditional, span_of(node)))
+        elif isinstance(node, ast.Raise):
+            for part in (node.exc, node.cause):
+                if part is not None:
+                    self.expression(part, _RAISE if part is node.exc else _OTHER, context)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -161,7 +161,7 @@ class Use:
     `unpack` (`detail`: number of targets, None when starred), `index` (`detail`: the constant
     index), `attribute` (`detail`: the attribute taken), `operand` (of arithmetic or of a comparison
     of values; not of `is`, `in` or `not`, which take anything), `argument` (`detail`: dotted name of
-    the function it is passed to), `return`, `store` (`detail`: dotted target), `expression` (the
+    the function it is passed to), `return`, `raise`, `store` (`detail`: dotted target), `expression` (the
     value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
     the text that does not stand in another branch of the same statement, None when it is stored
     again or never read) and `other`.

@@ -64,6 +64,11 @@ def test_only_arithmetic_and_values_are_operands(expression: str, kind: str) -> 
     assert use_of(f"return {expression}").kind == kind
 
 
+def test_what_is_raised() -> None:
+    assert use_of("raise self.q(h) from self.r(c)").kind == "raise"
+    assert use_of("raise self.q(h) from self.r(c)", "self.r").kind == "other"
+
+
 def test_a_conditional_expression_keeps_both_values() -> None:
     text = "class C:\n    def __init__(self, c):\n        self.x = a() if c else b()\n"
     (cls,) = analyse("x.py", text).classes
