@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from analyzers.facts.model import ClassFacts, FileFacts, Placed
+from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
 from analyzers.project.ports import Port, Ports
@@ -51,6 +52,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def blocks(self) -> dict[str, Block]:
+        """Full class name -> the repeated block of a port that it is part of."""
+        return find_blocks(self.names, self.ports)
 
     @cached_property
     def subclassed(self) -> frozenset[str]:
