@@ -163,4 +163,3 @@ def _replaced(text: str, piece: Piece, module: cst.Module, statement: Statement,
 def _code_before(module: cst.Module) -> str:
     """The comments and blank lines of a piece before its statement (only a file's first has any)."""
     return "".join(_BLANK.code_for_node(line) for line in module.header)
-

@@ -36,4 +36,6 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
 def _rewritten(node: cst.BaseExpression, text: str) -> cst.BaseExpression:
     if not isinstance(node, cst.SimpleString):
         raise Refused("the row is not a tuple of three plain strings")
-    return node if node.evaluated_value == text else node.with_changes(value=f"{node.quote}{text}{node.quote}")
+    return (
+        node if node.evaluated_value == text else node.with_changes(value=f"{node.quote}{text}{node.quote}")
+    )

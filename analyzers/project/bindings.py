@@ -25,7 +25,9 @@ from analyzers.project.names import MAXIMUM_HOPS, Names
 
 _COMPOUND = re.compile(r"(?:if|for|while|with|try|async|match)\b")
 _DEFINITION = re.compile(r"(?:class|def|import|from|@|async\s+def)\b|@")
-_DYNAMIC = re.compile(r"\bglobals\s*\(|\bvars\s*\(|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b")
+_DYNAMIC = re.compile(
+    r"\bglobals\s*\(|\bvars\s*\(|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b"
+)
 _LEADING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*")
 
 
@@ -108,9 +110,7 @@ def _absence(names: Names, path: str, name: str, hops: int) -> Absence | None:
     bound = binds(names, facts, name)
     if bound is False:
         return Absence(path, name)
-    imports = [
-        i.fact for i in facts.imports if i.fact.bound == name and i.fact.function is None
-    ]
+    imports = [i.fact for i in facts.imports if i.fact.bound == name and i.fact.function is None]
     if (
         bound is None
         or len(imports) != 1
