@@ -1,5 +1,7 @@
-"""What the editor tests need, and where it lies. Nothing here is skipped: an editor that is not set up is a failure
-that names the command which sets it up."""
+"""What the editor tests need, and where it lies.
+
+Nothing here is skipped: an editor that is not set up is a failure that names the command which sets it up.
+"""
 
 from __future__ import annotations
 

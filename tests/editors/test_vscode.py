@@ -12,7 +12,6 @@ import subprocess
 from typing import Any
 
 import pytest
-
 from editor_setup import HERE, ROOT, Setup
 
 pytestmark = pytest.mark.editor
@@ -29,7 +28,9 @@ Parts = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def parts(setup: Setup) -> Parts:
-    setup.need(CODE_SERVER, VSIX, PLAYWRIGHT, setup.server, setup.fastvideo, setup.project_python, setup.parity_test)
+    setup.need(
+        CODE_SERVER, VSIX, PLAYWRIGHT, setup.server, setup.fastvideo, setup.project_python, setup.parity_test
+    )
     node = shutil.which("node")
     assert node is not None, "node is not on PATH"
     out = setup.out / "vscode"

@@ -92,11 +92,13 @@ async function parityFails(session) {
   const line = lines.findIndex((text) => text.trimStart().startsWith("assert_close(")) + 1;
   await session.problem("DIT901", `[Ln ${line},`).waitFor();
 
+  await session.screenshot("parity-failed");
+
   await page.getByRole("button", { name: "Show in File" }).click();
   await page.locator(".squiggly-error").first().waitFor({ state: "attached" });
   await page.locator(".view-line", { hasText: "assert_close(" }).last().waitFor();
   await page.locator(".statusbar-item", { hasText: `Ln ${line},` }).waitFor();
-  await session.screenshot("parity-failed");
+  await session.screenshot("parity-failed-line");
 
   await session.runCommand("ditproof: Show Logs");
   await page.locator(".output-view .view-line", { hasText: /would.need/ }).first().waitFor();

@@ -22,6 +22,7 @@ const USER_SETTINGS = {
   "chat.commandCenter.enabled": false,
   "files.autoSave": "off",
   "editor.minimap.enabled": false,
+  "editor.stickyScroll.enabled": false,
   "editor.fontFamily": "DejaVu Sans Mono",
   "git.enabled": false,
 };
