@@ -166,7 +166,7 @@ def with_selection(settings: Settings, select: Sequence[str], ignore: Sequence[s
         for selector in selectors:
             problem = _unknown(selector)
             if problem is not None:
-                raise CommandError(f"{option}: {problem}.", "`ditproof rule` lists every rule.")
+                raise CommandError(f"{option}: {problem}", "`ditproof rule` lists every rule.")
     return replace(settings, select=chosen or settings.select, ignore=(*settings.ignore, *dropped))
 
 
@@ -197,7 +197,7 @@ def _unknown(selector: str) -> str | None:
     ):
         return None
     close = get_close_matches(selector, [w for page in pages for w in (page.name, page.code)], n=1)
-    return f"no rule is called '{selector}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    return f"no rule is called '{selector}'" + (f"; did you mean '{close[0]}'?" if close else ".")
 
 
 def _split(values: Iterable[str]) -> tuple[str, ...]:
