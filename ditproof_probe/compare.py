@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-BLOCK = 1 << 21  # 16 MiB in fp64, of which about six are alive at a time
+BLOCK = 1 << 18  # 2 MiB in fp64, some 60 MiB with all that is alive at a time; larger is slower
 MAX_PAIRS = 256
 
 
