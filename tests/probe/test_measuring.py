@@ -45,7 +45,7 @@ except AssertionError:
 else:
     raise SystemExit("a smaller tolerance passed")
 
-# 256 MiB in bf16 against a transposed view of the same: blocks keep the peak far below a copy in fp64 (1 GiB).
+# 256 MiB in bf16 against a transposed view: blocks keep the peak far below a copy in fp64 (1 GiB).
 big = torch.ones(8192, 16384, dtype=torch.bfloat16)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 drift = compare.measure(big, big.t().contiguous().t(), rtol=0.0, atol=0.0, equal_nan=False)

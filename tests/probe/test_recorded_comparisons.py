@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Record
 
-SOURCE = '''\
+Record = dict[str, Any]
+
+SOURCE = """\
 import os
 import warnings
 
@@ -191,7 +192,7 @@ def test_broken_fixture(broken): ...
 
 def test_exception():
     torch.ones(2, 3) @ torch.ones(2, 3)
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -277,9 +278,7 @@ def test_containers(comparisons: Callable[[str], list[Record]]) -> None:
         ("test_meta", "a meta tensor has no values"),
     ],
 )
-def test_nothing_to_measure(
-    comparisons: Callable[[str], list[Record]], test: str, problem: str
-) -> None:
+def test_nothing_to_measure(comparisons: Callable[[str], list[Record]], test: str, problem: str) -> None:
     (record,) = comparisons(test)
     assert record["problem"] == problem
     assert test == "test_meta" or not record["passed"]
@@ -327,9 +326,7 @@ def test_behaviour_is_unchanged(outcome: Callable[[str], Record], test: str) -> 
     assert outcome(test)["outcome"] == "passed", outcome(test)["reason"]
 
 
-def test_comparisons_are_bounded(
-    records: list[Record], comparisons: Callable[[str], list[Record]]
-) -> None:
+def test_comparisons_are_bounded(records: list[Record], comparisons: Callable[[str], list[Record]]) -> None:
     assert len(comparisons("test_many")) == 500
     assert [r["limit"] for r in records if r["kind"] == "overflow"] == [500]
 
@@ -346,9 +343,7 @@ def test_comparisons_are_bounded(
         ("test_exception", "failed", None),
     ],
 )
-def test_outcomes(
-    outcome: Callable[[str], Record], test: str, expected: str, skip_class: str | None
-) -> None:
+def test_outcomes(outcome: Callable[[str], Record], test: str, expected: str, skip_class: str | None) -> None:
     record = outcome(test)
     assert (record["outcome"], record["skip_class"]) == (expected, skip_class)
     definition = record["definition"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Record
+
+Record = dict[str, Any]
 
 SOURCE = """\
 import sys
