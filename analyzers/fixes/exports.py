@@ -42,14 +42,22 @@ class Exports:
                 joined = self._joined(node, name)
                 if joined is not None:
                     return self._replacing(node, joined)
-        statement = cst.parse_statement(f"from {module} import {name}\n")
+        statement = cst.ensure_type(
+            cst.parse_statement(f"from {module} import {name}\n"), cst.SimpleStatementLine
+        )
         body = list(self.tree.body)
         index, first = self._place(module, places)
-        if index < len(body) and first:
-            # The new line takes over what stands above the statement it goes before.
+        blank = [cst.EmptyLine(indent=False)]
+        if index < len(body):
             following = body[index]
-            body[index] = following.with_changes(leading_lines=[])
-            statement = statement.with_changes(leading_lines=following.leading_lines)
+            if first:
+                # The new line takes over what stands above the statement that it goes before.
+                body[index] = following.with_changes(leading_lines=[])
+                statement = statement.with_changes(leading_lines=following.leading_lines)
+            elif not following.leading_lines and not _is_import(following):
+                body[index] = following.with_changes(leading_lines=blank)
+        if index > 0 and not _is_import(body[index - 1]) and not statement.leading_lines:
+            statement = statement.with_changes(leading_lines=blank)
         body.insert(index, statement)
         return Exports(self.path, self.package, self.tree.with_changes(body=body))
 
@@ -143,9 +151,9 @@ class Exports:
         found: list[cst.BaseExpression | None] = []
         for statement in self.tree.body:
             for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
-                if isinstance(small, cst.Assign) and any(_is_all(t.target) for t in small.targets):
-                    found.append(small.value)
-                elif isinstance(small, (cst.AnnAssign, cst.AugAssign)) and _is_all(small.target):
+                assigns = isinstance(small, cst.Assign) and any(_is_all(t.target) for t in small.targets)
+                changes = isinstance(small, (cst.AnnAssign, cst.AugAssign)) and _is_all(small.target)
+                if isinstance(small, (cst.Assign, cst.AnnAssign, cst.AugAssign)) and (assigns or changes):
                     found.append(small.value)
         if not found:
             return None
@@ -229,6 +237,12 @@ def _aliases(node: cst.ImportFrom) -> list[cst.ImportAlias]:
 
 def _bound(alias: cst.ImportAlias) -> str:
     return alias.evaluated_alias or alias.evaluated_name
+
+
+def _is_import(statement: cst.BaseStatement) -> bool:
+    return isinstance(statement, cst.SimpleStatementLine) and isinstance(
+        statement.body[0], (cst.Import, cst.ImportFrom)
+    )
 
 
 def _is_all(target: cst.BaseExpression) -> bool:
