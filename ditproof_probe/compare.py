@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-BLOCK = 1 << 21  # 16 MiB in fp64, of which about six are alive at a time
+BLOCK = 1 << 18  # 2 MiB in fp64, some 60 MiB with all that is alive at a time; larger is slower
 MAX_PAIRS = 256
 
 
@@ -71,7 +71,7 @@ def pairs(actual: Any, expected: Any, suffix: str = "") -> Iterator[Pair]:
         if len(actual) != len(expected):
             yield Pair(suffix, None, None, f"{len(actual)} items against {len(expected)}")
             return
-        for index, (left, right) in enumerate(zip(actual, expected)):  # noqa: B905 - lengths agree
+        for index, (left, right) in enumerate(zip(actual, expected, strict=True)):
             yield from pairs(left, right, f"{suffix}[{index}]")
     elif isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if set(actual) != set(expected):
@@ -174,19 +174,14 @@ def _accumulate(
         if totals is None:
             totals = part
         else:
-            totals = (
-                [torch.maximum(x, y) for x, y in zip(totals[:2], part[:2])]
-                + [  # noqa: B905
-                    x + y
-                    for x, y in zip(totals[2:], part[2:])  # noqa: B905 - Python 3.10 runs this too
-                ]
-            )
+            largest = [torch.maximum(x, y) for x, y in zip(totals[:2], part[:2], strict=True)]
+            totals = largest + [x + y for x, y in zip(totals[2:], part[2:], strict=True)]
     assert totals is not None
-    largest, excess_max, total, squares, norm = (float(value) for value in totals[:5])
+    most, excess_max, total, squares, norm = (float(value) for value in totals[:5])
     n_finite, over, bad_left, bad_right, bad = (int(value) for value in totals[5:])
     measured = n_finite > 0
     return {
-        "max_abs": _number(largest) if measured else None,
+        "max_abs": _number(most) if measured else None,
         "mean_abs": _number(total / n_finite) if measured else None,
         "rel_l2": _relative(squares, norm) if measured else None,
         "needed_tolerance": None if bad else _number(max(excess_max, 0.0)),

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Generator, Sequence
+import traceback
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,15 +81,14 @@ class ParityPlugin:
         """Called where collecting a file raised (and for tests, which `makereport` sees)."""
         if not isinstance(report, pytest.CollectReport):
             return
-        error = call.excinfo.value
-        cause = error.__cause__ or error.__context__ or error
-        path, line = self._innermost(call.excinfo, str(node.path))
+        causes = list(_causes(call.excinfo.value))
+        path, line = self._innermost(call.excinfo.value, str(node.path))
         self._writer.write(
             "collect_error",
             node=report.nodeid,
             path=path,
             line=line,
-            missing=next((e.name for e in (error, cause) if isinstance(e, ModuleNotFoundError)), None),
+            missing=next((e.name for e in causes if isinstance(e, ModuleNotFoundError)), None),
             message=_cut(str(report.longrepr)),
         )
 
@@ -126,7 +126,7 @@ class ParityPlugin:
             progress.skip_class = classify_skip(reason, unconditional=unconditional)
         if report.failed and call.excinfo is not None:
             own = str(item.path)
-            path, line = self._innermost(call.excinfo, own)
+            path, line = self._innermost(call.excinfo.value, own)
             frames = [entry for entry in call.excinfo.traceback if str(entry.path) == own]
             progress.details.update(
                 exception=call.excinfo.typename,
@@ -166,13 +166,27 @@ class ParityPlugin:
         )
         self._recorder.current_test = None
 
-    def _innermost(self, excinfo: Any, fallback: str) -> tuple[str, int | None]:
-        """The deepest frame of a traceback that lies in the project."""
-        error = excinfo.value
-        if isinstance(error, SyntaxError) and error.filename and error.lineno:
-            return os.path.abspath(error.filename), error.lineno - 1  # noqa: PTH100 - as pytest names it
-        entries = [e for e in excinfo.traceback if in_project(str(e.path), self._root)]
-        return (str(entries[-1].path), entries[-1].lineno) if entries else (fallback, None)
+    def _innermost(self, error: BaseException, fallback: str) -> tuple[str, int | None]:
+        """The deepest frame in the project that an exception passed, or the one that caused it."""
+        for cause in reversed(list(_causes(error))):  # pytest wraps an import error in one of its own
+            if isinstance(cause, SyntaxError) and cause.filename and cause.lineno:
+                return os.path.abspath(cause.filename), cause.lineno - 1  # noqa: PTH100 - as pytest has it
+            frames = [
+                (frame.f_code.co_filename, line)
+                for frame, line in traceback.walk_tb(cause.__traceback__)
+                if in_project(frame.f_code.co_filename, self._root)
+            ]
+            if frames:
+                return frames[-1][0], frames[-1][1] - 1
+        return fallback, None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what it was explicitly raised from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
 
 
 def _covers(item: pytest.Item, line: int) -> bool:

@@ -31,7 +31,7 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             NO_WEIGHTS,
-            r"\bweights?\b|checkpoints?\b|\bshards?\b|safetensors|model[ _]dir|model_index"
+            r"weights?\b|checkpoints?\b|\bshards?\b|safetensors|model[ _]dir|model_index"
             r"|transformer dir|tokenizer|not accessible|\bgated\b|\bassets?\b|hf_token|state[ _]dict",
         ),
         (

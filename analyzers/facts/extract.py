@@ -7,10 +7,15 @@ a branch, what becomes of the value) downwards, so that no rule ever walks a tre
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import warnings
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeAlias
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.expressions import convert, dotted_name, span_of
@@ -19,10 +24,13 @@ from analyzers.facts.model import (
     CallFact,
     ChunkFacts,
     ClassFacts,
+    Collection,
     EntryAssignment,
+    Expr,
     FunctionFacts,
     Import,
     Keyword,
+    Opaque,
     Parameter,
     Return,
     SelfAssignment,
@@ -36,6 +44,28 @@ DISCOVERED_NAME = "EntryClass"
 
 ARGUMENT_DEPTH = 4
 """How deep the arguments of a call are kept; deeper calls have facts of their own."""
+
+MUTATORS = frozenset(
+    {
+        "add",
+        "append",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    }
+)
+"""Methods that change the list, dict or set they are called on."""
+
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""
 
 _OTHER = Use("other")
 _EXPRESSION = Use("expression")
@@ -76,7 +106,7 @@ def extract_tree(tree: ast.Module, text: str) -> ChunkFacts:
         assignments=tuple(walk.assignments),
         classes=tuple(walk.classes),
         functions=tuple(walk.functions),
-        calls=tuple(walk.scope.finished_calls()),
+        calls=walk.scope.calls_of_module(),
         entries=tuple(_entries(tree)) if DISCOVERED_NAME in text else (),
         has_class=walk.has_class,
         docstring=ast.get_docstring(tree, clean=False),
@@ -100,18 +130,30 @@ def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:
 
 
 def _entries(tree: ast.Module) -> Iterable[EntryAssignment]:
+    """In the order of `ast.walk`, level by level; only nodes that can hold statements are opened."""
     level: list[ast.AST] = [tree]
     depth = 0
     while level:
         following: list[ast.AST] = []
         for node in level:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets
-            ):
-                yield EntryAssignment(convert(node.value), depth, span_of(node))
-            following.extend(ast.iter_child_nodes(node))
+            if isinstance(node, ast.Assign):
+                if any(isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets):
+                    yield EntryAssignment(_as_written(node.value), depth, span_of(node))
+            else:
+                for block in _BLOCKS:
+                    following.extend(getattr(node, block, ()))
         level = following
         depth += 1
+
+
+def _as_written(node: ast.expr) -> Expr:
+    """`convert`, but a sum of strings stays a sum: discovery reads displays of names and strings alone."""
+    value = convert(node)
+    if isinstance(value, Collection) and isinstance(node, (ast.List, ast.Tuple)):
+        items = zip(value.items, node.elts, strict=True)
+        kept = tuple(Opaque("BinOp", i.span) if isinstance(n, ast.BinOp) else i for i, n in items)
+        return replace(value, items=kept)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +166,34 @@ class _Context:
     guarded: bool = False
     enclosing: tuple[str, ...] = ()
     target: str | None = None
+    in_class: bool = False
+
+
+_OUTSIDE = _Context()
+_IN_CLASS = _Context(in_class=True)
+
+
+_Branch: TypeAlias = tuple[tuple[int, int], ...]
+"""The branches around a place, outermost first: (statement, arm), numbered within the scope."""
+
+
+def _excludes(branch: _Branch, other: _Branch) -> bool:
+    """Whether the two stand in different arms of one statement, so that one run sees only one."""
+    for (statement, arm), (other_statement, other_arm) in zip(branch, other, strict=False):
+        if statement != other_statement:
+            return False
+        if arm != other_arm:
+            return True
+    return False
 
 
 @dataclass(slots=True)
 class _Scope:
-    """What a function (or the module) collects while it is walked."""
+    """What a function (or the module) collects while it is walked.
+
+    `events`: stores (no use) and uses of local names in the order of the text. `pending`: calls
+    whose value a local name keeps, with that name, the event to look on from, and their branch.
+    """
 
     name: str | None = None
     self_name: str | None = None
@@ -136,22 +201,50 @@ class _Scope:
     assignments: list[SelfAssignment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
-    events: list[tuple[str, Use | None]] = field(default_factory=list)
-    pending: list[tuple[int, str, int]] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
+    events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
+    pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
+    unstored: list[int] = field(default_factory=list)
+    branch: _Branch = ()
+    forks: int = 0
     nested: int = 0
 
-    def finished_calls(self) -> list[CallFact]:
+    def inner_name(self, name: str) -> str:
+        """The dotted name of a definition inside this scope."""
+        return f"{self.name}.{name}" if self.name else name
+
+    def event(self, name: str, use: Use | None) -> None:
+        """Notes that a name is used, or (no use) stored."""
+        self.events.append((name, use, self.branch))
+
+    def stored(self, name: str) -> None:
+        """The values of the calls noted in `unstored` have just been stored under a local name."""
+        self.pending.extend((index, name, len(self.events), self.branch) for index in self.unstored)
+        self.unstored.clear()
+
+    def calls_of_module(self) -> tuple[CallFact, ...]:
+        """The calls; where a stored value goes is not followed, since later chunks may use the name."""
+        for index, name, _, _ in self.pending:
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, _OTHER))
+        return tuple(self.calls)
+
+    def finished_calls(self) -> tuple[CallFact, ...]:
         """The calls, each value stored under a local name completed with that name's next use."""
-        for index, name, since in self.pending:
-            then: Use | None = None
-            for event_name, use in self.events[since:]:
-                if event_name == name:
-                    then = use
-                    break
-            call = self.calls[index]
-            self.calls[index] = replace(call, use=Use("name", name, then))
-        self.pending.clear()
-        return self.calls
+        if not self.pending:
+            return tuple(self.calls)
+        wanted = {name for _, name, _, _ in self.pending}
+        events: dict[str, list[tuple[int, Use | None, _Branch]]] = {name: [] for name in wanted}
+        for position, (name, use, branch) in enumerate(self.events):
+            if name in wanted:
+                events[name].append((position, use, branch))
+        for index, name, since, branch in self.pending:
+            following = events[name]
+            first = bisect_left(following, since, key=lambda event: event[0])
+            then = next(
+                (use for _, use, b in islice(following, first, None) if not _excludes(branch, b)), None
+            )
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, then))
+        return tuple(self.calls)
 
 
 class _Walk:
@@ -167,7 +260,7 @@ class _Walk:
     # ------------------------------------------------------------------ blocks
 
     def module(self, tree: ast.Module) -> None:
-        self.block(tree.body, _Context(), self.assignments, self.classes, self.functions)
+        self.block(tree.body, _OUTSIDE, self.assignments, self.classes, self.functions)
 
     def block(
         self,
@@ -191,6 +284,8 @@ class _Walk:
     ) -> None:
         if isinstance(node, ast.Expr):
             self.expression(node.value, _EXPRESSION, context)
+            if assignments is not None:
+                self.mutation(node, context, assignments)
         elif isinstance(node, ast.Assign):
             self.assign(node.targets, node.value, None, node, context, assignments)
         elif isinstance(node, ast.AnnAssign):
@@ -207,7 +302,7 @@ class _Walk:
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if functions is not None:
-                functions.append(self.function(node, method=False))
+                functions.append(self.function(node, method=context.in_class))
             else:
                 self.nested_function(node, context)
         elif isinstance(node, ast.ClassDef):
@@ -218,8 +313,11 @@ class _Walk:
             self.expression(node.test, _OTHER, context)
             inner = replace(context, conditional=True)
             checking = replace(inner, type_checking=True) if _is_type_checking(node.test) else inner
-            self.block(node.body, checking, assignments, classes, functions)
-            self.block(node.orelse, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                arm(0)
+                self.block(node.body, checking, assignments, classes, functions)
+                arm(1)
+                self.block(node.orelse, inner, assignments, classes, functions)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expression(node.iter, _OTHER, context)
             self.store(node.target, context)
@@ -242,14 +340,29 @@ class _Walk:
         elif isinstance(node, ast.Match):
             self.expression(node.subject, _OTHER, context)
             inner = replace(context, conditional=True)
-            for case in node.cases:
-                if case.guard is not None:
-                    self.expression(case.guard, _OTHER, inner)
-                self.block(case.body, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                for index, case in enumerate(node.cases):
+                    arm(index)
+                    if case.guard is not None:
+                        self.expression(case.guard, _OTHER, inner)
+                    self.block(case.body, inner, assignments, classes, functions)
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
+
+    @contextmanager
+    def arms(self) -> Iterator[Callable[[int], None]]:
+        """A statement with branches: what is given says which arm is being walked."""
+        scope = self.scope
+        outer, statement = scope.branch, scope.forks
+        scope.forks += 1
+
+        def arm(index: int) -> None:
+            scope.branch = (*outer, (statement, index))
+
+        yield arm
+        scope.branch = outer
 
     def tried(
         self,
@@ -260,31 +373,32 @@ class _Walk:
         functions: list[FunctionFacts] | None,
     ) -> None:
         inner = replace(context, conditional=True)
-        guarded = replace(inner, guarded=True) if node.handlers else inner
-        self.block(node.body, guarded, assignments, classes, functions)
-        for handler in node.handlers:
-            if handler.type is not None:
-                self.expression(handler.type, _OTHER, inner)
-            self.block(handler.body, inner, assignments, classes, functions)
-        self.block(node.orelse, inner, assignments, classes, functions)
+        guarded = replace(inner, guarded=True) if any(map(_catches_import_error, node.handlers)) else inner
+        with self.arms() as arm:
+            arm(0)
+            self.block(node.body, guarded, assignments, classes, functions)
+            for index, handler in enumerate(node.handlers):
+                arm(index + 1)
+                if handler.type is not None:
+                    self.expression(handler.type, _OTHER, inner)
+                self.block(handler.body, inner, assignments, classes, functions)
+            arm(0)
+            self.block(node.orelse, inner, assignments, classes, functions)
         self.block(node.finalbody, context, assignments, classes, functions)
 
     # ------------------------------------------------------------------ definitions
 
     def class_(self, node: ast.ClassDef) -> ClassFacts:
         self.has_class = True
-        outside = _Context()
-        for expr in (*node.bases, *node.decorator_list):
+        outside = _OUTSIDE
+        for expr in (*node.bases, *(k.value for k in node.keywords), *node.decorator_list):
             self.expression(expr, _OTHER, outside)
         attributes: list[Assignment] = []
         methods: list[FunctionFacts] = []
         classes: list[ClassFacts] = []
-        scope, self.scope = self.scope, _Scope()
-        for statement in node.body:
-            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                methods.append(self.function(statement, method=True))
-            else:
-                self.class_statement(statement, _Context(), attributes, methods, classes)
+        scope = self.scope
+        self.scope = _Scope(name=scope.inner_name(node.name))
+        self.block(node.body, _IN_CLASS, attributes, classes, methods)
         self.scope = scope
         bases = tuple(convert(b) for b in node.bases)
         return ClassFacts(
@@ -301,65 +415,53 @@ class _Walk:
             name_span=self.name_span(node, node.name),
         )
 
-    def class_statement(
-        self,
-        node: ast.stmt,
-        context: _Context,
-        attributes: list[Assignment],
-        methods: list[FunctionFacts],
-        classes: list[ClassFacts],
-    ) -> None:
-        """A statement of a class body; methods under `if` and `try` count as methods."""
-        if isinstance(node, (ast.If, ast.Try)):
-            inner = replace(context, conditional=True)
-            blocks = [node.body, node.orelse]
-            if isinstance(node, ast.Try):
-                blocks += [h.body for h in node.handlers] + [node.finalbody]
-            for block in blocks:
-                for statement in block:
-                    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                        methods.append(self.function(statement, method=True))
-                    else:
-                        self.class_statement(statement, inner, attributes, methods, classes)
-            return
-        self.statement(node, context, attributes, classes, methods)
-
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> FunctionFacts:
-        outside = _Context()
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, outside)
+        self.evaluated_outside(node, _OUTSIDE)
         parameters = tuple(_parameters(node.args))
-        own = _Scope(name=node.name)
+        own = _Scope(name=self.scope.inner_name(node.name))
         static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
         if method and parameters and not static:
             own.self_name = parameters[0].name
         scope, self.scope = self.scope, own
-        for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
-            self.expression(default, _OTHER, outside)
-        own.calls.clear()
-        own.events.clear()
-        self.block(node.body, _Context(), None, None, None)
+        self.block(node.body, _OUTSIDE, None, None, None)
         self.scope = scope
         return FunctionFacts(
             name=node.name,
             parameters=parameters,
             decorators=tuple(convert(d) for d in node.decorator_list),
             docstring=ast.get_docstring(node, clean=False),
-            calls=tuple(own.finished_calls()),
+            calls=own.finished_calls(),
             assignments=tuple(own.assignments),
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
+            listed=tuple(own.listed),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
         )
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """A function inside a function: its calls and reads belong to the outer one."""
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, context)
+        self.evaluated_outside(node, context)
         self.scope.nested += 1
+        self.own_names(node.args)
         self.block(node.body, replace(context, conditional=True), None, None, None)
         self.scope.nested -= 1
+
+    def own_names(self, arguments: ast.arguments) -> None:
+        """Parameters of a nested function hide outer names, as a store would."""
+        for item in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            self.scope.event(item.arg, None)
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                self.scope.event(extra.arg, None)
+
+    def evaluated_outside(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
+        """What a definition evaluates where it stands: decorators and defaults."""
+        for decorator in node.decorator_list:
+            self.expression(decorator, _OTHER, context)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.expression(default, _OTHER, context)
 
     def name_span(self, node: ast.stmt, name: str) -> Span:
         line = node.lineno - 1
@@ -387,6 +489,8 @@ class _Walk:
             self.expression(value, _use_by(targets), inner)
         for target in targets:
             self.store(target, context)
+        if isinstance(targets[0], ast.Name):
+            self.scope.stored(targets[0].id)
         for target in targets:
             name = self.self_attribute(target)
             if name is not None:
@@ -394,14 +498,14 @@ class _Walk:
                 self.scope.assignments.append(
                     SelfAssignment(name, converted, context.conditional, span_of(node))
                 )
-            elif isinstance(target, (ast.Tuple, ast.List)):
-                for element in target.elts:
-                    name = self.self_attribute(element)
-                    if name is not None:
-                        self.scope.assignments.append(
-                            SelfAssignment(name, None, context.conditional, span_of(node))
-                        )
+            for element in _elements(target):
+                name = self.self_attribute(element)
+                if name is not None:
+                    self.scope.assignments.append(
+                        SelfAssignment(name, None, context.conditional, span_of(node))
+                    )
         if assignments is not None:
+            span = span_of(node)
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))
             if names:
                 assignments.append(
@@ -411,23 +515,46 @@ class _Walk:
                         convert(annotation) if annotation is not None else None,
                         False,
                         context.conditional,
-                        span_of(node),
+                        span,
                     )
                 )
+            parts = tuple(e.id for t in targets for e in _elements(t) if isinstance(e, ast.Name))
+            if parts:
+                unpacked = Opaque("Unpacked", span)
+                assignments.append(Assignment(parts, unpacked, None, False, context.conditional, span))
+            changed = tuple(name for t in targets if (name := _changed_name(t)) is not None)
+            if changed and value is not None:
+                assignments.append(Assignment(changed, convert(value), None, True, context.conditional, span))
+
+    def mutation(self, node: ast.Expr, context: _Context, assignments: list[Assignment]) -> None:
+        """`name.append(value)` and its like, as a statement."""
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.attr in MUTATORS
+        ):
+            assignments.append(
+                Assignment(
+                    (call.func.value.id,), convert(call), None, True, context.conditional, span_of(node)
+                )
+            )
 
     def augmented(self, node: ast.AugAssign, context: _Context, assignments: list[Assignment] | None) -> None:
         if isinstance(node.target, ast.Name):
-            self.scope.events.append((node.target.id, _OPERAND))
+            self.scope.event(node.target.id, _OPERAND)
         self.expression(node.value, _OPERAND, context)
         self.store(node.target, context)
         name = self.self_attribute(node.target)
         if name is not None:
             self.scope.reads.add(name)
             self.scope.assignments.append(SelfAssignment(name, None, context.conditional, span_of(node)))
-        if assignments is not None and isinstance(node.target, ast.Name):
+        changed = node.target.id if isinstance(node.target, ast.Name) else _changed_name(node.target)
+        if assignments is not None and changed is not None:
             assignments.append(
                 Assignment(
-                    (node.target.id,),
+                    (changed,),
                     convert(node.value),
                     None,
                     True,
@@ -460,7 +587,7 @@ class _Walk:
 
     def store(self, target: ast.expr, context: _Context) -> None:
         if isinstance(target, ast.Name):
-            self.scope.events.append((target.id, None))
+            self.scope.event(target.id, None)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for element in target.elts:
                 self.store(element, context)
@@ -491,7 +618,7 @@ class _Walk:
         if isinstance(node, ast.Call):
             self.call(node, use, context)
         elif isinstance(node, ast.Name):
-            self.scope.events.append((node.id, use))
+            self.scope.event(node.id, use)
         elif isinstance(node, ast.Attribute):
             self.attribute(node, context)
         elif isinstance(node, ast.Subscript):
@@ -499,10 +626,20 @@ class _Walk:
             detail = index if isinstance(index, (int, str)) and not isinstance(index, bool) else None
             self.expression(node.value, Use("index", detail), context)
             self.expression(node.slice, _OTHER, context)
-        elif isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare)):
+        elif isinstance(node, ast.BinOp):
+            # Sums may be thousands of terms long, each nested in the left side of the next.
+            terms: list[ast.expr] = []
+            left: ast.expr = node
+            while isinstance(left, ast.BinOp):
+                terms.append(left.right)
+                left = left.left
+            for term in (left, *reversed(terms)):
+                self.expression(term, _OPERAND, context)
+        elif isinstance(node, (ast.UnaryOp, ast.Compare)):
+            role = _OTHER if _takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
-                    self.expression(child, _OPERAND, context)
+                    self.expression(child, role, context)
         elif isinstance(node, ast.IfExp):
             inner = replace(context, conditional=True)
             self.expression(node.test, _OTHER, context)
@@ -516,13 +653,17 @@ class _Walk:
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             self.comprehension(node, context)
         elif isinstance(node, ast.Lambda):
+            self.own_names(node.args)
             self.expression(node.body, _RETURN, replace(context, conditional=True))
         elif isinstance(node, ast.NamedExpr):
             self.expression(node.value, _OTHER, context)
-            self.scope.events.append((node.target.id, None))
+            self.scope.event(node.target.id, None)
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
         else:
+            if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+                items = (e.value for e in node.elts if isinstance(e, ast.Constant))
+                self.scope.listed.extend(item for item in items if isinstance(item, str))
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
@@ -551,8 +692,7 @@ class _Walk:
         for word in node.keywords:
             self.expression(word.value, argument, inner)
         if use.kind == "name":
-            # The store itself is the event at this index; what counts comes after it.
-            scope.pending.append((index, str(use.detail), len(scope.events) + 1))
+            scope.unstored.append(index)
 
     def attribute(self, node: ast.Attribute, context: _Context) -> None:
         dotted = dotted_name(node)
@@ -563,7 +703,7 @@ class _Walk:
         if head == self.scope.self_name:
             self.scope.reads.add(rest)
         else:
-            self.scope.events.append((head, Use("attribute", rest.partition(".")[0])))
+            self.scope.event(head, Use("attribute", rest.partition(".")[0]))
 
     def comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, context: _Context
@@ -581,6 +721,15 @@ class _Walk:
             self.expression(node.elt, _OTHER, inner)
 
 
+def _takes_anything(node: ast.UnaryOp | ast.Compare) -> bool:
+    """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Compare):
+        return all(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in node.ops)
+    return False
+
+
 def _use_by(targets: list[ast.expr]) -> Use:
     if len(targets) != 1:
         return _OTHER
@@ -591,6 +740,24 @@ def _use_by(targets: list[ast.expr]) -> Use:
         starred = any(isinstance(e, ast.Starred) for e in target.elts)
         return Use("unpack", None if starred else len(target.elts))
     return Use("store", dotted_name(target))
+
+
+def _elements(target: ast.expr) -> Iterable[ast.expr]:
+    """The single targets within a tuple or list target."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for element in target.elts:
+            inner = element.value if isinstance(element, ast.Starred) else element
+            if isinstance(inner, (ast.Tuple, ast.List)):
+                yield from _elements(inner)
+            else:
+                yield inner
+
+
+def _changed_name(target: ast.expr) -> str | None:
+    """`name` for a store to `name[key]` or `name.attribute`, else None."""
+    if isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.value, ast.Name):
+        return target.value.id
+    return None
 
 
 def _definition_span(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Span:
@@ -624,6 +791,17 @@ def _parameter(argument: ast.arg, kind: str, default: ast.expr | None) -> Parame
         convert(default) if default is not None else None,
         convert(argument.annotation) if argument.annotation is not None else None,
     )
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    """Whether a failed import may end here; a name that is no built-in exception may stand for it."""
+    caught = handler.type
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    for kind in kinds:
+        known = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
+        if not isinstance(known, type) or issubclass(ModuleNotFoundError, known):
+            return True
+    return False
 
 
 def _is_type_checking(test: ast.expr) -> bool:

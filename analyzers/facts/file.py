@@ -9,7 +9,7 @@ from __future__ import annotations
 from analyzers.facts.chunks import Split, normalise_newlines, split
 from analyzers.facts.extract import extract
 from analyzers.facts.model import ChunkFacts, FileFacts, PlacedChunk
-from analyzers.facts.recovery import recover
+from analyzers.facts.recovery import LastGood, Members, Recovery, heading
 
 
 class FileAnalysis:
@@ -23,12 +23,14 @@ class FileAnalysis:
         self.path = path
         self._split: Split | None = None
         self._known: dict[str, ChunkFacts] = {}
-        self._good: dict[str, ChunkFacts] = {}
+        self._members: Members = {}
+        self._good: dict[str, LastGood] = {}
 
     def update(self, text: str) -> FileFacts:
         """The facts of `text`; never raises, whatever the text."""
         self._split = split(normalise_newlines(text), self._split)
         known: dict[str, ChunkFacts] = {}
+        recovery = Recovery(self._good, self._members)
         placed = []
         line = 0
         for chunk in self._split.chunks:
@@ -36,16 +38,28 @@ class FileAnalysis:
             if facts is None:
                 facts = extract(chunk)
                 if facts.problem is not None:
-                    facts = recover(chunk, facts, self._good)
+                    facts = recovery.recover(chunk, facts)
             known[chunk.text] = facts
             placed.append(PlacedChunk(line, chunk.text, facts))
             line += chunk.text.count("\n")
+        if recovery.used:
+            self._members = recovery.used
+        self._remember(known)
         self._known = known
-        for facts in known.values():
-            if facts.problem is None:
-                for name in [c.name for c in facts.classes] + [f.name for f in facts.functions]:
-                    self._good[name] = facts
         return FileFacts(self.path, tuple(placed))
+
+    def _remember(self, known: dict[str, ChunkFacts]) -> None:
+        """Takes note of what parses now; what did so before is kept, as something may break again."""
+        seen = self._known
+        if len(self._good) > 2 * len(known) + 16 and not any(f.problem for f in known.values()):
+            # Names come and go while they are typed: begin anew from what is there.
+            self._good.clear()
+            seen = {}
+        for text, facts in known.items():
+            if facts.problem is None and text not in seen:
+                head = heading(text)
+                if head is not None:
+                    self._good[head.key] = LastGood(head, facts)
 
 
 def analyse(path: str, text: str) -> FileFacts:

@@ -26,8 +26,8 @@ from lsp_server.checks.environment import child_environment
 from lsp_server.checks.errors import CheckError, InterpreterError, UntrustedWorkspaceError
 from lsp_server.checks.executor import Ended, RawRun
 from lsp_server.checks.interpreter import check_executable
-from lsp_server.checks.memory import group_memory
 from lsp_server.checks.output import OutputTail
+from lsp_server.checks.processes import MARKER, group_memory, kill_marked
 from lsp_server.checks.redact import redact_record
 from lsp_server.checks.requests import CheckEvent, CheckRequest
 
@@ -41,6 +41,7 @@ _MOST_RECORD_BYTES = 64 << 20
 
 @dataclass
 class _Job:
+    name: str
     request: CheckRequest
     run_dir: Path
     process: asyncio.subprocess.Process
@@ -92,7 +93,7 @@ class LocalExecutor:
         except BaseException:
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
-        job = _Job(request, run_dir, process, time.monotonic())
+        job = _Job(name, request, run_dir, process, time.monotonic())
         job.watcher = asyncio.create_task(self._watch(job), name=f"parity {request.test}")
         self._jobs[name] = job
         return name
@@ -143,14 +144,15 @@ class LocalExecutor:
         )
         environment = child_environment(request.python, request.allowed_environment)
         environment |= {
-            "DITPROOF_RUN": name,
+            MARKER: name,
             "PYTHONUNBUFFERED": "1",
             # A check leaves no file in the project; bytecode that is there already is still used.
             "PYTHONDONTWRITEBYTECODE": "1",
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         }
         return await asyncio.create_subprocess_exec(
-            request.python,
+            # Absolute, for the child starts elsewhere; not resolved, for a link is the environment.
+            str(Path(request.python).absolute()),
             str(bundle),
             str(specification),
             cwd=request.root,
@@ -167,13 +169,13 @@ class LocalExecutor:
         ending = asyncio.create_task(job.process.wait())
         try:
             await self._until_ended(job, ending)
-            await asyncio.wait([reader], timeout=1.0)
-            self._read_records(job)
             if not any(record["kind"] == "exit" for record in job.records):
                 self._kill_group(job)  # the supervisor itself was killed
+            await asyncio.wait([reader], timeout=1.0)
         finally:
             reader.cancel()
-            if not ending.done():
+            ending.cancel()
+            if job.process.returncode is None:
                 self._kill_group(job)
             shutil.rmtree(job.run_dir, ignore_errors=True)
             job.events.put_nowait(CheckEvent("done", job.ended))
@@ -191,8 +193,10 @@ class LocalExecutor:
         stop_by: float | None = None
         while True:
             await asyncio.wait([ending], timeout=_POLL)
+            # `wait` also waits for the pipes to close, which a process left over may hold open.
+            ended = ending.done() or job.process.returncode is not None
             self._read_records(job)
-            if ending.done():
+            if ended:
                 return
             now = time.monotonic()
             if job.stopping:
@@ -226,6 +230,7 @@ class LocalExecutor:
                 os.killpg(job.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass  # nothing is left of it
+        kill_marked(job.name)
 
     async def _read_output(self, job: _Job) -> None:
         """Drain the pipe whatever comes, so that a test that prints megabytes is never held up."""

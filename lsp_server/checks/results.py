@@ -278,6 +278,9 @@ def _notes(
     tolerated = sum(not c.output.passed and c.test in passing for c in comparisons)
     if tolerated:
         yield f"{_count(tolerated, 'comparison')} failed inside a test that passed: it catches the failure."
+    empty = sum(c.output.passed and c.problem is not None for c in comparisons)
+    if empty:
+        yield f"{_count(empty, 'comparison')} passed without values to compare (meta tensors): no evidence."
     for record in told.all("overflow"):
         yield f"{record['test']}: passing comparisons beyond {record['limit']} are not listed."
     for record in told.all("comparison_unmeasured"):
