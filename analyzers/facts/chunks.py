@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -51,14 +52,20 @@ class Split:
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
 
 
+# What lies between tokens, brackets on one line included, is passed over inside the pattern: a match
+# for each of them would cost ten times as much. `end` matches where nothing else does, so that the
+# pattern never has to go back.
 _TOKEN = r"""
-      (?P<comment>\#[^\n]*)
-    | (?P<triple>\"\"\"|''')
-    | (?P<string>"(?:[^"\\\n]|\\.|\\\n)*"? | '(?:[^'\\\n]|\\.|\\\n)*'?)
-    | (?P<open>[(\[{])
-    | (?P<close>[)\]}])
-    | (?P<joined>\\\n)
-    | (?P<newline>\n(?=INDENT[^\s\#]))
+    (?: [^\#"'()\[\]{}\\\n]+ | \n(?!INDENT[^\s\#])
+      | \([^\#"'()\[\]{}\\\n]*\) | \[[^\#"'()\[\]{}\\\n]*\] )*
+    (?: (?P<comment>\#[^\n]*)
+      | (?P<triple>\"\"\"|''')
+      | (?P<string>"(?:[^"\\\n]|\\.|\\\n)*"? | '(?:[^'\\\n]|\\.|\\\n)*'?)
+      | (?P<open>[(\[{])
+      | (?P<close>[)\]}])
+      | (?P<joined>\\\n?)
+      | (?P<newline>\n)
+      | (?P<end>\Z) )
 """
 _CONTINUES = r"INDENT(?:(?:else|elif|except|finally)\b|[)\]},:])"
 _DEFINES = r"(?:class[ \t]+\w|def[ \t]+\w|async[ \t]+def[ \t])"
@@ -141,8 +148,9 @@ def split(text: str, previous: Split | None = None) -> Split:
             if end <= position or not text.startswith(previous.segments[index].text, end):
                 break
             resume[end] = index
+    known = {chunk.text: chunk for chunk in previous.chunks} if previous is not None else {}
     while position < len(text):
-        segment = _segment(text, position)
+        segment = _segment(text, position, known)
         segments.append(segment)
         position += len(segment.text)
         if previous is not None and position in resume:
@@ -166,12 +174,12 @@ def split_body(text: str, indent: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _segment(text: str, begin: int) -> Segment:
+def _segment(text: str, begin: int, known: Mapping[str, Chunk]) -> Segment:
     end, comments, damaged = _read(text, begin, _TOP)
     content = text[begin:end]
     if damaged:
         pieces = _pieces(content, _TOP)
-        return Segment(content, tuple(Chunk(piece, _comments_of_damaged(piece)) for piece in pieces))
+        return Segment(content, tuple(known.get(p) or Chunk(p, _comments_of_damaged(p)) for p in pieces))
     return Segment(content, (Chunk(content, _comments(content, [at - begin for at in comments])),))
 
 
@@ -181,15 +189,12 @@ def _read(text: str, begin: int, level: _Level) -> tuple[int, list[int], bool]:
     decorator = level.indent + "@"
     decorated = text.startswith(decorator, begin)
     comments: list[int] = []
-    search = level.token.search
-    while True:
-        token = search(text, position)
-        if token is None:
-            return len(text), comments, depth > 0
+    match = level.token.match
+    while (token := match(text, position)) is not None:
         kind = token.lastgroup
         position = token.end()
         if kind == "comment":
-            comments.append(token.start())
+            comments.append(token.start(kind))
         elif kind == "triple":
             position = _end_of_string(text, token, comments)
             if position < 0:
@@ -209,6 +214,9 @@ def _read(text: str, begin: int, level: _Level) -> tuple[int, list[int], bool]:
                 if not decorated:
                     return position, comments, False
                 decorated = text.startswith(decorator, position)
+        elif kind == "end":
+            break
+    return len(text), comments, depth > 0
 
 
 def _pieces(text: str, level: _Level) -> list[str]:
@@ -226,10 +234,10 @@ def _pieces(text: str, level: _Level) -> list[str]:
 def _comments_of_damaged(text: str) -> tuple[Comment, ...]:
     found: list[int] = []
     position = 0
-    while token := _TOP.token.search(text, position):
+    while (token := _TOP.token.match(text, position)) and token.lastgroup != "end":
         position = token.end()
         if token.lastgroup == "comment":
-            found.append(token.start())
+            found.append(token.start("comment"))
         elif token.lastgroup in ("triple", "string"):
             position = _end_of_string(text, token, found)
             if position < 0:
@@ -262,14 +270,15 @@ def _end_of_string(text: str, token: re.Match[str], comments: list[int]) -> int:
     Comments inside an f-string's fields are added to `comments`.
     """
     triple = token.lastgroup == "triple"
-    if NESTED_QUOTES and _FORMATTED.search(text, max(token.start() - 3, 0), token.start()):
+    begin = token.start(token.lastgroup or 0)
+    quote = text[begin : begin + (3 if triple else 1)]
+    if NESTED_QUOTES and _FORMATTED.search(text, max(begin - 3, 0), begin):
         inside: list[int] = []
-        quote = token.group() if triple else token.group()[0]
-        end = _end_of_formatted(text, token.start() + len(quote), quote, inside)
+        end = _end_of_formatted(text, begin + len(quote), quote, inside)
         if end >= 0:
             comments.extend(inside)
             return end
-    return _end_of_triple(text, token.end(), token.group()) if triple else token.end()
+    return _end_of_triple(text, token.end(), quote) if triple else token.end()
 
 
 def _end_of_triple(text: str, position: int, quote: str) -> int:

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.expressions import convert, dotted_name, span_of
+from analyzers.facts.memo import Memo
 from analyzers.facts.model import (
     Assignment,
     CallFact,
@@ -73,8 +74,24 @@ _OPERAND = Use("operand")
 _RETURN = Use("return")
 
 
-def extract(chunk: Chunk) -> ChunkFacts:
-    """The facts of a chunk; a chunk that Python rejects gives its comments and the syntax problem."""
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method with what it adds to the facts of its chunk."""
+
+    facts: FunctionFacts
+    imports: tuple[Import, ...]
+    has_class: bool
+
+
+Methods = Memo[tuple[str, int, str], Method]
+"""By the method's lines, the line of the chunk at which they begin, and the dotted name of the class."""
+
+
+def extract(chunk: Chunk, methods: Methods | None = None) -> ChunkFacts:
+    """The facts of a chunk; a chunk that Python rejects gives its comments and the syntax problem.
+
+    `methods`: where the facts of methods are kept from one edit to the next.
+    """
     try:
         tree = parse(chunk.text)
     except SyntaxError as error:
@@ -83,7 +100,7 @@ def extract(chunk: Chunk) -> ChunkFacts:
         # Null bytes, nesting beyond the parser's stack: Python rejects these without a position.
         message = str(error) or "too deeply nested for Python's parser"
         return ChunkFacts(comments=chunk.comments, problem=SyntaxProblem(message, Span(0, 0, 0, 0)))
-    return replace(extract_tree(tree, chunk.text), comments=chunk.comments)
+    return replace(extract_tree(tree, chunk.text, methods), comments=chunk.comments)
 
 
 def parse(text: str) -> ast.Module:
@@ -93,9 +110,9 @@ def parse(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def extract_tree(tree: ast.Module, text: str) -> ChunkFacts:
+def extract_tree(tree: ast.Module, text: str, methods: Methods | None = None) -> ChunkFacts:
     """The facts of a parsed text, positions relative to it."""
-    walk = _Walk(text)
+    walk = _Walk(text, methods)
     try:
         walk.module(tree)
     except RecursionError:
@@ -248,8 +265,9 @@ class _Scope:
 
 
 class _Walk:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, methods: Methods | None) -> None:
         self.lines = text.split("\n")
+        self.methods = methods
         self.imports: list[Import] = []
         self.assignments: list[Assignment] = []
         self.classes: list[ClassFacts] = []
@@ -302,7 +320,7 @@ class _Walk:
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if functions is not None:
-                functions.append(self.function(node, method=context.in_class))
+                functions.append(self.method(node) if context.in_class else self.function(node, method=False))
             else:
                 self.nested_function(node, context)
         elif isinstance(node, ast.ClassDef):
@@ -414,6 +432,26 @@ class _Walk:
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
         )
+
+    def method(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> FunctionFacts:
+        """A method; one whose lines have not changed or moved is not walked again."""
+        if self.methods is None:
+            return self.function(node, method=True)
+        first = min((d.lineno for d in node.decorator_list), default=node.lineno) - 1
+        text = "\n".join(self.lines[first : node.end_lineno])
+        found = self.methods.get((text, first, self.scope.name or ""), lambda: self.walked(node))
+        self.imports.extend(found.imports)
+        self.has_class |= found.has_class
+        return found.facts
+
+    def walked(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Method:
+        """A method with what walking it adds, which is left for the caller to add."""
+        imports, has_class = self.imports, self.has_class
+        self.imports, self.has_class = [], False
+        facts = self.function(node, method=True)
+        found = Method(facts, tuple(self.imports), self.has_class)
+        self.imports, self.has_class = imports, has_class
+        return found
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> FunctionFacts:
         self.evaluated_outside(node, _OUTSIDE)

@@ -7,7 +7,8 @@ facts of the same definitions fill what is left.
 from __future__ import annotations
 
 from analyzers.facts.chunks import Split, normalise_newlines, split
-from analyzers.facts.extract import extract
+from analyzers.facts.extract import Methods, extract
+from analyzers.facts.memo import Memo
 from analyzers.facts.model import ChunkFacts, FileFacts, PlacedChunk
 from analyzers.facts.recovery import LastGood, Members, Recovery, heading
 
@@ -23,12 +24,15 @@ class FileAnalysis:
         self.path = path
         self._split: Split | None = None
         self._known: dict[str, ChunkFacts] = {}
-        self._members: Members = {}
+        self._methods: Methods = Memo()
+        self._members: Members = Memo()
         self._good: dict[str, LastGood] = {}
 
     def update(self, text: str) -> FileFacts:
         """The facts of `text`; never raises, whatever the text."""
         self._split = split(normalise_newlines(text), self._split)
+        self._methods.next_turn()
+        self._members.next_turn()
         known: dict[str, ChunkFacts] = {}
         recovery = Recovery(self._good, self._members)
         placed = []
@@ -36,14 +40,12 @@ class FileAnalysis:
         for chunk in self._split.chunks:
             facts = known.get(chunk.text) or self._known.get(chunk.text)
             if facts is None:
-                facts = extract(chunk)
+                facts = extract(chunk, self._methods)
                 if facts.problem is not None:
                     facts = recovery.recover(chunk, facts)
             known[chunk.text] = facts
             placed.append(PlacedChunk(line, chunk.text, facts))
             line += chunk.text.count("\n")
-        if recovery.used:
-            self._members = recovery.used
         self._remember(known)
         self._known = known
         return FileFacts(self.path, tuple(placed))

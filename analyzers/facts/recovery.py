@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from analyzers.facts.chunks import Chunk, split_body
 from analyzers.facts.extract import extract_tree, parse
+from analyzers.facts.memo import Memo
 from analyzers.facts.model import Assignment, ChunkFacts, ClassFacts, FunctionFacts, Import
 from analyzers.facts.shift import shifted
 from analyzers.findings import Span
@@ -24,7 +26,7 @@ MAXIMUM_HEADER = 40
 MAXIMUM_NESTING = 8
 """Classes within broken classes that are looked into."""
 
-Members = Mapping[tuple[str, int], "ChunkFacts | None"]
+Members = Memo[tuple[str, int], "ChunkFacts | None"]
 """A member's text and the chunk's line at which it begins -> its facts, None where it is damaged."""
 
 _DEFINITION = re.compile(r"[ \t]*(?P<kind>class|def|async[ \t]+def)[ \t]+(?P<name>\w+)")
@@ -92,14 +94,13 @@ def heading(text: str) -> Heading | None:
 class Recovery:
     """Recovers the broken chunks of one state of one file.
 
-    `last_good`: by key of their headings, the statements that parsed before. `known`: members read in
-    the state before; `used` collects those that this state needs.
+    `last_good`: by key of their headings, the statements that parsed before. `members`: where the
+    facts of members are kept from one edit to the next.
     """
 
-    def __init__(self, last_good: Mapping[str, LastGood], known: Members) -> None:
+    def __init__(self, last_good: Mapping[str, LastGood], members: Members) -> None:
         self._last_good = last_good
-        self._known = known
-        self.used: dict[tuple[str, int], ChunkFacts | None] = {}
+        self._members = members
 
     def recover(self, chunk: Chunk, broken: ChunkFacts) -> ChunkFacts:
         """`broken` (comments and the syntax problem) with whatever can be had; classes are `partial`."""
@@ -137,7 +138,7 @@ class Recovery:
             return found
         at = line + begin
         for index, member in enumerate(split_body("\n".join(lines[begin:]), indent)):
-            facts = self._member(member, at)
+            facts = self._members.get((member, at), partial(_read, member, at, wrapped=True))
             if facts is not None and len(facts.classes) == 1:
                 found.take(facts, path, first=index == 0)
             else:
@@ -171,13 +172,6 @@ class Recovery:
                 found.attributes.append(shifted(attribute, line + head.line - attribute.span.line))
         elif head.kind == "other":
             found.unnamed = True
-
-    def _member(self, text: str, line: int) -> ChunkFacts | None:
-        """The facts of a member that begins at `line`, read inside a class made for it."""
-        key = (text, line)
-        if key not in self.used:
-            self.used[key] = self._known[key] if key in self._known else _read(text, line, wrapped=True)
-        return self.used[key]
 
 
 @dataclass
