@@ -56,7 +56,8 @@ def test_copy_adds_the_import_after_the_others() -> None:
         '"""Echo."""\nfrom __future__ import annotations\n\nimport torch\nfrom torch import nn\n'
         f"{IMPORT}\n\n"
         'class Echo(nn.Module):\n    """Repeats."""\n'
-        "    param_names_mapping = EchoConfig().param_names_mapping\n\n    def forward(self):\n        return 1\n"
+        "    param_names_mapping = EchoConfig().param_names_mapping\n\n"
+        "    def forward(self):\n        return 1\n"
     )
 
 
