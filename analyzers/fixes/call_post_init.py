@@ -33,10 +33,9 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     if finder.found:
         raise Refused(f"{name}.__init__ can return early: the call at its end would not always run")
     block, statements = as_block(init.body)
-    if isinstance(statements[-1], cst.SimpleStatementLine) and isinstance(
-        statements[-1].body[-1], (cst.Raise, cst.Pass)
-    ):
-        raise Refused(f"{name}.__init__ ends with a statement that nothing can follow")
+    last = statements[-1]
+    if isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], cst.Raise):
+        raise Refused(f"{name}.__init__ ends by raising: nothing after that would run")
     statements.append(statement(module, f"{self_name(init)}.__post_init__()"))
     changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
     assert isinstance(changed, cst.Module)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from analyzers.facts.model import ClassFacts, Mapping, Placed, Reference, literal
-from analyzers.findings import Applicability, Finding, Related, Severity
+from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.names import Resolved
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -45,8 +46,14 @@ def check(context: Context) -> Iterator[Finding]:
             symbol=_NAME,
             port=port.name,
             related=(Related(offered.location, "the mapping that is not used"),),
-            fix=copy_fix(context, port.cls, config, _NAME),
+            fix=_fix(context, port, config, replaces=bool(held.value.items)),
         )
+
+
+def _fix(context: Context, port: Port, config: Placed[ClassFacts], *, replaces: bool) -> Fix | None:
+    """Safe where the class holds no rules; rules that someone wrote are only replaced when asked."""
+    fix = copy_fix(context, port.cls, config, _NAME)
+    return replace(fix, applicability=Applicability.UNSAFE) if fix is not None and replaces else fix
 
 
 def _config(context: Context, port: Port) -> Placed[ClassFacts] | None:
@@ -152,7 +159,8 @@ RULE = Rule(
     exceptions=(
         "Equal mappings, wherever they are written; a config mapping that only passes every name through; "
         "mappings with computed entries; a mapping that a method stores on the instance; classes that only "
-        "serve as a base."
+        "serve as a base. The fix is unsafe where the class holds rules of its own: those may be the right "
+        "ones, and the config's the stale ones."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`",
     fixable=Applicability.SAFE,
