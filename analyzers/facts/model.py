@@ -244,6 +244,7 @@ class FunctionFacts:
 
     `reads`: every chain of attributes read on `self`, without the `self.` prefix. `renames`: local
     names that are given another name, or a choice of two (`block = A if fast else B`), with it.
+    `annotation`: what it is declared to return.
     """
 
     name: str
@@ -257,6 +258,7 @@ class FunctionFacts:
     span: Span
     name_span: Span
     renames: tuple[tuple[str, Reference | Either], ...] = ()
+    annotation: Expr | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
