@@ -484,6 +484,7 @@ class _Walk:
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
             renames=tuple(own.renames),
+            annotation=convert(node.returns) if node.returns is not None else None,
         )
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:

@@ -249,6 +249,7 @@ class FunctionFacts:
     `reads`: every chain of attributes read on `self`, without the `self.` prefix. `listed`: the
     string constants of list, tuple and set displays, in order (`for name in ("a", "b")`). `renames`:
     local names that are given another name, or a choice of two (`block = A if fast else B`), with it.
+    `annotation`: what it is declared to return.
     """
 
     name: str
@@ -263,6 +264,7 @@ class FunctionFacts:
     name_span: Span
     listed: tuple[str, ...] = ()
     renames: tuple[tuple[str, Reference | Either], ...] = ()
+    annotation: Expr | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
