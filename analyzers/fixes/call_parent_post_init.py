@@ -11,9 +11,10 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, read_text, text_argument
 from analyzers.fixes.trees import (
     as_block,
+    calls_method,
     is_docstring,
     only_class,
     only_method,
@@ -27,10 +28,12 @@ _NAME = "__post_init__"
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
-    """The new text."""
+    """The new text. Raises `Refused` where the parent's is called already."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     module = parse(read_text(read, path), path)
     method = only_method(only_class(module, name), _NAME)
+    if calls_method(method, _NAME):
+        raise Refused(f"{name}.{_NAME} calls its parent's already")
     own = self_name(method)
     explicit = bool(arguments.get("slots")) or _file_names_its_classes(module)
     parent = f"super({name}, {own})" if explicit else "super()"

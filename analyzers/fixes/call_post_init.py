@@ -13,6 +13,7 @@ from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, read_text, text_argument
 from analyzers.fixes.trees import (
     as_block,
+    calls_method,
     only_class,
     only_method,
     parse,
@@ -21,13 +22,17 @@ from analyzers.fixes.trees import (
     with_statements,
 )
 
+_NAME = "__post_init__"
+
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
-    """The new text. Raises `Refused` where `__init__` can return before its end."""
+    """The new text. Raises `Refused` where `__init__` can return before its end, or calls it already."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     module = parse(read_text(read, path), path)
     cls = only_class(module, name)
     init = only_method(cls, "__init__")
+    if calls_method(init, _NAME):
+        raise Refused(f"{name}.__init__ calls {_NAME} already")
     finder = _Returns()
     init.body.visit(finder)
     if finder.found:
@@ -36,7 +41,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     last = statements[-1]
     if isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], cst.Raise):
         raise Refused(f"{name}.__init__ ends by raising: nothing after that would run")
-    statements.append(statement(module, f"{self_name(init)}.__post_init__()"))
+    statements.append(statement(module, f"{self_name(init)}.{_NAME}()"))
     changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
     assert isinstance(changed, cst.Module)
     return {path: changed.code}

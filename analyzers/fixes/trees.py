@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import libcst as cst
+import libcst.matchers as m
 
 from analyzers.fixes.base import Refused
 
@@ -74,3 +75,8 @@ def statement(module: cst.Module, text: str) -> cst.SimpleStatementLine:
     parsed = cst.parse_statement(text, config=module.config_for_parsing)
     assert isinstance(parsed, cst.SimpleStatementLine), text
     return parsed
+
+
+def calls_method(function: cst.FunctionDef, name: str) -> bool:
+    """Whether a function calls a method of that name on anything."""
+    return bool(m.findall(function, m.Call(func=m.Attribute(attr=m.Name(name)))))
