@@ -1,0 +1,5 @@
+"""The repository as FastVideo sees it: files, names, registry, ports.
+
+A `Project` is a snapshot: every answer is computed at most once, from facts. `Sources` is the only
+part that touches the disk, and the only one that changes.
+"""

@@ -1,0 +1,75 @@
+"""A fix is offered only if its result parses, its finding is gone and no new one appeared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analyzers.findings import Finding, Fix
+from analyzers.fixes.base import Refused, find_operation
+from analyzers.project.index import Project
+from analyzers.project.sources import Sources
+from analyzers.rules.engine import check_files
+
+
+@dataclass(frozen=True)
+class FixResult:
+    """The new text of every file that a fix changes, by path."""
+
+    texts: Mapping[str, str]
+
+
+def apply_fix(project: Project, finding: Finding, fix: Fix) -> FixResult:
+    """The verified result of a fix on the project's present texts.
+
+    Raises `Refused` where the operation refuses, the result does not parse, the finding stays or
+    another one appears.
+    """
+    changed = edited_texts(project, fix)
+    verify_texts(project, changed, (finding,))
+    return FixResult(changed)
+
+
+def edited_texts(project: Project, fix: Fix) -> dict[str, str]:
+    """What a fix's operation makes of the project's present texts, unverified.
+
+    Raises `Refused` where the operation refuses or changes nothing.
+    """
+    sources = project.sources
+    texts = find_operation(fix.operation)(fix.arguments, sources.text)
+    changed = {path: text for path, text in texts.items() if text != sources.text(path)}
+    if not changed:
+        raise Refused("the edit changes nothing")
+    return changed
+
+
+def verify_texts(project: Project, changed: Mapping[str, str], settled: Sequence[Finding]) -> None:
+    """Raises `Refused` unless these texts parse, settle the findings and cause no other one."""
+    after = with_texts(project, changed)
+    for path in changed:
+        facts = after.file(path)
+        before = project.file(path)
+        if facts is None or (facts.broken and not (before is not None and before.broken)):
+            raise Refused(f"the edited {path} would not parse")
+    looked_at = sorted({*(finding.location.path for finding in settled), *changed})
+    old = Counter(_identity(f) for f in check_files(project, looked_at))
+    new = Counter(_identity(f) for f in check_files(after, looked_at))
+    for identity, number in Counter(_identity(f) for f in settled).items():
+        if new[identity] > old[identity] - number:
+            raise Refused("the edit would not settle the finding")
+    appeared = new - old
+    if appeared:
+        code, path, message = next(iter(appeared))
+        raise Refused(f"the edit would cause {code} in {path}: {message}")
+
+
+def with_texts(project: Project, changed: Mapping[str, str]) -> Project:
+    """The project as it would be with these texts."""
+    overlaid = Sources.overlaid(project.sources, changed)
+    return Project(overlaid, project.profile, project.settings)
+
+
+def _identity(finding: Finding) -> tuple[str, str, str]:
+    """What stays the same about a finding when lines move."""
+    return (finding.code, finding.location.path, finding.message)

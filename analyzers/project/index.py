@@ -1,0 +1,115 @@
+"""A snapshot of the project: the one object that rules, lenses and commands ask."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from analyzers.facts.model import ClassFacts, FileFacts, Placed
+from analyzers.project.blocks import Block, find_blocks
+from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.names import Names
+from analyzers.project.ports import Port, Ports
+from analyzers.project.profile import Profile
+from analyzers.project.registry import Registry, simulate
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+
+
+class Project:
+    """Everything derived from the facts of one state of the tree, computed on demand, once.
+
+    Make a new one after a change; facts of unchanged files live in `Sources`.
+    """
+
+    def __init__(self, sources: Sources, profile: Profile, settings: Settings) -> None:
+        self.sources = sources
+        self.profile = profile
+        self.settings = settings
+        self.names = Names(sources, profile)
+        self._constructions: dict[tuple[str, int, str], Construction | None] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder that all paths are relative to."""
+        return self.sources.root
+
+    def file(self, path: str) -> FileFacts | None:
+        """The facts of a file, or None where there is none."""
+        return self.sources.facts(path)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry as FastVideo would build it."""
+        return simulate(self.sources, self.profile)
+
+    @cached_property
+    def port_index(self) -> Ports:
+        """Ports and what they are made from."""
+        return Ports(self.sources, self.profile, self.names, self.registry, self.settings)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Every port of the tree."""
+        return self.port_index.all
+
+    @cached_property
+    def blocks(self) -> dict[str, Block]:
+        """Full class name -> the repeated block of a port that it is part of."""
+        return find_blocks(self.names, self.ports)
+
+    @cached_property
+    def subclassed(self) -> frozenset[str]:
+        """Full names of the DiT classes that another DiT class derives from."""
+        return frozenset(
+            self.names.qualified_class(base)
+            for cls in self.port_index.dit_classes
+            for base in self.names.ancestry(cls).classes[1:]
+        )
+
+    @cached_property
+    def contract(self) -> BaseContract | None:
+        """What the workspace's DiT base demands; None where it cannot be read."""
+        return read_contract(self.names, self.profile)
+
+    def construction(self, cls: Placed[ClassFacts]) -> Construction | None:
+        """What building an instance of a class does; None where no `__init__` is in the tree."""
+        key = (cls.path, cls.line + cls.fact.span.line, cls.fact.name)
+        if key not in self._constructions:
+            self._constructions[key] = construction(self.names, cls)
+        return self._constructions[key]
+
+    def is_helper_base(self, port: Port) -> bool:
+        """Whether a class serves others as a base and no checkpoint can reach it."""
+        return port.reachable == "unreachable" and self.names.qualified_class(port.cls) in self.subclassed
+
+    @cached_property
+    def dit_configs(self) -> tuple[Placed[ClassFacts], ...]:
+        """Classes below the DiT config folder that derive from the DiT config base (itself left out)."""
+        return self._configs(self.profile.dit_config_base)
+
+    @cached_property
+    def dit_arch_configs(self) -> tuple[Placed[ClassFacts], ...]:
+        """Classes below the DiT config folder that derive from the DiT arch config base."""
+        return self._configs(self.profile.dit_arch_config_base)
+
+    def _configs(self, base: str) -> tuple[Placed[ClassFacts], ...]:
+        return tuple(
+            cls
+            for path in self.sources.walk(self.profile.dit_configs)
+            if (facts := self.file(path)) is not None
+            for cls in facts.classes
+            if self.names.qualified_class(cls) != base and self.names.derives_from(cls, base)
+        )
+
+    @cached_property
+    def checked_files(self) -> tuple[str, ...]:
+        """The files that rules look at: models, configs, the registry, the tests."""
+        paths: list[str] = []
+        for folder in (self.profile.dits, self.profile.dit_configs):
+            paths += self.sources.walk(folder)
+        if self.sources.exists(self.profile.registry):
+            paths.append(self.profile.registry)
+        for root in self.profile.test_roots:
+            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+        return tuple(sorted(set(paths)))

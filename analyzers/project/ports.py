@@ -1,0 +1,297 @@
+"""The central noun: a port, one DiT class with everything that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from analyzers.facts.model import Assignment, ClassFacts, Mapping, Placed, Reference, literal
+from analyzers.findings import START_OF_FILE, Location
+from analyzers.project.names import Names, Resolved
+from analyzers.project.profile import Profile
+from analyzers.project.registry import Registry, Spec
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The official counterpart: `ref` as a user would write it, and who says so."""
+
+    ref: str
+    source: str
+    location: Location
+
+
+@dataclass(frozen=True)
+class ParameterMapping:
+    """`param_names_mapping` of a port: where the display stands and how many rules it has."""
+
+    location: Location
+    rules: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """One DiT class and what belongs to it.
+
+    `reachable` is `discovered`, `legacy` or `unreachable`: how the model registry gets to the class.
+    `config` is None where no config class could be told.
+    """
+
+    family: str
+    cls: Placed[ClassFacts]
+    config: Placed[ClassFacts] | None
+    arch_config: Placed[ClassFacts] | None
+    exported: bool | None
+    reachable: str
+    mapping: ParameterMapping | None
+    oracle: Oracle | None
+    parity_tests: tuple[str, ...]
+    status_file: str | None
+
+    @property
+    def name(self) -> str:
+        """The class name."""
+        return self.cls.fact.name
+
+    @property
+    def location(self) -> Location:
+        """The class name in its file."""
+        return self.cls.at(self.cls.fact.name_span)
+
+
+class Ports:
+    """Finds the ports of one snapshot of the tree."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        profile: Profile,
+        names: Names,
+        registry: Registry,
+        settings: Settings,
+    ) -> None:
+        self.sources = sources
+        self.profile = profile
+        self.names = names
+        self.registry = registry
+        self.settings = settings
+
+    @cached_property
+    def dit_classes(self) -> tuple[Placed[ClassFacts], ...]:
+        """Every class below the DiT folder that is known to derive from the DiT base."""
+        return tuple(
+            cls
+            for path in self.sources.walk(self.profile.dits)
+            if (facts := self.sources.facts(path)) is not None
+            for cls in facts.classes
+            if cls.fact.bases
+            and self.names.qualified_class(cls) != self.profile.base_dit
+            and self.names.derives_from(cls, self.profile.base_dit)
+        )
+
+    @cached_property
+    def all(self) -> tuple[Port, ...]:
+        """The ports, by family and class name."""
+        found = [self._port(cls) for cls in self.dit_classes if self._is_concrete(cls)]
+        return tuple(sorted(found, key=lambda p: (p.family, p.name)))
+
+    def _is_concrete(self, cls: Placed[ClassFacts]) -> bool:
+        """Whether the class can be built: some class of the chain below the base defines `forward`."""
+        if cls.fact.name.startswith("_"):
+            return False
+        for owner in self.names.ancestry(cls).classes:
+            if self.names.qualified_class(owner) == self.profile.base_dit:
+                break
+            forward = owner.fact.method("forward")
+            if forward is not None:
+                return not forward.decorated_with("abstractmethod")
+            if owner.fact.partial:
+                return True
+        return False
+
+    def _port(self, cls: Placed[ClassFacts]) -> Port:
+        config = self.config_of(cls)
+        if config is not None and self._is_arch_config(config):
+            arch: Placed[ClassFacts] | None = config
+            config = self._config_around(config)
+        else:
+            arch = self.names.arch_config_class(config) if config is not None else None
+        family = self._family(cls)
+        tests = self._tests_of(cls)
+        return Port(
+            family=family,
+            cls=cls,
+            config=config,
+            arch_config=arch,
+            exported=self.is_exported(config) if config is not None else None,
+            reachable=self.reachable(cls),
+            mapping=self._mapping(cls),
+            oracle=self._oracle(cls, tests),
+            parity_tests=tests,
+            status_file=self._status_file(family, tests),
+        )
+
+    def _family(self, cls: Placed[ClassFacts]) -> str:
+        inside = cls.path[len(self.profile.dits) + 1 :].split("/")
+        return inside[0].removesuffix(".py")
+
+    # ------------------------------------------------------------------ registry
+
+    def reachable(self, cls: Placed[ClassFacts]) -> str:
+        """How the registry gets to a class: `discovered`, `legacy` or `unreachable`."""
+        return self._reached.get(self.names.qualified_class(cls), "unreachable")
+
+    @cached_property
+    def _reached(self) -> dict[str, str]:
+        """Full class name -> how the registry gets to it; an alias counts for the class it names."""
+        reached: dict[str, str] = {}
+        for name, spec in self.registry.models.items():
+            if f"{self.profile.models}/{spec[0]}" != self.profile.dits:
+                continue  # no port lives there, and looking costs reading those files
+            cls = self.class_of_spec(spec)
+            if cls is not None:
+                how = "discovered" if name in self.registry.discovered else "legacy"
+                if reached.get(self.names.qualified_class(cls)) != "discovered":
+                    reached[self.names.qualified_class(cls)] = how
+        return reached
+
+    def module_of_spec(self, spec: Spec) -> str:
+        """The dotted name of the module that the registry imports for an entry."""
+        component, module, _ = spec
+        dotted = f"{self.names.module_name(self.profile.models)}.{component}"
+        return f"{dotted}.{module}" if module else dotted
+
+    def class_of_spec(self, spec: Spec) -> Placed[ClassFacts] | None:
+        """The class that the registry would load for an entry, or None where it cannot be told."""
+        path = self.names.module_path(self.module_of_spec(spec))
+        return self.names.class_of(path, spec[2]) if path is not None else None
+
+    # ------------------------------------------------------------------ config
+
+    def config_of(self, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
+        """The config class of a port (its arch config where the class copies from that directly).
+
+        In this order: the config that its `param_names_mapping` (or another class attribute) is
+        copied from, the annotation of `config` in `__init__`, the only DiT config that the class's
+        module imports, the only one in the config module of the same name.
+        """
+        for attribute in cls.fact.attributes:
+            for name in attribute.names:
+                outcome = self.names.class_attribute(cls, name)
+                if isinstance(outcome, Resolved) and outcome.config is not None:
+                    return outcome.config
+        init = cls.fact.method("__init__")
+        parameter = init.parameter("config") if init is not None else None
+        if parameter is not None and isinstance(parameter.annotation, Reference):
+            found = self.names.class_of(cls.path, parameter.annotation.dotted)
+            if found is not None and self._is_dit_config(found):
+                return found
+        facts = self.sources.facts(cls.path)
+        imported = [
+            found
+            for name in (facts.aliases if facts is not None else {})
+            if (found := self.names.class_of(cls.path, name)) is not None and self._is_dit_config(found)
+        ]
+        if len(imported) == 1:
+            return imported[0]
+        family = self._family(cls)
+        beside = self.sources.facts(f"{self.profile.dit_configs}/{family}.py")
+        own = [c for c in (beside.classes if beside else ()) if self._is_dit_config(c)]
+        if len(own) == 1:
+            return own[0]
+        for base in self.names.ancestry(cls).classes[1:]:
+            if self.names.qualified_class(base) != self.profile.base_dit:
+                return self.config_of(base)
+        return None
+
+    def _is_dit_config(self, cls: Placed[ClassFacts]) -> bool:
+        base = self.profile.dit_config_base
+        return self.names.qualified_class(cls) != base and bool(self.names.derives_from(cls, base))
+
+    def _is_arch_config(self, cls: Placed[ClassFacts]) -> bool:
+        return bool(self.names.derives_from(cls, self.profile.dit_arch_config_base))
+
+    def _config_around(self, arch: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
+        """The only config of the arch config's module that holds it by default."""
+        facts = self.sources.facts(arch.path)
+        holders = []
+        for cls in facts.classes if facts is not None else ():
+            if self._is_dit_config(cls):
+                held = self.names.arch_config_class(cls)
+                if held is not None and held.fact.name == arch.fact.name:
+                    holders.append(cls)
+        return holders[0] if len(holders) == 1 else None
+
+    def is_exported(self, config: Placed[ClassFacts]) -> bool | None:
+        """Whether the bucket's `__init__` imports a config and lists it in `__all__`.
+
+        None where the `__init__` cannot be followed (a star import, an `__all__` that is computed).
+        """
+        facts = self.sources.facts(f"{self.profile.dit_configs}/__init__.py")
+        if facts is None or facts.broken:
+            return None
+        listed = exported_names(facts.assignment_of("__all__"))
+        if listed is None or any(i.fact.bound == "*" for i in facts.imports):
+            return None
+        found = self.names.class_of(facts.path, config.fact.name)
+        same = found is not None and self.names.qualified_class(found) == self.names.qualified_class(config)
+        return same and config.fact.name in listed
+
+    # ------------------------------------------------------------------ the rest
+
+    def _mapping(self, cls: Placed[ClassFacts]) -> ParameterMapping | None:
+        outcome = self.names.class_attribute(cls, "param_names_mapping")
+        if isinstance(outcome, Resolved) and isinstance(outcome.value, Mapping):
+            return ParameterMapping(outcome.location, len(outcome.value.items))
+        return None
+
+    @cached_property
+    def _parity_tests(self) -> tuple[str, ...]:
+        return tuple(
+            path
+            for root in self.profile.test_roots
+            for path in self.sources.walk(root)
+            if self.profile.is_parity_test(path)
+        )
+
+    def _tests_of(self, cls: Placed[ClassFacts]) -> tuple[str, ...]:
+        """Parity tests whose text names the class."""
+        name = cls.fact.name
+        return tuple(sorted(path for path in self._parity_tests if name in self.sources.words(path)))
+
+    def _oracle(self, cls: Placed[ClassFacts], tests: tuple[str, ...]) -> Oracle | None:
+        name = cls.fact.name
+        stated = self.settings.oracles.get(name)
+        if stated is not None:
+            source = self.settings.source or "pyproject.toml"
+            return Oracle(stated, "settings", Location(source, START_OF_FILE))
+        for path in tests:
+            facts = self.sources.facts(path)
+            for item in facts.imports if facts is not None else ():
+                module = item.fact.module
+                if item.fact.name == name and module.partition(".")[0] == "diffusers":
+                    return Oracle(f"diffusers:{name}", "parity-test", item.at(item.fact.span))
+        return None
+
+    def _status_file(self, family: str, tests: tuple[str, ...]) -> str | None:
+        folders = {path.rpartition("/")[0] for path in tests} | {f"tests/local_tests/{family}"}
+        for folder in sorted(folders):
+            candidate = f"{folder}/PORT_STATUS.md"
+            if self.sources.exists(candidate):
+                return candidate
+        return None
+
+
+def exported_names(assignment: Placed[Assignment] | None) -> frozenset[str] | None:
+    """The strings of an `__all__` display; None where it is missing or computed."""
+    if assignment is None:
+        return None
+    try:
+        value = literal(assignment.fact.value)
+    except ValueError:
+        return None
+    if isinstance(value, (list, tuple, set)) and all(isinstance(v, str) for v in value):
+        return frozenset(value)
+    return None

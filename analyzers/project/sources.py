@@ -1,0 +1,171 @@
+"""Files and their facts: the disk, with the editor's unsaved texts laid over it.
+
+Everything that can go wrong with a file (gone, a folder, not UTF-8, no permission) becomes the
+file's `unreadable` fact: one bad file never stops the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from analyzers.facts.file import FileAnalysis, analyse
+from analyzers.facts.model import FileFacts
+
+_WORD = re.compile(r"[A-Za-z_]\w{3,}")
+
+
+class Sources:
+    """The files below `root`, addressed by their path relative to it, with `/`.
+
+    Disk contents are read once and kept until `refresh` names the file (or everything): a language
+    server hears of changes from its client, a command line run sees one state.
+    """
+
+    def __init__(self, root: Path, cache: FactsCache | None = None) -> None:
+        self.root = root.resolve()
+        self.generation = 0
+        self._cache = cache
+        self._overlays: dict[str, str] = {}
+        self._analyses: dict[str, FileAnalysis] = {}
+        self._texts: dict[str, str | None] = {}
+        self._problems: dict[str, str] = {}
+        self._facts: dict[str, FileFacts] = {}
+        self._words: dict[str, frozenset[str]] = {}
+        self._listing: dict[str, tuple[str, ...]] = {}
+
+    # ------------------------------------------------------------------ reading
+
+    def text(self, path: str) -> str | None:
+        """The text of a file, None where it cannot be read (see `problem`)."""
+        overlay = self._overlays.get(path)
+        if overlay is not None:
+            return overlay
+        if path not in self._texts:
+            self._texts[path] = self._read(path)
+        return self._texts[path]
+
+    def words(self, path: str) -> frozenset[str]:
+        """The words of four characters and more in a file's text, comments and strings included."""
+        known = self._words.get(path)
+        if known is None:
+            known = self._words[path] = frozenset(_WORD.findall(self.text(path) or ""))
+        return known
+
+    def problem(self, path: str) -> str | None:
+        """Why `text` gave None."""
+        self.text(path)
+        return self._problems.get(path)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file, on disk or open in the editor."""
+        return path in self._overlays or (self.root / path).is_file()
+
+    def facts(self, path: str) -> FileFacts | None:
+        """The facts of a file; None where there is no such file."""
+        known = self._facts.get(path)
+        if known is not None:
+            return known
+        text = self.text(path)
+        if text is None:
+            if not self.exists(path):
+                return None
+            facts = FileFacts(path, (), unreadable=self._problems.get(path, "cannot be read"))
+        elif path in self._analyses:
+            facts = self._analyses[path].update(text)
+        elif self._cache is not None:
+            facts = self._cache.facts(path, text)
+        else:
+            facts = analyse(path, text)
+        self._facts[path] = facts
+        return facts
+
+    def walk(self, folder: str) -> tuple[str, ...]:
+        """Every `.py` file below `folder` in the order of `os.walk`, hidden folders left out.
+
+        The order is the disk's own, as FastVideo's discovery sees it; symbolic links to folders are
+        not followed, so a loop of links ends nowhere.
+        """
+        if folder not in self._listing:
+            self._listing[folder] = tuple(self._list(folder))
+        return self._listing[folder]
+
+    # ------------------------------------------------------------------ changes
+
+    def open(self, path: str, text: str) -> None:
+        """Lays a text over the file (an editor opened or changed it)."""
+        if path not in self._analyses:
+            self._analyses[path] = FileAnalysis(path)
+            if path in self._texts and self._texts[path] is not None:
+                self._analyses[path].update(self._texts[path] or "")
+        if self._overlays.get(path) != text:
+            self._overlays[path] = text
+            self._facts.pop(path, None)
+            self._words.pop(path, None)
+            self.generation += 1
+
+    def close(self, path: str) -> None:
+        """Removes the overlay: the disk counts again."""
+        self._analyses.pop(path, None)
+        if self._overlays.pop(path, None) is not None:
+            self.refresh([path])
+
+    def refresh(self, paths: Iterable[str] | None = None) -> None:
+        """Forgets what was read of these files (None: of all), and every listing."""
+        self.generation += 1
+        self._listing.clear()
+        if paths is None:
+            paths = [*self._texts, *self._facts, *self._words]
+        for path in list(paths):
+            self._texts.pop(path, None)
+            self._words.pop(path, None)
+            self._problems.pop(path, None)
+            self._facts.pop(path, None)
+
+    @classmethod
+    def overlaid(cls, base: Sources, texts: Mapping[str, str]) -> Sources:
+        """The same files with other texts for some; facts of the others are shared, `base` stays."""
+        copy = cls(base.root, base._cache)
+        copy.__dict__.update(
+            {
+                name: dict(getattr(base, name))
+                for name in ("_overlays", "_texts", "_problems", "_facts", "_words", "_listing")
+            }
+        )
+        for path, text in texts.items():
+            copy._overlays[path] = text
+            copy._facts.pop(path, None)
+            copy._words.pop(path, None)
+        return copy
+
+    # ------------------------------------------------------------------ the disk
+
+    def _read(self, path: str) -> str | None:
+        try:
+            text = (self.root / path).read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            self._problems[path] = f"not UTF-8 (byte {error.start}): save it as UTF-8"
+        except OSError as error:
+            self._problems[path] = f"cannot be read: {error.strerror or error}"
+        else:
+            return text
+        return None
+
+    def _list(self, folder: str) -> Iterator[str]:
+        base = self.root / folder
+        for root, folders, files in os.walk(base):
+            folders[:] = [f for f in folders if not f.startswith(".") and f != "__pycache__"]
+            relative = Path(root).relative_to(self.root).as_posix()
+            for name in files:
+                if name.endswith(".py"):
+                    yield f"{relative}/{name}" if relative != "." else name
+
+
+class FactsCache:
+    """Where facts of unchanged texts may be kept between runs; the base keeps nothing."""
+
+    def facts(self, path: str, text: str) -> FileFacts:
+        """The facts of a text, from the cache or computed."""
+        return analyse(path, text)

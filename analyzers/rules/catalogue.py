@@ -1,0 +1,28 @@
+"""All rules, found by their files' names."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from functools import cache
+from importlib import import_module
+
+import analyzers.rules
+from analyzers.rules.base import Rule
+
+_MODULE = re.compile(r"dit\d{3}_\w+")
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule, by code."""
+    rules: list[Rule] = []
+    for module in pkgutil.iter_modules(analyzers.rules.__path__):
+        if _MODULE.fullmatch(module.name):
+            rules.append(import_module(f"analyzers.rules.{module.name}").RULE)
+    return tuple(sorted(rules, key=lambda rule: rule.code))
+
+
+def find_rule(wanted: str) -> Rule | None:
+    """The rule of that code or name, or None."""
+    return next((r for r in all_rules() if r.code == wanted.upper() or r.name == wanted.lower()), None)

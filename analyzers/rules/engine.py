@@ -1,0 +1,43 @@
+"""Runs rules over files: findings of one file, of many, with settings and suppressions applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from analyzers.findings import Finding, Severity
+from analyzers.project.index import Project
+from analyzers.rules.base import Context, Rule
+from analyzers.rules.catalogue import all_rules
+from analyzers.rules.suppressions import apply_suppressions, find_suppressions
+
+
+def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None) -> list[Finding]:
+    """The findings of one file, in order of place; empty where there is no such file."""
+    facts = project.file(path)
+    if facts is None:
+        return []
+    chosen = all_rules() if rules is None else rules
+    settings = project.settings
+    if facts.unreadable is not None:
+        return [Finding("DIT001", "syntax-error", Severity.ERROR, facts.top, f"{path}: {facts.unreadable}")]
+    found: list[Finding] = [
+        Finding("DIT001", "syntax-error", Severity.ERROR, p.at(p.fact.span), p.fact.message)
+        for p in facts.problems
+    ]
+    ran: set[str] = set()
+    for rule in chosen:
+        if settings.enabled(rule.code, rule.name, path):
+            ran |= {rule.code, rule.name}
+            found.extend(rule.check(Context(project, facts, rule)))
+    suppressions = find_suppressions(facts, project.sources.text(path) or "")
+    if suppressions:
+        found = apply_suppressions(found, suppressions, frozenset(ran))
+    return sorted(
+        (f for f in found if f.code == "DIT001" or settings.enabled(f.code, f.name, path)),
+        key=lambda f: f.sort_key,
+    )
+
+
+def check_files(project: Project, paths: Iterable[str], rules: Sequence[Rule] | None = None) -> list[Finding]:
+    """The findings of several files, in order."""
+    return sorted((f for path in paths for f in check_file(project, path, rules)), key=lambda f: f.sort_key)
