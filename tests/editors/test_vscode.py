@@ -1,4 +1,4 @@
-"""The extension in a real VS Code: one session, one test for each part of the porter's way.
+"""The extension in a real VS Code: one test for each part of the porter's way.
 
 DITPROOF_REFRESH_IMAGES=1 copies the screenshots of a session in which all went well to docs/images.
 """
@@ -60,7 +60,7 @@ def parts(setup: Setup) -> Parts:
 
 
 def _must_be_well(parts: Parts, name: str) -> None:
-    if "start" in parts:
+    if name not in parts:
         pytest.fail(f"VS Code did not start: {parts['start']['error']}", pytrace=False)
     part = parts[name]
     if not part["ok"]:
@@ -77,3 +77,7 @@ def test_a_passing_parity_run_is_shown_in_the_status_bar(parts: Parts) -> None:
 
 def test_a_wrong_constant_turns_the_comparison_red(parts: Parts) -> None:
     _must_be_well(parts, "parity-fails")
+
+
+def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:
+    _must_be_well(parts, "untrusted")

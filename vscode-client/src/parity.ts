@@ -43,7 +43,7 @@ export async function announce(verdict: Verdict, log: vscode.LogOutputChannel): 
       return;
     case "failed": {
       const choice = await vscode.window.showErrorMessage(
-        `${sentence(verdictHeadline(verdict))} in ${nameOf(verdict)}${because}`,
+        because === "" ? `${nameOf(verdict)}: ${verdictHeadline(verdict)}` : `${nameOf(verdict)} failed${because}`,
         "Show in File",
         "Show Logs",
       );
@@ -84,8 +84,4 @@ function codeOf(found: vscode.Diagnostic): string {
 
 function nameOf(verdict: Verdict): string {
   return verdict.test.split("::").at(-1) ?? verdict.test;
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,7 +1,7 @@
 // The porter's way through the extension, in a real VS Code. Called by test_vscode.py with a JSON of paths;
 // prints one JSON line: for each part {ok, seconds, error}.
 import assert from "node:assert/strict";
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Session, waitFor } from "./session.mjs";
 
@@ -41,6 +41,7 @@ async function part(name, session, action) {
 
 async function findingAndFix(session) {
   const { page } = session;
+  await session.filterPanel("DIT101");
   const finding = session.problem("DIT101", DIT_CLASS);
   await finding.waitFor();
   await finding.dblclick(); // the cursor goes to the finding
@@ -70,6 +71,7 @@ async function parityPasses(session) {
   const status = session.statusItem();
   await status.filter({ hasText: /parity passed · max \d\.\de[+-]\d\d/ }).waitFor({ timeout: options.parityTimeoutMs });
   assert.equal(await status.locator(".codicon-pass").count(), 1, "passed has its icon");
+  await session.filterPanel("DIT901");
   assert.equal(await session.problem("DIT901").count(), 0, "a passed run leaves no red");
   await session.screenshot("parity-passed");
 }
@@ -101,6 +103,8 @@ async function parityFails(session) {
   await session.screenshot("parity-failed-line");
 
   await session.runCommand("ditproof: Show Logs");
+  await page.locator(".output-view .monaco-editor").waitFor();
+  await session.filterPanel("would need");
   await page.locator(".output-view .view-line", { hasText: /would.need/ }).first().waitFor();
   await session.screenshot("parity-log");
 }
@@ -112,25 +116,53 @@ async function runParity(session) {
   await session.runCommand("ditproof: Run Parity Test");
 }
 
-let session;
-try {
-  session = await Session.start({
-    codeServer: options.codeServer,
-    vsix: options.vsix,
-    settings: { "ditproof.path": options.server, "ditproof.projectPython": options.projectPython },
-    out: options.out,
-    prepare,
-  });
-  await session.open(DIT);
-  await session.serverReady();
-  await session.page.keyboard.press("Control+Shift+M"); // Problems stays open for all parts
-  await session.page.locator(".markers-panel").waitFor();
-  await part("finding-and-fix", session, () => findingAndFix(session));
-  await part("parity-passes", session, () => parityPasses(session));
-  await part("parity-fails", session, () => parityFails(session));
-} catch (error) {
-  results.start = { ok: false, error: String(error?.stack ?? error).slice(0, 2000) };
-} finally {
-  await session?.close();
+/** A folder that nobody trusts brings settings of its own, which would run its program. */
+function prepareTrap(workspace) {
+  cpSync(join(options.fastvideo, "fastvideo"), join(workspace, "fastvideo"), { recursive: true });
+  const program = join(workspace, "program");
+  writeFileSync(program, `#!/bin/sh\ntouch ${workspace}/was-run\n`, { mode: 0o755 });
+  mkdirSync(join(workspace, ".vscode"));
+  writeFileSync(
+    join(workspace, ".vscode", "settings.json"),
+    JSON.stringify({ "ditproof.path": program, "ditproof.interpreter": program, "ditproof.projectPython": program }),
+  );
 }
+
+async function untrusted(session) {
+  await session.problem("DIT101", DIT_CLASS).waitFor();
+  const offered = await session.offeredCommands("ditproof: ");
+  assert.ok(offered.includes("ditproof: Restart Server"), `the palette offers ${offered}`);
+  assert.ok(!offered.includes("ditproof: Run Parity Test"), "a parity run is offered in an untrusted workspace");
+  assert.ok(!existsSync(join(session.workspace, "was-run")), "the workspace's program was run");
+  await session.screenshot("untrusted");
+}
+
+/** One VS Code, with the given parts one after the other. */
+async function inSession(how, parts) {
+  let session;
+  try {
+    session = await Session.start({
+      codeServer: options.codeServer,
+      vsix: options.vsix,
+      settings: { "ditproof.path": options.server, "ditproof.projectPython": options.projectPython },
+      out: options.out,
+      ...how,
+    });
+    await session.open(DIT);
+    await session.serverReady();
+    await session.page.keyboard.press("Control+Shift+M"); // Problems stays open for all parts
+    await session.page.locator(".markers-panel").waitFor();
+    for (const [name, action] of Object.entries(parts)) await part(name, session, () => action(session));
+  } catch (error) {
+    results.start = { ok: false, error: String(error?.stack ?? error).slice(0, 2000) };
+  } finally {
+    await session?.close();
+  }
+}
+
+await inSession(
+  { prepare },
+  { "finding-and-fix": findingAndFix, "parity-passes": parityPasses, "parity-fails": parityFails },
+);
+await inSession({ prepare: prepareTrap, trusted: false }, { untrusted });
 process.stdout.write(`${JSON.stringify(results)}\n`);

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { chromium } from "playwright-core";
 
 const USER_SETTINGS = {
-  "security.workspace.trust.enabled": false,
+  "security.workspace.trust.startupPrompt": "never",
   "workbench.startupEditor": "none",
   "workbench.tips.enabled": false,
   "workbench.secondarySideBar.defaultVisibility": "hidden",
@@ -38,11 +38,12 @@ const BROWSER_FLAGS = [
 ];
 
 export class Session {
-  /** Starts everything; `settings` are those of the extension. The caller ends it with `close`. */
-  static async start({ codeServer, vsix, settings, out, prepare }) {
+  /** Starts everything; `settings` are those of the extension, `prepare` fills the workspace. The caller ends it
+   *  with `close`. */
+  static async start(options) {
     const session = new Session();
     try {
-      await session.#start({ codeServer, vsix, settings, out, prepare });
+      await session.#start(options);
     } catch (error) {
       await session.close();
       throw error;
@@ -50,7 +51,7 @@ export class Session {
     return session;
   }
 
-  async #start({ codeServer, vsix, settings, out, prepare }) {
+  async #start({ codeServer, vsix, settings, out, prepare, trusted = true }) {
     this.out = out;
     this.work = mkdtempSync(join(tmpdir(), "ditproof-vscode-"));
     const folder = (name) => {
@@ -84,10 +85,11 @@ export class Session {
     assert.equal(install.status, 0, `the extension was not installed: ${install.stdout}${install.stderr}`);
 
     this.port = await freePort();
-    const quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"];
+    const quiet = ["--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"];
+    if (trusted) quiet.push("--disable-workspace-trust");
     const listen = ["--auth", "none", "--bind-addr", `127.0.0.1:${this.port}`];
     const log = createWriteStream(join(out, "code-server.log"));
-    this.server = spawn(process.execPath, [codeServer, ...common, ...listen, ...quiet, "--disable-getting-started-override"], {
+    this.server = spawn(process.execPath, [codeServer, ...common, ...listen, ...quiet], {
       env,
       stdio: ["ignore", "pipe", "pipe"],
       detached: true, // a process group of its own, to be ended whole
@@ -146,6 +148,21 @@ export class Session {
     await input.waitFor({ state: "hidden" });
   }
 
+  /** The titles that the palette offers for a text. */
+  async offeredCommands(text) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await retry(5, async () => {
+      await this.page.keyboard.press("F1");
+      await input.waitFor({ timeout: 3000 });
+    });
+    await input.fill(`>${text}`);
+    const rows = this.page.locator(".quick-input-list .monaco-list-row", { hasText: text });
+    await rows.first().waitFor();
+    const titles = await rows.allInnerTexts();
+    await this.page.keyboard.press("Escape");
+    return titles.map((title) => title.split("\n")[0]);
+  }
+
   /** Opens a file by name in the workbench that is already there. */
   async quickOpen(name) {
     const input = this.page.locator(".quick-input-widget input[type=text]");
@@ -186,6 +203,11 @@ export class Session {
       await this.page.waitForTimeout(50);
     }
     throw new Error(`the quick-fix menu has no entry ${title}`);
+  }
+
+  /** Narrows Problems or the log to a text: what a list has scrolled away does not exist in the page. */
+  async filterPanel(text) {
+    await this.page.locator(".panel .viewpane-filter input:visible").first().fill(text);
   }
 
   problem(...texts) {
