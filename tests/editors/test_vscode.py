@@ -1,6 +1,6 @@
 """The extension in a real VS Code: one test for each part of the porter's way.
 
-DITPROOF_REFRESH_IMAGES=1 copies the screenshots that the documentation shows to docs/images, if all went well.
+If all went well, DITPROOF_REFRESH_IMAGES=1 copies what the documentation shows to docs/images.
 """
 
 from __future__ import annotations
