@@ -1,6 +1,6 @@
 """The extension in a real VS Code: one test for each part of the porter's way.
 
-DITPROOF_REFRESH_IMAGES=1 copies the screenshots of a session in which all went well to docs/images.
+If all went well, DITPROOF_REFRESH_IMAGES=1 copies what the documentation shows to docs/images.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ VSIX = EDITORS / "ditproof.vsix"
 PLAYWRIGHT = HERE / "vscode" / "node_modules" / "playwright-core"
 PARITY_TIMEOUT = 180
 """Seconds for one parity run: on a cold machine the import of torch takes most of them."""
+
+IMAGES = {
+    "quick-fix.png": "vscode-quickfix.png",
+    "parity-passed.png": "vscode-parity.png",
+    "parity-failed.png": "vscode-parity-failed.png",
+}
+"""Which screenshots the documentation shows, and under which names."""
 
 Parts = dict[str, dict[str, Any]]
 
@@ -54,8 +61,8 @@ def parts(setup: Setup) -> Parts:
     if os.environ.get("DITPROOF_REFRESH_IMAGES") == "1" and all(part["ok"] for part in results.values()):
         images = ROOT / "docs" / "images"
         images.mkdir(parents=True, exist_ok=True)
-        for screenshot in out.glob("*.png"):
-            shutil.copy(screenshot, images / screenshot.name)
+        for screenshot, image in IMAGES.items():
+            shutil.copy(out / screenshot, images / image)
     return results
 
 

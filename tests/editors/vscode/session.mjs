@@ -25,6 +25,7 @@ const USER_SETTINGS = {
   "editor.stickyScroll.enabled": false,
   "editor.fontFamily": "DejaVu Sans Mono",
   "git.enabled": false,
+  "remote.autoForwardPorts": false,
 };
 
 const BROWSER_FLAGS = [
