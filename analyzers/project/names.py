@@ -99,16 +99,17 @@ class Names:
         self.profile = profile
         self._resolved: dict[tuple[str, str], Definition | None] = {}
         self._ancestry: dict[tuple[str, str, int], Ancestry] = {}
+        self._modules: dict[str, str | None] = {}
 
     # ------------------------------------------------------------------ modules
 
     def module_path(self, dotted: str) -> str | None:
         """The file of a module of the tree (`fastvideo.models.registry`), or None."""
-        base = dotted.replace(".", "/")
-        for path in (f"{base}.py", f"{base}/__init__.py"):
-            if self.sources.exists(path):
-                return path
-        return None
+        if dotted not in self._modules:
+            base = dotted.replace(".", "/")
+            candidates = (f"{base}.py", f"{base}/__init__.py")
+            self._modules[dotted] = next((p for p in candidates if self.sources.exists(p)), None)
+        return self._modules[dotted]
 
     def module_name(self, path: str) -> str:
         """The dotted name of a file of the tree."""
