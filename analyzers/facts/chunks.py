@@ -14,10 +14,18 @@ column 0: intact definitions below the damage keep their chunks.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from analyzers.facts.model import Comment
 from analyzers.findings import Span
+
+BYTE_ORDER_MARK = "\ufeff"
+
+NESTED_QUOTES = sys.version_info >= (3, 12)
+"""Since Python 3.12 an f-string's expressions may hold its own quote, line ends and comments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +52,75 @@ class Split:
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
 
 
-_TOKEN = re.compile(
-    r"""
-      (?P<comment>\#[^\n]*)
-    | (?P<triple>\"\"\"|''')
-    | (?P<string>"(?:[^"\\\n]|\\.|\\\n)*"? | '(?:[^'\\\n]|\\.|\\\n)*'?)
-    | (?P<open>[(\[{])
-    | (?P<close>[)\]}])
-    | (?P<joined>\\\n)
-    | (?P<newline>\n(?=[^\s\#]))
-    """,
-    re.VERBOSE,
+# What lies between tokens, brackets on one line included, is passed over inside the pattern: a match
+# for each of them would cost ten times as much. `end` matches where nothing else does, so that the
+# pattern never has to go back.
+_TOKEN = r"""
+    (?: [^\#"'()\[\]{}\\\n]+ | \n(?!INDENT[^\s\#])
+      | \([^\#"'()\[\]{}\\\n]*\) | \[[^\#"'()\[\]{}\\\n]*\] )*
+    (?: (?P<comment>\#[^\n]*)
+      | (?P<triple>\"\"\"|''')
+      | (?P<string>"(?:[^"\\\n]|\\.|\\\n)*"? | '(?:[^'\\\n]|\\.|\\\n)*'?)
+      | (?P<open>[(\[{])
+      | (?P<close>[)\]}])
+      | (?P<joined>\\\n?)
+      | (?P<newline>\n)
+      | (?P<end>\Z) )
+"""
+_CONTINUES = r"INDENT(?:(?:else|elif|except|finally)\b|[)\]},:])"
+_DEFINES = r"(?:class[ \t]+\w|def[ \t]+\w|async[ \t]+def[ \t])"
+# A line `@name` may also be the operator inside brackets: a decorator is followed by a definition.
+_NEVER_IN_BRACKETS = (
+    rf"INDENT(?:{_DEFINES}|import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b"
+    rf"|@\w[^\n]*\n(?:INDENT@\w[^\n]*\n)*INDENT{_DEFINES})"
 )
-_CONTINUES = re.compile(r"(?:else|elif|except|finally)\b|[)\]},:]")
-_NEVER_IN_BRACKETS = re.compile(
-    r"class[ \t]+\w|def[ \t]+\w|async[ \t]+def[ \t]|@\w|import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b"
+_RESUMES = (
+    r"^INDENT(?:class[ \t]+\w+[ \t]*[:(]|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|@[A-Za-z_][\w.]*[ \t]*(?:\(|$)"
+    r"|import[ \t]+[\w.]+(?:[ \t]|$)|from[ \t]+[\w.]+[ \t]+import\b|[A-Za-z_]\w*[ \t]*(?::[^=\n]+)?=[^=])"
 )
-_RESUMES = re.compile(
-    r"^(?:class[ \t]+\w+[ \t]*[:(]|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|@[A-Za-z_][\w.]*[ \t]*(?:\(|$)"
-    r"|import[ \t]+[\w.]+(?:[ \t]|$)|from[ \t]+[\w.]+[ \t]+import\b|[A-Za-z_]\w*[ \t]*(?::[^=\n]+)?=[^=])",
-    re.MULTILINE,
-)
+_FORMATTED = re.compile(r"(?<!\w)(?:[ft]r?|r[ft])\Z", re.IGNORECASE)
+_IN_FORMATTED = re.compile(r"\\N\{[^}\n]*\}|\\[^{}]|\{\{|\}\}|[{}\n\"']", re.DOTALL)
+_IN_FIELD = re.compile(r"\#[^\n]*|\"\"\"|'''|[\"'(\[{)\]}:]")
+_BRACE = re.compile(r"[{}]")
+_IN_PLAIN = {quote: re.compile(rf"\\.|\n|{quote}", re.DOTALL) for quote in "\"'"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """The patterns for statements that begin at one indentation."""
+
+    indent: str
+    token: re.Pattern[str]
+    continues: re.Pattern[str]
+    never_in_brackets: re.Pattern[str]
+    resumes: re.Pattern[str]
+    defines: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _level(indent: str) -> _Level:
+    def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
+        return re.compile(pattern.replace("INDENT", re.escape(indent)), flags)
+
+    return _Level(
+        indent,
+        compiled(_TOKEN, re.VERBOSE),
+        compiled(_CONTINUES),
+        compiled(_NEVER_IN_BRACKETS),
+        compiled(_RESUMES, re.MULTILINE),
+        compiled(f"^INDENT{_DEFINES}", re.MULTILINE),
+    )
+
+
+_TOP = _level("")
 
 
 def normalise_newlines(text: str) -> str:
-    """The text with `\\n` alone as line end, as Python's own reader sees it; lines keep their numbers."""
+    """The text as Python's own reader sees it: `\\n` alone ends lines, no byte order mark.
+
+    Lines keep their numbers.
+    """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -96,8 +148,9 @@ def split(text: str, previous: Split | None = None) -> Split:
             if end <= position or not text.startswith(previous.segments[index].text, end):
                 break
             resume[end] = index
+    known = {chunk.text: chunk for chunk in previous.chunks} if previous is not None else {}
     while position < len(text):
-        segment = _read_segment(text, position)
+        segment = _segment(text, position, known)
         segments.append(segment)
         position += len(segment.text)
         if previous is not None and position in resume:
@@ -106,57 +159,87 @@ def split(text: str, previous: Split | None = None) -> Split:
     return Split(tuple(segments), tuple(chunk for s in segments for chunk in s.chunks))
 
 
-def _read_segment(text: str, begin: int) -> Segment:
+def split_body(text: str, indent: str) -> tuple[str, ...]:
+    """The statements of a block whose lines begin with `indent`, as `split` finds those of a file.
+
+    `text` begins at the start of a line. The stretches joined give it back.
+    """
+    level = _level(indent)
+    found: list[str] = []
+    position = 0
+    while position < len(text):
+        end, _, damaged = _read(text, position, level)
+        found.extend(_pieces(text[position:end], level) if damaged else [text[position:end]])
+        position = end
+    return tuple(found)
+
+
+def _segment(text: str, begin: int, known: Mapping[str, Chunk]) -> Segment:
+    end, comments, damaged = _read(text, begin, _TOP)
+    content = text[begin:end]
+    if damaged:
+        pieces = _pieces(content, _TOP)
+        return Segment(content, tuple(known.get(p) or Chunk(p, _comments_of_damaged(p)) for p in pieces))
+    return Segment(content, (Chunk(content, _comments(content, [at - begin for at in comments])),))
+
+
+def _read(text: str, begin: int, level: _Level) -> tuple[int, list[int], bool]:
+    """Where the statement ends that begins at `begin`, its comments, and whether it is damaged."""
     position, depth = begin, 0
-    decorated = text.startswith("@", begin)
+    decorator = level.indent + "@"
+    decorated = text.startswith(decorator, begin)
     comments: list[int] = []
-    while True:
-        token = _TOKEN.search(text, position)
-        if token is None:
-            return _segment(text[begin:], begin, comments, damaged=depth > 0)
+    match = level.token.match
+    while (token := match(text, position)) is not None:
         kind = token.lastgroup
         position = token.end()
         if kind == "comment":
-            comments.append(token.start())
+            comments.append(token.start(kind))
         elif kind == "triple":
-            position = _end_of_triple(text, position, token.group())
+            position = _end_of_string(text, token, comments)
             if position < 0:
-                return _segment(text[begin:], begin, comments, damaged=True)
+                return len(text), comments, True
+        elif kind == "string":
+            if NESTED_QUOTES:
+                position = _end_of_string(text, token, comments)
         elif kind == "open":
             depth += 1
         elif kind == "close":
             depth = max(0, depth - 1)
         elif kind == "newline":
             if depth:
-                if _NEVER_IN_BRACKETS.match(text, position):
-                    return _segment(text[begin:position], begin, comments, damaged=True)
-            elif not _CONTINUES.match(text, position):
+                if level.never_in_brackets.match(text, position):
+                    return position, comments, True
+            elif not level.continues.match(text, position):
                 if not decorated:
-                    return _segment(text[begin:position], begin, comments, damaged=False)
-                decorated = text.startswith("@", position)
+                    return position, comments, False
+                decorated = text.startswith(decorator, position)
+        elif kind == "end":
+            break
+    return len(text), comments, depth > 0
 
 
-def _segment(text: str, begin: int, comments: list[int], *, damaged: bool) -> Segment:
-    if not damaged:
-        return Segment(text, (Chunk(text, _comments(text, [at - begin for at in comments])),))
+def _pieces(text: str, level: _Level) -> list[str]:
+    """A damaged stretch, cut at every line that looks like a statement of this level."""
     starts = [0]
-    for match in _RESUMES.finditer(text, 1):
-        line_above = text.rfind("\n", 0, match.start() - 1) + 1
-        if not text.startswith("@", line_above):
+    decorated = text.startswith(level.indent + "@")
+    for match in level.resumes.finditer(text, 1):
+        # What follows a decorator belongs to it until the definition has come.
+        if not (decorated and not level.defines.search(text, starts[-1], match.start())):
             starts.append(match.start())
-    pieces = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return Segment(text, tuple(Chunk(piece, _comments_of_damaged(piece)) for piece in pieces))
+            decorated = text.startswith(level.indent + "@", match.start())
+    return [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
 def _comments_of_damaged(text: str) -> tuple[Comment, ...]:
     found: list[int] = []
     position = 0
-    while token := _TOKEN.search(text, position):
+    while (token := _TOP.token.match(text, position)) and token.lastgroup != "end":
         position = token.end()
         if token.lastgroup == "comment":
-            found.append(token.start())
-        elif token.lastgroup == "triple":
-            position = _end_of_triple(text, position, token.group())
+            found.append(token.start("comment"))
+        elif token.lastgroup in ("triple", "string"):
+            position = _end_of_string(text, token, found)
             if position < 0:
                 break
     return _comments(text, found)
@@ -181,13 +264,94 @@ def _width(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+def _end_of_string(text: str, token: re.Match[str], comments: list[int]) -> int:
+    """Where the string ends that begins with `token`, or -1 for a triple quote that stays open.
+
+    Comments inside an f-string's fields are added to `comments`.
+    """
+    triple = token.lastgroup == "triple"
+    begin = token.start(token.lastgroup or 0)
+    quote = text[begin : begin + (3 if triple else 1)]
+    if NESTED_QUOTES and _FORMATTED.search(text, max(begin - 3, 0), begin):
+        inside: list[int] = []
+        end = _end_of_formatted(text, begin + len(quote), quote, inside)
+        if end >= 0:
+            comments.extend(inside)
+            return end
+    return _end_of_triple(text, token.end(), quote) if triple else token.end()
+
+
 def _end_of_triple(text: str, position: int, quote: str) -> int:
     """Where the string ends that was opened before `position`, or -1."""
     while True:
         found = text.find(quote, position)
         if found < 0:
             return -1
-        body = text[position:found]
-        if (len(body) - len(body.rstrip("\\"))) % 2 == 0:
+        slashes = found
+        while slashes > position and text[slashes - 1] == "\\":
+            slashes -= 1
+        if (found - slashes) % 2 == 0:
             return found + 3
         position = found + 1
+
+
+def _end_of_formatted(text: str, position: int, quote: str, comments: list[int]) -> int:
+    """Where the f-string ends that was opened before `position`, or -1 where it stays open."""
+    while token := _IN_FORMATTED.search(text, position):
+        position = token.end()
+        found = token.group()
+        if found == "{":
+            position = _end_of_field(text, position, comments)
+            if position < 0:
+                return -1
+        elif text.startswith(quote, token.start()):
+            return token.start() + len(quote)
+        elif found == "\n" and len(quote) == 1:
+            return -1
+    return -1
+
+
+def _end_of_field(text: str, position: int, comments: list[int]) -> int:
+    """Where the `{expression!r:format}` ends whose brace was opened before `position`, or -1."""
+    depth = 0
+    while token := _IN_FIELD.search(text, position):
+        position = token.end()
+        found = token.group()
+        if found[0] == "#":
+            comments.append(token.start())
+        elif found[0] in "\"'":
+            position = _end_of_nested(text, token.start(), found, comments)
+            if position < 0:
+                return -1
+        elif found in "([{":
+            depth += 1
+        elif found in ")]}":
+            if depth == 0:
+                return position if found == "}" else -1
+            depth -= 1
+        elif found == ":" and depth == 0:
+            # The format runs to the closing brace and may hold fields of its own.
+            while part := _BRACE.search(text, position):
+                if part.group() == "}":
+                    return part.end()
+                position = _end_of_field(text, part.end(), comments)
+                if position < 0:
+                    return -1
+            return -1
+    return -1
+
+
+def _end_of_nested(text: str, begin: int, quote: str, comments: list[int]) -> int:
+    """Where a string ends that stands in an f-string's field, or -1."""
+    position = begin + len(quote)
+    if _FORMATTED.search(text, max(begin - 3, 0), begin):
+        return _end_of_formatted(text, position, quote, comments)
+    if len(quote) == 3:
+        return _end_of_triple(text, position, quote)
+    while token := _IN_PLAIN[quote].search(text, position):
+        if token.group() == quote:
+            return token.end()
+        if token.group() == "\n":
+            return -1
+        position = token.end()
+    return -1

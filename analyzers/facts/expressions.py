@@ -91,13 +91,24 @@ def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
         value = node.operand.value if isinstance(node.operand, ast.Constant) else None
         if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
             return Constant(-value, span)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        left, right = convert(node.left, inner), convert(node.right, inner)
-        if (
-            isinstance(left, Constant)
-            and isinstance(right, Constant)
-            and isinstance(left.value, str)
-            and isinstance(right.value, str)
-        ):
-            return Constant(left.value + right.value, span)
+    if isinstance(node, ast.BinOp):
+        text = _sum_of_strings(node)
+        if text is not None:
+            return Constant(text, span)
     return Opaque(type(node).__name__, span)
+
+
+def _sum_of_strings(node: ast.BinOp) -> str | None:
+    """`"a" + "b" + ...`, or None where some term is no string literal."""
+    parts: list[str] = []
+    left: ast.expr = node
+    while isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add):
+        right = left.right
+        if not (isinstance(right, ast.Constant) and isinstance(right.value, str)):
+            return None
+        parts.append(right.value)
+        left = left.left
+    if not (isinstance(left, ast.Constant) and isinstance(left.value, str)):
+        return None
+    parts.append(left.value)
+    return "".join(reversed(parts))

@@ -7,8 +7,10 @@ a branch, what becomes of the value) downwards, so that no rule ever walks a tre
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,16 +19,20 @@ from typing import TypeAlias
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.expressions import convert, dotted_name, span_of
+from analyzers.facts.memo import Memo
 from analyzers.facts.model import (
     Assignment,
     CallFact,
     ChunkFacts,
     ClassFacts,
+    Collection,
     Either,
     EntryAssignment,
+    Expr,
     FunctionFacts,
     Import,
     Keyword,
+    Opaque,
     Parameter,
     Reference,
     Return,
@@ -42,6 +48,28 @@ DISCOVERED_NAME = "EntryClass"
 ARGUMENT_DEPTH = 4
 """How deep the arguments of a call are kept; deeper calls have facts of their own."""
 
+MUTATORS = frozenset(
+    {
+        "add",
+        "append",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    }
+)
+"""Methods that change the list, dict or set they are called on."""
+
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""
+
 _OTHER = Use("other")
 _EXPRESSION = Use("expression")
 _OPERAND = Use("operand")
@@ -49,8 +77,24 @@ _RETURN = Use("return")
 _RAISE = Use("raise")
 
 
-def extract(chunk: Chunk) -> ChunkFacts:
-    """The facts of a chunk; a chunk that Python rejects gives its comments and the syntax problem."""
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method with what it adds to the facts of its chunk."""
+
+    facts: FunctionFacts
+    imports: tuple[Import, ...]
+    has_class: bool
+
+
+Methods = Memo[tuple[str, int, str], Method]
+"""By the method's lines, the line of the chunk at which they begin, and the dotted name of the class."""
+
+
+def extract(chunk: Chunk, methods: Methods | None = None) -> ChunkFacts:
+    """The facts of a chunk; a chunk that Python rejects gives its comments and the syntax problem.
+
+    `methods`: where the facts of methods are kept from one edit to the next.
+    """
     try:
         tree = parse(chunk.text)
     except SyntaxError as error:
@@ -59,7 +103,7 @@ def extract(chunk: Chunk) -> ChunkFacts:
         # Null bytes, nesting beyond the parser's stack: Python rejects these without a position.
         message = str(error) or "too deeply nested for Python's parser"
         return ChunkFacts(comments=chunk.comments, problem=SyntaxProblem(message, Span(0, 0, 0, 0)))
-    return replace(extract_tree(tree, chunk.text), comments=chunk.comments)
+    return replace(extract_tree(tree, chunk.text, methods), comments=chunk.comments)
 
 
 def parse(text: str) -> ast.Module:
@@ -69,9 +113,9 @@ def parse(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def extract_tree(tree: ast.Module, text: str) -> ChunkFacts:
+def extract_tree(tree: ast.Module, text: str, methods: Methods | None = None) -> ChunkFacts:
     """The facts of a parsed text, positions relative to it."""
-    walk = _Walk(text)
+    walk = _Walk(text, methods)
     try:
         walk.module(tree)
     except RecursionError:
@@ -82,7 +126,7 @@ def extract_tree(tree: ast.Module, text: str) -> ChunkFacts:
         assignments=tuple(walk.assignments),
         classes=tuple(walk.classes),
         functions=tuple(walk.functions),
-        calls=tuple(walk.scope.finished_calls()),
+        calls=walk.scope.calls_of_module(),
         entries=tuple(_entries(tree)) if DISCOVERED_NAME in text else (),
         has_class=walk.has_class,
         docstring=ast.get_docstring(tree, clean=False),
@@ -106,18 +150,30 @@ def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:
 
 
 def _entries(tree: ast.Module) -> Iterable[EntryAssignment]:
+    """In the order of `ast.walk`, level by level; only nodes that can hold statements are opened."""
     level: list[ast.AST] = [tree]
     depth = 0
     while level:
         following: list[ast.AST] = []
         for node in level:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets
-            ):
-                yield EntryAssignment(convert(node.value), depth, span_of(node))
-            following.extend(ast.iter_child_nodes(node))
+            if isinstance(node, ast.Assign):
+                if any(isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets):
+                    yield EntryAssignment(_as_written(node.value), depth, span_of(node))
+            else:
+                for block in _BLOCKS:
+                    following.extend(getattr(node, block, ()))
         level = following
         depth += 1
+
+
+def _as_written(node: ast.expr) -> Expr:
+    """`convert`, but a sum of strings stays a sum: discovery reads displays of names and strings alone."""
+    value = convert(node)
+    if isinstance(value, Collection) and isinstance(node, (ast.List, ast.Tuple)):
+        items = zip(value.items, node.elts, strict=True)
+        kept = tuple(Opaque("BinOp", i.span) if isinstance(n, ast.BinOp) else i for i, n in items)
+        return replace(value, items=kept)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +186,11 @@ class _Context:
     guarded: bool = False
     enclosing: tuple[str, ...] = ()
     target: str | None = None
+    in_class: bool = False
+
+
+_OUTSIDE = _Context()
+_IN_CLASS = _Context(in_class=True)
 
 
 _Branch: TypeAlias = tuple[tuple[int, int], ...]
@@ -160,34 +221,57 @@ class _Scope:
     assignments: list[SelfAssignment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
+    listed: list[str] = field(default_factory=list)
     renames: list[tuple[str, Reference | Either]] = field(default_factory=list)
     events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
     pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
+    unstored: list[int] = field(default_factory=list)
     branch: _Branch = ()
     forks: int = 0
     nested: int = 0
+
+    def inner_name(self, name: str) -> str:
+        """The dotted name of a definition inside this scope."""
+        return f"{self.name}.{name}" if self.name else name
 
     def event(self, name: str, use: Use | None) -> None:
         """Notes that a name is used, or (no use) stored."""
         self.events.append((name, use, self.branch))
 
-    def finished_calls(self) -> list[CallFact]:
+    def stored(self, name: str) -> None:
+        """The values of the calls noted in `unstored` have just been stored under a local name."""
+        self.pending.extend((index, name, len(self.events), self.branch) for index in self.unstored)
+        self.unstored.clear()
+
+    def calls_of_module(self) -> tuple[CallFact, ...]:
+        """The calls; where a stored value goes is not followed, since later chunks may use the name."""
+        for index, name, _, _ in self.pending:
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, _OTHER))
+        return tuple(self.calls)
+
+    def finished_calls(self) -> tuple[CallFact, ...]:
         """The calls, each value stored under a local name completed with that name's next use."""
+        if not self.pending:
+            return tuple(self.calls)
+        wanted = {name for _, name, _, _ in self.pending}
+        events: dict[str, list[tuple[int, Use | None, _Branch]]] = {name: [] for name in wanted}
+        for position, (name, use, branch) in enumerate(self.events):
+            if name in wanted:
+                events[name].append((position, use, branch))
         for index, name, since, branch in self.pending:
-            then: Use | None = None
-            for event_name, use, where in islice(self.events, since, None):
-                if event_name == name and not _excludes(branch, where):
-                    then = use
-                    break
-            call = self.calls[index]
-            self.calls[index] = replace(call, use=Use("name", name, then))
-        self.pending.clear()
-        return self.calls
+            following = events[name]
+            first = bisect_left(following, since, key=lambda event: event[0])
+            then = next(
+                (use for _, use, b in islice(following, first, None) if not _excludes(branch, b)), None
+            )
+            self.calls[index] = replace(self.calls[index], use=Use("name", name, then))
+        return tuple(self.calls)
 
 
 class _Walk:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, methods: Methods | None) -> None:
         self.lines = text.split("\n")
+        self.methods = methods
         self.imports: list[Import] = []
         self.assignments: list[Assignment] = []
         self.classes: list[ClassFacts] = []
@@ -198,7 +282,7 @@ class _Walk:
     # ------------------------------------------------------------------ blocks
 
     def module(self, tree: ast.Module) -> None:
-        self.block(tree.body, _Context(), self.assignments, self.classes, self.functions)
+        self.block(tree.body, _OUTSIDE, self.assignments, self.classes, self.functions)
 
     def block(
         self,
@@ -222,6 +306,8 @@ class _Walk:
     ) -> None:
         if isinstance(node, ast.Expr):
             self.expression(node.value, _EXPRESSION, context)
+            if assignments is not None:
+                self.mutation(node, context, assignments)
         elif isinstance(node, ast.Assign):
             self.assign(node.targets, node.value, None, node, context, assignments)
         elif isinstance(node, ast.AnnAssign):
@@ -242,7 +328,7 @@ class _Walk:
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if functions is not None:
-                functions.append(self.function(node, method=False))
+                functions.append(self.method(node) if context.in_class else self.function(node, method=False))
             else:
                 self.nested_function(node, context)
         elif isinstance(node, ast.ClassDef):
@@ -313,7 +399,7 @@ class _Walk:
         functions: list[FunctionFacts] | None,
     ) -> None:
         inner = replace(context, conditional=True)
-        guarded = replace(inner, guarded=True) if node.handlers else inner
+        guarded = replace(inner, guarded=True) if any(map(_catches_import_error, node.handlers)) else inner
         with self.arms() as arm:
             arm(0)
             self.block(node.body, guarded, assignments, classes, functions)
@@ -330,18 +416,15 @@ class _Walk:
 
     def class_(self, node: ast.ClassDef) -> ClassFacts:
         self.has_class = True
-        outside = _Context()
-        for expr in (*node.bases, *node.decorator_list):
+        outside = _OUTSIDE
+        for expr in (*node.bases, *(k.value for k in node.keywords), *node.decorator_list):
             self.expression(expr, _OTHER, outside)
         attributes: list[Assignment] = []
         methods: list[FunctionFacts] = []
         classes: list[ClassFacts] = []
-        scope, self.scope = self.scope, _Scope()
-        for statement in node.body:
-            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                methods.append(self.function(statement, method=True))
-            else:
-                self.class_statement(statement, _Context(), attributes, methods, classes)
+        scope = self.scope
+        self.scope = _Scope(name=scope.inner_name(node.name))
+        self.block(node.body, _IN_CLASS, attributes, classes, methods)
         self.scope = scope
         bases = tuple(convert(b) for b in node.bases)
         return ClassFacts(
@@ -358,54 +441,46 @@ class _Walk:
             name_span=self.name_span(node, node.name),
         )
 
-    def class_statement(
-        self,
-        node: ast.stmt,
-        context: _Context,
-        attributes: list[Assignment],
-        methods: list[FunctionFacts],
-        classes: list[ClassFacts],
-    ) -> None:
-        """A statement of a class body; methods under `if` and `try` count as methods."""
-        if isinstance(node, (ast.If, ast.Try)):
-            inner = replace(context, conditional=True)
-            blocks = [node.body, node.orelse]
-            if isinstance(node, ast.Try):
-                blocks += [h.body for h in node.handlers] + [node.finalbody]
-            for block in blocks:
-                for statement in block:
-                    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                        methods.append(self.function(statement, method=True))
-                    else:
-                        self.class_statement(statement, inner, attributes, methods, classes)
-            return
-        self.statement(node, context, attributes, classes, methods)
+    def method(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> FunctionFacts:
+        """A method; one whose lines have not changed or moved is not walked again."""
+        if self.methods is None:
+            return self.function(node, method=True)
+        first = min((d.lineno for d in node.decorator_list), default=node.lineno) - 1
+        text = "\n".join(self.lines[first : node.end_lineno])
+        found = self.methods.get((text, first, self.scope.name or ""), lambda: self.walked(node))
+        self.imports.extend(found.imports)
+        self.has_class |= found.has_class
+        return found.facts
+
+    def walked(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Method:
+        """A method with what walking it adds, which is left for the caller to add."""
+        imports, has_class = self.imports, self.has_class
+        self.imports, self.has_class = [], False
+        facts = self.function(node, method=True)
+        found = Method(facts, tuple(self.imports), self.has_class)
+        self.imports, self.has_class = imports, has_class
+        return found
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> FunctionFacts:
-        outside = _Context()
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, outside)
+        self.evaluated_outside(node, _OUTSIDE)
         parameters = tuple(_parameters(node.args))
-        own = _Scope(name=node.name)
+        own = _Scope(name=self.scope.inner_name(node.name))
         static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
         if method and parameters and not static:
             own.self_name = parameters[0].name
         scope, self.scope = self.scope, own
-        for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
-            self.expression(default, _OTHER, outside)
-        own.calls.clear()
-        own.events.clear()
-        self.block(node.body, _Context(), None, None, None)
+        self.block(node.body, _OUTSIDE, None, None, None)
         self.scope = scope
         return FunctionFacts(
             name=node.name,
             parameters=parameters,
             decorators=tuple(convert(d) for d in node.decorator_list),
             docstring=ast.get_docstring(node, clean=False),
-            calls=tuple(own.finished_calls()),
+            calls=own.finished_calls(),
             assignments=tuple(own.assignments),
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
+            listed=tuple(own.listed),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
             renames=tuple(own.renames),
@@ -414,8 +489,7 @@ class _Walk:
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """A function inside a function: its calls and reads belong to the outer one."""
-        for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, context)
+        self.evaluated_outside(node, context)
         self.scope.nested += 1
         self.own_names(node.args)
         self.block(node.body, replace(context, conditional=True), None, None, None)
@@ -428,6 +502,14 @@ class _Walk:
         for extra in (arguments.vararg, arguments.kwarg):
             if extra is not None:
                 self.scope.event(extra.arg, None)
+
+    def evaluated_outside(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
+        """What a definition evaluates where it stands: decorators and defaults."""
+        for decorator in node.decorator_list:
+            self.expression(decorator, _OTHER, context)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.expression(default, _OTHER, context)
 
     def name_span(self, node: ast.stmt, name: str) -> Span:
         line = node.lineno - 1
@@ -450,15 +532,13 @@ class _Walk:
         if annotation is not None and assignments is None:
             self.expression(annotation, _OTHER, replace(context, type_checking=True))
         attribute = self.self_attribute(targets[0])
-        pending = len(self.scope.pending)
         if value is not None:
             inner = replace(context, target=attribute) if attribute else context
             self.expression(value, _use_by(targets), inner)
         for target in targets:
             self.store(target, context)
-        # What counts comes after the store, also where the rest of the value reads the old one.
-        since = len(self.scope.events)
-        self.scope.pending[pending:] = [(i, n, since, b) for i, n, _, b in self.scope.pending[pending:]]
+        if isinstance(targets[0], ast.Name):
+            self.scope.stored(targets[0].id)
         for target in targets:
             name = self.self_attribute(target)
             if name is not None:
@@ -466,19 +546,19 @@ class _Walk:
                 self.scope.assignments.append(
                     SelfAssignment(name, converted, context.conditional, span_of(node))
                 )
-            elif isinstance(target, (ast.Tuple, ast.List)):
-                for element in target.elts:
-                    name = self.self_attribute(element)
-                    if name is not None:
-                        self.scope.assignments.append(
-                            SelfAssignment(name, None, context.conditional, span_of(node))
-                        )
+            for element in _elements(target):
+                name = self.self_attribute(element)
+                if name is not None:
+                    self.scope.assignments.append(
+                        SelfAssignment(name, None, context.conditional, span_of(node))
+                    )
         if assignments is None and isinstance(value, (ast.Name, ast.Attribute, ast.IfExp)):
             target = targets[0]
             other = convert(value) if isinstance(target, ast.Name) else None
             if isinstance(target, ast.Name) and isinstance(other, (Reference, Either)):
                 self.scope.renames.append((target.id, other))
         if assignments is not None:
+            span = span_of(node)
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))
             if names:
                 assignments.append(
@@ -488,9 +568,31 @@ class _Walk:
                         convert(annotation) if annotation is not None else None,
                         False,
                         context.conditional,
-                        span_of(node),
+                        span,
                     )
                 )
+            parts = tuple(e.id for t in targets for e in _elements(t) if isinstance(e, ast.Name))
+            if parts:
+                unpacked = Opaque("Unpacked", span)
+                assignments.append(Assignment(parts, unpacked, None, False, context.conditional, span))
+            changed = tuple(name for t in targets if (name := _changed_name(t)) is not None)
+            if changed and value is not None:
+                assignments.append(Assignment(changed, convert(value), None, True, context.conditional, span))
+
+    def mutation(self, node: ast.Expr, context: _Context, assignments: list[Assignment]) -> None:
+        """`name.append(value)` and its like, as a statement."""
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.attr in MUTATORS
+        ):
+            assignments.append(
+                Assignment(
+                    (call.func.value.id,), convert(call), None, True, context.conditional, span_of(node)
+                )
+            )
 
     def augmented(self, node: ast.AugAssign, context: _Context, assignments: list[Assignment] | None) -> None:
         if isinstance(node.target, ast.Name):
@@ -501,10 +603,11 @@ class _Walk:
         if name is not None:
             self.scope.reads.add(name)
             self.scope.assignments.append(SelfAssignment(name, None, context.conditional, span_of(node)))
-        if assignments is not None and isinstance(node.target, ast.Name):
+        changed = node.target.id if isinstance(node.target, ast.Name) else _changed_name(node.target)
+        if assignments is not None and changed is not None:
             assignments.append(
                 Assignment(
-                    (node.target.id,),
+                    (changed,),
                     convert(node.value),
                     None,
                     True,
@@ -576,7 +679,16 @@ class _Walk:
             detail = index if isinstance(index, (int, str)) and not isinstance(index, bool) else None
             self.expression(node.value, Use("index", detail), context)
             self.expression(node.slice, _OTHER, context)
-        elif isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare)):
+        elif isinstance(node, ast.BinOp):
+            # Sums may be thousands of terms long, each nested in the left side of the next.
+            terms: list[ast.expr] = []
+            left: ast.expr = node
+            while isinstance(left, ast.BinOp):
+                terms.append(left.right)
+                left = left.left
+            for term in (left, *reversed(terms)):
+                self.expression(term, _OPERAND, context)
+        elif isinstance(node, (ast.UnaryOp, ast.Compare)):
             role = _OTHER if _takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
@@ -602,6 +714,9 @@ class _Walk:
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
         else:
+            if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+                items = (e.value for e in node.elts if isinstance(e, ast.Constant))
+                self.scope.listed.extend(item for item in items if isinstance(item, str))
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
@@ -630,7 +745,7 @@ class _Walk:
         for word in node.keywords:
             self.expression(word.value, argument, inner)
         if use.kind == "name":
-            scope.pending.append((index, str(use.detail), len(scope.events), scope.branch))
+            scope.unstored.append(index)
 
     def attribute(self, node: ast.Attribute, context: _Context) -> None:
         dotted = dotted_name(node)
@@ -659,7 +774,7 @@ class _Walk:
             self.expression(node.elt, _OTHER, inner)
 
 
-def _takes_anything(node: ast.BinOp | ast.UnaryOp | ast.Compare) -> bool:
+def _takes_anything(node: ast.UnaryOp | ast.Compare) -> bool:
     """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
@@ -678,6 +793,24 @@ def _use_by(targets: list[ast.expr]) -> Use:
         starred = any(isinstance(e, ast.Starred) for e in target.elts)
         return Use("unpack", None if starred else len(target.elts))
     return Use("store", dotted_name(target))
+
+
+def _elements(target: ast.expr) -> Iterable[ast.expr]:
+    """The single targets within a tuple or list target."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for element in target.elts:
+            inner = element.value if isinstance(element, ast.Starred) else element
+            if isinstance(inner, (ast.Tuple, ast.List)):
+                yield from _elements(inner)
+            else:
+                yield inner
+
+
+def _changed_name(target: ast.expr) -> str | None:
+    """`name` for a store to `name[key]` or `name.attribute`, else None."""
+    if isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.value, ast.Name):
+        return target.value.id
+    return None
 
 
 def _definition_span(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Span:
@@ -711,6 +844,17 @@ def _parameter(argument: ast.arg, kind: str, default: ast.expr | None) -> Parame
         convert(default) if default is not None else None,
         convert(argument.annotation) if argument.annotation is not None else None,
     )
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    """Whether a failed import may end here; a name that is no built-in exception may stand for it."""
+    caught = handler.type
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    for kind in kinds:
+        known = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
+        if not isinstance(known, type) or issubclass(ModuleNotFoundError, known):
+            return True
+    return False
 
 
 def _is_type_checking(test: ast.expr) -> bool:

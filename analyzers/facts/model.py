@@ -6,6 +6,7 @@ first line). `Placed.at` turns it into a `Location` of the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,7 +165,8 @@ class Use:
     the function it is passed to), `return`, `raise`, `store` (`detail`: dotted target), `expression` (the
     value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
     the text that does not stand in another branch of the same statement, None when it is stored
-    again or never read) and `other`.
+    again or never read; at module level, where the use may be in another chunk, always `other`) and
+    `other`.
     """
 
     kind: str
@@ -194,7 +196,9 @@ class CallFact:
 class Assignment:
     """`a = b = value`, `a: T = value` or `a += value` in a module or a class body.
 
-    `names`: the plain names assigned. `annotation`: None unless annotated. `conditional`: inside a
+    `names`: the plain names assigned; where they are part of a tuple target, the value is `Opaque`.
+    `annotation`: None unless annotated. `augmented`: changes what the name holds and does not bind
+    it (`a += value`, `a[key] = value`, `a.x = value`, `a.append(value)`). `conditional`: inside a
     compound statement.
     """
 
@@ -242,8 +246,9 @@ class Parameter:
 class FunctionFacts:
     """A function or method, with what happens in its body (nested functions included).
 
-    `reads`: every chain of attributes read on `self`, without the `self.` prefix. `renames`: local
-    names that are given another name, or a choice of two (`block = A if fast else B`), with it.
+    `reads`: every chain of attributes read on `self`, without the `self.` prefix. `listed`: the
+    string constants of list, tuple and set displays, in order (`for name in ("a", "b")`). `renames`:
+    local names that are given another name, or a choice of two (`block = A if fast else B`), with it.
     `annotation`: what it is declared to return.
     """
 
@@ -257,6 +262,7 @@ class FunctionFacts:
     reads: frozenset[str]
     span: Span
     name_span: Span
+    listed: tuple[str, ...] = ()
     renames: tuple[tuple[str, Reference | Either], ...] = ()
     annotation: Expr | None = None
 
@@ -303,7 +309,14 @@ class ClassFacts:
 
     def attribute(self, name: str) -> Assignment | None:
         """The last assignment of that class attribute that gives it a value, or None."""
-        return next((a for a in reversed(self.attributes) if name in a.names and a.value is not None), None)
+        return next(
+            (
+                a
+                for a in reversed(self.attributes)
+                if name in a.names and a.value is not None and not a.augmented
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,8 +325,8 @@ class Import:
 
     `import a.b as c`: module `a.b`, name None, bound `c`. `from ..a import b as c`: level 2, module
     `a`, name `b`, bound `c`; `from a import *` has name and bound `*`. `type_checking`: under `if
-    TYPE_CHECKING`. `function`: the dotted name of the function it stands in, or None.
-    `guarded`: inside a `try` whose handlers catch the failure.
+    TYPE_CHECKING`. `function`: the dotted name of the function or class it stands in (`Model.forward`),
+    or None at module level. `guarded`: inside a `try` whose handlers catch the failure.
     """
 
     module: str
@@ -380,6 +393,8 @@ class ChunkFacts:
 # --------------------------------------------------------------------------- a file
 
 T = TypeVar("T")
+
+_CODE = re.compile(r"^[^\S\n]*[^\s#]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -469,8 +484,9 @@ class FileFacts:
 
     @cached_property
     def docstring(self) -> str | None:
-        """The module's docstring."""
-        return next((c.facts.docstring for c in self.chunks if c.facts.docstring is not None), None)
+        """The module's docstring: that of the first chunk that holds more than comments."""
+        first = next((c for c in self.chunks if _CODE.search(c.text)), None)
+        return first.facts.docstring if first is not None else None
 
     @cached_property
     def aliases(self) -> dict[str, str]:

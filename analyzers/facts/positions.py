@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from analyzers.facts.chunks import normalise_newlines
+
 
 @dataclass(frozen=True)
 class LineIndex:
@@ -19,8 +21,8 @@ class LineIndex:
 
     @cached_property
     def lines(self) -> Sequence[str]:
-        """The lines without their ends."""
-        return self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        """The lines without their ends, and without a byte order mark, as facts count them."""
+        return normalise_newlines(self.text).split("\n")
 
     def line(self, number: int) -> str:
         """The text of a line counted from 0; empty beyond the end."""

@@ -9,7 +9,7 @@ from analyzers.facts.model import Assignment, ClassFacts, Mapping, Placed, Refer
 from analyzers.findings import START_OF_FILE, Location
 from analyzers.project.names import Names, Resolved
 from analyzers.project.profile import Profile
-from analyzers.project.registry import Registry
+from analyzers.project.registry import Registry, Spec
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 
@@ -141,18 +141,32 @@ class Ports:
 
     def reachable(self, cls: Placed[ClassFacts]) -> str:
         """How the registry gets to a class: `discovered`, `legacy` or `unreachable`."""
-        same = self.names.qualified_class(cls)
+        return self._reached.get(self.names.qualified_class(cls), "unreachable")
+
+    @cached_property
+    def _reached(self) -> dict[str, str]:
+        """Full class name -> how the registry gets to it; an alias counts for the class it names."""
+        reached: dict[str, str] = {}
         for name, spec in self.registry.models.items():
-            if spec[2] != cls.fact.name:
-                continue
-            component, module, class_name = spec
-            dotted = self.names.module_name(self.profile.models) + f".{component}"
-            dotted += f".{module}" if module else ""
-            path = self.names.module_path(dotted)
-            found = self.names.class_of(path, class_name) if path is not None else None
-            if found is not None and self.names.qualified_class(found) == same:
-                return "discovered" if name in self.registry.discovered else "legacy"
-        return "unreachable"
+            if f"{self.profile.models}/{spec[0]}" != self.profile.dits:
+                continue  # no port lives there, and looking costs reading those files
+            cls = self.class_of_spec(spec)
+            if cls is not None:
+                how = "discovered" if name in self.registry.discovered else "legacy"
+                if reached.get(self.names.qualified_class(cls)) != "discovered":
+                    reached[self.names.qualified_class(cls)] = how
+        return reached
+
+    def module_of_spec(self, spec: Spec) -> str:
+        """The dotted name of the module that the registry imports for an entry."""
+        component, module, _ = spec
+        dotted = f"{self.names.module_name(self.profile.models)}.{component}"
+        return f"{dotted}.{module}" if module else dotted
+
+    def class_of_spec(self, spec: Spec) -> Placed[ClassFacts] | None:
+        """The class that the registry would load for an entry, or None where it cannot be told."""
+        path = self.names.module_path(self.module_of_spec(spec))
+        return self.names.class_of(path, spec[2]) if path is not None else None
 
     # ------------------------------------------------------------------ config
 

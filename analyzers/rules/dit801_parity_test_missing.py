@@ -21,8 +21,7 @@ _COMPARES = re.compile(
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of the file; stays silent where the tree comes without parity tests."""
     project = context.project
-    own = [p for p in project.ports if p.cls.path == context.file.path and p.reachable != "unreachable"]
-    untested = [p for p in own if not p.parity_tests]
+    untested = [p for p in project.ports if p.cls.path == context.file.path and not p.parity_tests]
     if not untested:
         return
     tests = _tests(project)
@@ -137,11 +136,11 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="no parity test exercises the port",
     what=(
-        "Reports a port that the registry reaches and that no test under `tests/` or `fastvideo/tests/` "
-        "exercises. A parity test counts (a test below `tests/local_tests/`, or one with `parity` in its "
-        "file name) when its path or text names the port's family, class, config, architecture, module or "
-        "one of the module's classes; any other test counts when it names one of these and compares "
-        "numbers. Tests of a port that derives from this one count too."
+        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test counts "
+        "(a test below `tests/local_tests/`, or one with `parity` in its file name) when its path or text "
+        "names the port's family, class, config, architecture, module or one of the module's classes; any "
+        "other test counts when it names one of these and compares numbers. Tests of a port that derives "
+        "from this one count too."
     ),
     why=(
         "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order passes "
@@ -153,9 +152,8 @@ RULE = Rule(
         "`torch.testing.assert_close`."
     ),
     exceptions=(
-        "Trees that hold no parity test at all (an installed package without its tests). Ports that the "
-        "registry does not reach. A subclass that redefines neither `__init__` nor `forward` is exercised "
-        "by its base's tests."
+        "Trees that hold no parity test at all (an installed package without its tests). A subclass that "
+        "redefines neither `__init__` nor `forward` is exercised by its base's tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,

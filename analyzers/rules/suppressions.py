@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from analyzers.facts.chunks import normalise_newlines
 from analyzers.facts.model import FileFacts
-from analyzers.findings import Finding, Location, Severity
+from analyzers.findings import Finding, Location, Severity, Span
 
 _DIRECTIVE = re.compile(r"#\s*ditproof:\s*ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>[^#]*)")
 _OPEN = re.compile(
@@ -104,6 +104,36 @@ def _faults(suppression: Suppression, used: bool, checked: frozenset[str]) -> It
             name="suppression-unused",
             message=f"nothing to suppress here for {', '.join(suppression.codes)}: remove the comment",
         )
+
+
+def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) -> tuple[Span, str]:
+    """Where a directive that covers a finding goes, and what to write there (line ends are `\\n`).
+
+    A directive that already stands at the statement takes the code in. Else it goes to the end of the
+    line, or above the statement where that has several lines (its end may lie in a string) or a comment.
+    """
+    line = finding.location.span.line
+    rows = normalise_newlines(text).split("\n")
+    statement = next(
+        (s for s in _logical_lines(normalise_newlines(text)) if line in s), range(line, line + 1)
+    )
+    for placed in facts.comments:
+        match = _DIRECTIVE.match(placed.fact.text)
+        span = placed.at(placed.fact.span).span
+        above = placed.fact.own_line and span.line == statement.start - 1
+        if match is not None and match["codes"] is not None and (above or span.line in statement):
+            column = span.column + len(placed.fact.text[: match.end("codes")].encode())
+            separator = ", " if match["codes"].strip() else ""
+            return Span(span.line, column, span.line, column), separator + finding.code
+    directive = f"# ditproof: ignore[{finding.code}] {reason}"
+    row = rows[line] if line < len(rows) else ""
+    commented = any(p.at(p.fact.span).span.line == line for p in facts.comments)
+    if len(statement) == 1 and not commented:
+        column = len(row.rstrip().encode("utf-8", "surrogatepass"))
+        return Span(line, column, line, column), f"  {directive}"
+    first = rows[statement.start] if statement.start < len(rows) else ""
+    indent = first[: len(first) - len(first.lstrip())]
+    return Span(statement.start, 0, statement.start, 0), f"{indent}{directive}\n"
 
 
 def _logical_lines(text: str) -> list[range]:
