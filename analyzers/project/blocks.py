@@ -58,9 +58,18 @@ class _Step:
     repeated_at: Location | None
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """What building a class runs and builds; each class with the place where it is repeated, if so."""
+
+    constructors: frozenset[tuple[str, str]]
+    parts: tuple[tuple[Placed[ClassFacts], Location | None], ...]
+
+
 def find_blocks(names: Names, ports: tuple[Port, ...]) -> dict[str, Block]:
     """Full class name -> the block that it is part of."""
     blocks: dict[str, Block] = {}
+    recipes: dict[str, _Recipe] = {}
     for port in ports:
         seen: set[tuple[str, bool]] = set()
         pending = deque([_Build(port.cls, (port.name,), None)])
@@ -70,21 +79,37 @@ def find_blocks(names: Names, ports: tuple[Port, ...]) -> dict[str, Block]:
             if (name, build.repeated_at is not None) in seen:
                 continue
             seen.add((name, build.repeated_at is not None))
-            steps = list(_steps(names, build))
+            recipe = recipes.get(name)
+            if recipe is None:
+                recipe = recipes[name] = _recipe(names, build.cls)
             known = blocks.get(name)
             nearer = known is None or (known.cls.path == port.cls.path and known.home != port.cls.path)
             if build.repeated_at is not None and nearer:
-                constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
                 blocks[name] = Block(
-                    build.cls, port.name, port.cls.path, build.chain, build.repeated_at, constructors
+                    build.cls,
+                    port.name,
+                    port.cls.path,
+                    build.chain,
+                    build.repeated_at,
+                    recipe.constructors,
                 )
-            for step in steps:
-                for fact in step.function.fact.calls:
-                    for made in _classes_built(names, step, fact):
-                        if not is_embedder(made.fact.name) and not is_head(made.fact.name):
-                            at = build.repeated_at or _repeated_at(names, step, fact)
-                            pending.append(_Build(made, (*build.chain, made.fact.name), at))
+            for made, repeated_at in recipe.parts:
+                at = build.repeated_at or repeated_at
+                pending.append(_Build(made, (*build.chain, made.fact.name), at))
     return blocks
+
+
+def _recipe(names: Names, cls: Placed[ClassFacts]) -> _Recipe:
+    steps = list(_steps(names, cls))
+    parts = (
+        (made, _repeated_at(names, step, fact))
+        for step in steps
+        for fact in step.function.fact.calls
+        for made in _classes_built(names, step, fact)
+        if not is_embedder(made.fact.name) and not is_head(made.fact.name)
+    )
+    constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
+    return _Recipe(constructors, tuple(parts))
 
 
 def is_embedder(name: str) -> bool:
@@ -98,10 +123,10 @@ def is_head(name: str) -> bool:
     return name.endswith("Head") or "final" in name.lower()
 
 
-def _steps(names: Names, build: _Build) -> Iterator[_Step]:
+def _steps(names: Names, cls: Placed[ClassFacts]) -> Iterator[_Step]:
     """The functions that run when the class is built, outermost first."""
     pending: deque[_Step] = deque()
-    for owner in names.ancestry(build.cls).classes:
+    for owner in names.ancestry(cls).classes:
         init = owner.fact.method("__init__")
         if init is None:
             continue
@@ -118,7 +143,7 @@ def _steps(names: Names, build: _Build) -> Iterator[_Step]:
         seen.add(key)
         yield step
         for fact in step.function.fact.calls:
-            called = _function_called(names, build.cls, step, fact)
+            called = _function_called(names, cls, step, fact)
             if called is not None:
                 at = _repeated_at(names, step, fact)
                 pending.append(_Step(called.path, called.owner, called.function, at))
