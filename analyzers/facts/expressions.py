@@ -9,6 +9,7 @@ from analyzers.facts.model import (
     Call,
     Collection,
     Constant,
+    Either,
     Expr,
     Keyword,
     Lambda,
@@ -82,6 +83,8 @@ def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
         return Starred(convert(node.value, inner), span)
     if isinstance(node, ast.Subscript):
         return Subscript(convert(node.value, inner), convert(node.slice, inner), span)
+    if isinstance(node, ast.IfExp):
+        return Either(convert(node.body, inner), convert(node.orelse, inner), span)
     if isinstance(node, ast.Lambda):
         return Lambda(convert(node.body, inner), span)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

@@ -10,8 +10,12 @@ import ast
 import builtins
 import re
 import warnings
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeAlias
 
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.expressions import convert, dotted_name, span_of
@@ -22,6 +26,7 @@ from analyzers.facts.model import (
     ChunkFacts,
     ClassFacts,
     Collection,
+    Either,
     EntryAssignment,
     Expr,
     FunctionFacts,
@@ -29,6 +34,7 @@ from analyzers.facts.model import (
     Keyword,
     Opaque,
     Parameter,
+    Reference,
     Return,
     SelfAssignment,
     SyntaxProblem,
@@ -42,6 +48,25 @@ DISCOVERED_NAME = "EntryClass"
 ARGUMENT_DEPTH = 4
 """How deep the arguments of a call are kept; deeper calls have facts of their own."""
 
+MUTATORS = frozenset(
+    {
+        "add",
+        "append",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    }
+)
+"""Methods that change the list, dict or set they are called on."""
+
 _BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 """The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""
 
@@ -49,6 +74,7 @@ _OTHER = Use("other")
 _EXPRESSION = Use("expression")
 _OPERAND = Use("operand")
 _RETURN = Use("return")
+_RAISE = Use("raise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +193,27 @@ _OUTSIDE = _Context()
 _IN_CLASS = _Context(in_class=True)
 
 
+_Branch: TypeAlias = tuple[tuple[int, int], ...]
+"""The branches around a place, outermost first: (statement, arm), numbered within the scope."""
+
+
+def _excludes(branch: _Branch, other: _Branch) -> bool:
+    """Whether the two stand in different arms of one statement, so that one run sees only one."""
+    for (statement, arm), (other_statement, other_arm) in zip(branch, other, strict=False):
+        if statement != other_statement:
+            return False
+        if arm != other_arm:
+            return True
+    return False
+
+
 @dataclass(slots=True)
 class _Scope:
-    """What a function (or the module) collects while it is walked."""
+    """What a function (or the module) collects while it is walked.
+
+    `events`: stores (no use) and uses of local names in the order of the text. `pending`: calls
+    whose value a local name keeps, with that name, the event to look on from, and their branch.
+    """
 
     name: str | None = None
     self_name: str | None = None
@@ -177,37 +221,49 @@ class _Scope:
     assignments: list[SelfAssignment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
-    events: list[tuple[str, Use | None]] = field(default_factory=list)
-    pending: list[tuple[int, str, int]] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
+    renames: list[tuple[str, Reference | Either]] = field(default_factory=list)
+    events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
+    pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
     unstored: list[int] = field(default_factory=list)
+    branch: _Branch = ()
+    forks: int = 0
     nested: int = 0
 
     def inner_name(self, name: str) -> str:
         """The dotted name of a definition inside this scope."""
         return f"{self.name}.{name}" if self.name else name
 
+    def event(self, name: str, use: Use | None) -> None:
+        """Notes that a name is used, or (no use) stored."""
+        self.events.append((name, use, self.branch))
+
     def stored(self, name: str) -> None:
         """The values of the calls noted in `unstored` have just been stored under a local name."""
-        self.pending.extend((index, name, len(self.events)) for index in self.unstored)
+        self.pending.extend((index, name, len(self.events), self.branch) for index in self.unstored)
         self.unstored.clear()
 
     def calls_of_module(self) -> tuple[CallFact, ...]:
         """The calls; where a stored value goes is not followed, since later chunks may use the name."""
-        for index, name, _ in self.pending:
+        for index, name, _, _ in self.pending:
             self.calls[index] = replace(self.calls[index], use=Use("name", name, _OTHER))
         return tuple(self.calls)
 
     def finished_calls(self) -> tuple[CallFact, ...]:
         """The calls, each value stored under a local name completed with that name's next use."""
-        following: dict[str, tuple[int, Use | None]] = {}
-        position = len(self.events)
-        # From the end, so that `following` holds the first use after `since`.
-        for index, name, since in reversed(self.pending):
-            while position > since:
-                position -= 1
-                event_name, use = self.events[position]
-                following[event_name] = (position, use)
-            then = following[name][1] if name in following else None
+        if not self.pending:
+            return tuple(self.calls)
+        wanted = {name for _, name, _, _ in self.pending}
+        events: dict[str, list[tuple[int, Use | None, _Branch]]] = {name: [] for name in wanted}
+        for position, (name, use, branch) in enumerate(self.events):
+            if name in wanted:
+                events[name].append((position, use, branch))
+        for index, name, since, branch in self.pending:
+            following = events[name]
+            first = bisect_left(following, since, key=lambda event: event[0])
+            then = next(
+                (use for _, use, b in islice(following, first, None) if not _excludes(branch, b)), None
+            )
             self.calls[index] = replace(self.calls[index], use=Use("name", name, then))
         return tuple(self.calls)
 
@@ -250,6 +306,8 @@ class _Walk:
     ) -> None:
         if isinstance(node, ast.Expr):
             self.expression(node.value, _EXPRESSION, context)
+            if assignments is not None:
+                self.mutation(node, context, assignments)
         elif isinstance(node, ast.Assign):
             self.assign(node.targets, node.value, None, node, context, assignments)
         elif isinstance(node, ast.AnnAssign):
@@ -262,6 +320,10 @@ class _Walk:
             value = convert(node.value) if node.value is not None else None
             if not self.scope.nested:
                 self.scope.returns.append(Return(value, context.conditional, span_of(node)))
+        elif isinstance(node, ast.Raise):
+            for part in (node.exc, node.cause):
+                if part is not None:
+                    self.expression(part, _RAISE if part is node.exc else _OTHER, context)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -277,8 +339,11 @@ class _Walk:
             self.expression(node.test, _OTHER, context)
             inner = replace(context, conditional=True)
             checking = replace(inner, type_checking=True) if _is_type_checking(node.test) else inner
-            self.block(node.body, checking, assignments, classes, functions)
-            self.block(node.orelse, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                arm(0)
+                self.block(node.body, checking, assignments, classes, functions)
+                arm(1)
+                self.block(node.orelse, inner, assignments, classes, functions)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expression(node.iter, _OTHER, context)
             self.store(node.target, context)
@@ -301,14 +366,29 @@ class _Walk:
         elif isinstance(node, ast.Match):
             self.expression(node.subject, _OTHER, context)
             inner = replace(context, conditional=True)
-            for case in node.cases:
-                if case.guard is not None:
-                    self.expression(case.guard, _OTHER, inner)
-                self.block(case.body, inner, assignments, classes, functions)
+            with self.arms() as arm:
+                for index, case in enumerate(node.cases):
+                    arm(index)
+                    if case.guard is not None:
+                        self.expression(case.guard, _OTHER, inner)
+                    self.block(case.body, inner, assignments, classes, functions)
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
+
+    @contextmanager
+    def arms(self) -> Iterator[Callable[[int], None]]:
+        """A statement with branches: what is given says which arm is being walked."""
+        scope = self.scope
+        outer, statement = scope.branch, scope.forks
+        scope.forks += 1
+
+        def arm(index: int) -> None:
+            scope.branch = (*outer, (statement, index))
+
+        yield arm
+        scope.branch = outer
 
     def tried(
         self,
@@ -320,12 +400,16 @@ class _Walk:
     ) -> None:
         inner = replace(context, conditional=True)
         guarded = replace(inner, guarded=True) if any(map(_catches_import_error, node.handlers)) else inner
-        self.block(node.body, guarded, assignments, classes, functions)
-        for handler in node.handlers:
-            if handler.type is not None:
-                self.expression(handler.type, _OTHER, inner)
-            self.block(handler.body, inner, assignments, classes, functions)
-        self.block(node.orelse, inner, assignments, classes, functions)
+        with self.arms() as arm:
+            arm(0)
+            self.block(node.body, guarded, assignments, classes, functions)
+            for index, handler in enumerate(node.handlers):
+                arm(index + 1)
+                if handler.type is not None:
+                    self.expression(handler.type, _OTHER, inner)
+                self.block(handler.body, inner, assignments, classes, functions)
+            arm(0)
+            self.block(node.orelse, inner, assignments, classes, functions)
         self.block(node.finalbody, context, assignments, classes, functions)
 
     # ------------------------------------------------------------------ definitions
@@ -396,16 +480,28 @@ class _Walk:
             assignments=tuple(own.assignments),
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
+            listed=tuple(own.listed),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
+            renames=tuple(own.renames),
+            annotation=convert(node.returns) if node.returns is not None else None,
         )
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """A function inside a function: its calls and reads belong to the outer one."""
         self.evaluated_outside(node, context)
         self.scope.nested += 1
+        self.own_names(node.args)
         self.block(node.body, replace(context, conditional=True), None, None, None)
         self.scope.nested -= 1
+
+    def own_names(self, arguments: ast.arguments) -> None:
+        """Parameters of a nested function hide outer names, as a store would."""
+        for item in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            self.scope.event(item.arg, None)
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                self.scope.event(extra.arg, None)
 
     def evaluated_outside(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """What a definition evaluates where it stands: decorators and defaults."""
@@ -450,14 +546,19 @@ class _Walk:
                 self.scope.assignments.append(
                     SelfAssignment(name, converted, context.conditional, span_of(node))
                 )
-            elif isinstance(target, (ast.Tuple, ast.List)):
-                for element in target.elts:
-                    name = self.self_attribute(element)
-                    if name is not None:
-                        self.scope.assignments.append(
-                            SelfAssignment(name, None, context.conditional, span_of(node))
-                        )
+            for element in _elements(target):
+                name = self.self_attribute(element)
+                if name is not None:
+                    self.scope.assignments.append(
+                        SelfAssignment(name, None, context.conditional, span_of(node))
+                    )
+        if assignments is None and isinstance(value, (ast.Name, ast.Attribute, ast.IfExp)):
+            target = targets[0]
+            other = convert(value) if isinstance(target, ast.Name) else None
+            if isinstance(target, ast.Name) and isinstance(other, (Reference, Either)):
+                self.scope.renames.append((target.id, other))
         if assignments is not None:
+            span = span_of(node)
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))
             if names:
                 assignments.append(
@@ -467,23 +568,46 @@ class _Walk:
                         convert(annotation) if annotation is not None else None,
                         False,
                         context.conditional,
-                        span_of(node),
+                        span,
                     )
                 )
+            parts = tuple(e.id for t in targets for e in _elements(t) if isinstance(e, ast.Name))
+            if parts:
+                unpacked = Opaque("Unpacked", span)
+                assignments.append(Assignment(parts, unpacked, None, False, context.conditional, span))
+            changed = tuple(name for t in targets if (name := _changed_name(t)) is not None)
+            if changed and value is not None:
+                assignments.append(Assignment(changed, convert(value), None, True, context.conditional, span))
+
+    def mutation(self, node: ast.Expr, context: _Context, assignments: list[Assignment]) -> None:
+        """`name.append(value)` and its like, as a statement."""
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.attr in MUTATORS
+        ):
+            assignments.append(
+                Assignment(
+                    (call.func.value.id,), convert(call), None, True, context.conditional, span_of(node)
+                )
+            )
 
     def augmented(self, node: ast.AugAssign, context: _Context, assignments: list[Assignment] | None) -> None:
         if isinstance(node.target, ast.Name):
-            self.scope.events.append((node.target.id, _OPERAND))
+            self.scope.event(node.target.id, _OPERAND)
         self.expression(node.value, _OPERAND, context)
         self.store(node.target, context)
         name = self.self_attribute(node.target)
         if name is not None:
             self.scope.reads.add(name)
             self.scope.assignments.append(SelfAssignment(name, None, context.conditional, span_of(node)))
-        if assignments is not None and isinstance(node.target, ast.Name):
+        changed = node.target.id if isinstance(node.target, ast.Name) else _changed_name(node.target)
+        if assignments is not None and changed is not None:
             assignments.append(
                 Assignment(
-                    (node.target.id,),
+                    (changed,),
                     convert(node.value),
                     None,
                     True,
@@ -516,7 +640,7 @@ class _Walk:
 
     def store(self, target: ast.expr, context: _Context) -> None:
         if isinstance(target, ast.Name):
-            self.scope.events.append((target.id, None))
+            self.scope.event(target.id, None)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for element in target.elts:
                 self.store(element, context)
@@ -547,7 +671,7 @@ class _Walk:
         if isinstance(node, ast.Call):
             self.call(node, use, context)
         elif isinstance(node, ast.Name):
-            self.scope.events.append((node.id, use))
+            self.scope.event(node.id, use)
         elif isinstance(node, ast.Attribute):
             self.attribute(node, context)
         elif isinstance(node, ast.Subscript):
@@ -565,9 +689,10 @@ class _Walk:
             for term in (left, *reversed(terms)):
                 self.expression(term, _OPERAND, context)
         elif isinstance(node, (ast.UnaryOp, ast.Compare)):
+            role = _OTHER if _takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
-                    self.expression(child, _OPERAND, context)
+                    self.expression(child, role, context)
         elif isinstance(node, ast.IfExp):
             inner = replace(context, conditional=True)
             self.expression(node.test, _OTHER, context)
@@ -581,13 +706,17 @@ class _Walk:
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             self.comprehension(node, context)
         elif isinstance(node, ast.Lambda):
+            self.own_names(node.args)
             self.expression(node.body, _RETURN, replace(context, conditional=True))
         elif isinstance(node, ast.NamedExpr):
             self.expression(node.value, _OTHER, context)
-            self.scope.events.append((node.target.id, None))
+            self.scope.event(node.target.id, None)
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
         else:
+            if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+                items = (e.value for e in node.elts if isinstance(e, ast.Constant))
+                self.scope.listed.extend(item for item in items if isinstance(item, str))
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, _OTHER, context)
@@ -627,7 +756,7 @@ class _Walk:
         if head == self.scope.self_name:
             self.scope.reads.add(rest)
         else:
-            self.scope.events.append((head, Use("attribute", rest.partition(".")[0])))
+            self.scope.event(head, Use("attribute", rest.partition(".")[0]))
 
     def comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, context: _Context
@@ -645,6 +774,15 @@ class _Walk:
             self.expression(node.elt, _OTHER, inner)
 
 
+def _takes_anything(node: ast.UnaryOp | ast.Compare) -> bool:
+    """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Compare):
+        return all(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in node.ops)
+    return False
+
+
 def _use_by(targets: list[ast.expr]) -> Use:
     if len(targets) != 1:
         return _OTHER
@@ -655,6 +793,24 @@ def _use_by(targets: list[ast.expr]) -> Use:
         starred = any(isinstance(e, ast.Starred) for e in target.elts)
         return Use("unpack", None if starred else len(target.elts))
     return Use("store", dotted_name(target))
+
+
+def _elements(target: ast.expr) -> Iterable[ast.expr]:
+    """The single targets within a tuple or list target."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for element in target.elts:
+            inner = element.value if isinstance(element, ast.Starred) else element
+            if isinstance(inner, (ast.Tuple, ast.List)):
+                yield from _elements(inner)
+            else:
+                yield inner
+
+
+def _changed_name(target: ast.expr) -> str | None:
+    """`name` for a store to `name[key]` or `name.attribute`, else None."""
+    if isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.value, ast.Name):
+        return target.value.id
+    return None
 
 
 def _definition_span(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Span:

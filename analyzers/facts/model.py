@@ -130,6 +130,15 @@ class Lambda:
 
 
 @dataclass(frozen=True, slots=True)
+class Either:
+    """`body if ... else orelse`: the value is one of the two."""
+
+    body: Expr
+    orelse: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """Anything else; `kind` is the name of the syntax node (`BinOp`, `ListComp`, ...)."""
 
@@ -138,7 +147,8 @@ class Opaque:
 
 
 Expr: TypeAlias = (
-    "Constant | Reference | Attribute | Subscript | Call | Collection | Mapping | Starred | Lambda | Opaque"
+    "Constant | Reference | Attribute | Subscript | Call | Collection | Mapping | Starred | Lambda"
+    " | Either | Opaque"
 )
 
 # --------------------------------------------------------------------------- statements
@@ -150,11 +160,13 @@ class Use:
 
     `kind` is one of
     `unpack` (`detail`: number of targets, None when starred), `index` (`detail`: the constant
-    index), `attribute` (`detail`: the attribute taken), `operand`, `argument` (`detail`: dotted
-    name of the function it is passed to), `return`, `store` (`detail`: dotted target), `expression`
-    (the value is dropped), `name` (`detail`: the local name; `then`: the first later use of that
-    name in the text, None when it is stored again or never read; at module level, where the use may be
-    in another chunk, always `other`) and `other`.
+    index), `attribute` (`detail`: the attribute taken), `operand` (of arithmetic or of a comparison
+    of values; not of `is`, `in` or `not`, which take anything), `argument` (`detail`: dotted name of
+    the function it is passed to), `return`, `raise`, `store` (`detail`: dotted target), `expression` (the
+    value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
+    the text that does not stand in another branch of the same statement, None when it is stored
+    again or never read; at module level, where the use may be in another chunk, always `other`) and
+    `other`.
     """
 
     kind: str
@@ -184,7 +196,9 @@ class CallFact:
 class Assignment:
     """`a = b = value`, `a: T = value` or `a += value` in a module or a class body.
 
-    `names`: the plain names assigned. `annotation`: None unless annotated. `conditional`: inside a
+    `names`: the plain names assigned; where they are part of a tuple target, the value is `Opaque`.
+    `annotation`: None unless annotated. `augmented`: changes what the name holds and does not bind
+    it (`a += value`, `a[key] = value`, `a.x = value`, `a.append(value)`). `conditional`: inside a
     compound statement.
     """
 
@@ -232,7 +246,10 @@ class Parameter:
 class FunctionFacts:
     """A function or method, with what happens in its body (nested functions included).
 
-    `reads`: every chain of attributes read on `self`, without the `self.` prefix.
+    `reads`: every chain of attributes read on `self`, without the `self.` prefix. `listed`: the
+    string constants of list, tuple and set displays, in order (`for name in ("a", "b")`). `renames`:
+    local names that are given another name, or a choice of two (`block = A if fast else B`), with it.
+    `annotation`: what it is declared to return.
     """
 
     name: str
@@ -245,6 +262,9 @@ class FunctionFacts:
     reads: frozenset[str]
     span: Span
     name_span: Span
+    listed: tuple[str, ...] = ()
+    renames: tuple[tuple[str, Reference | Either], ...] = ()
+    annotation: Expr | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
@@ -289,7 +309,14 @@ class ClassFacts:
 
     def attribute(self, name: str) -> Assignment | None:
         """The last assignment of that class attribute that gives it a value, or None."""
-        return next((a for a in reversed(self.attributes) if name in a.names and a.value is not None), None)
+        return next(
+            (
+                a
+                for a in reversed(self.attributes)
+                if name in a.names and a.value is not None and not a.augmented
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

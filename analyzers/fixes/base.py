@@ -41,6 +41,14 @@ def text_argument(arguments: Mapping[str, JsonValue], name: str) -> str:
     return value
 
 
+def texts_argument(arguments: Mapping[str, JsonValue], name: str) -> list[str]:
+    """A list of strings. Raises `Refused` where it is missing or something else."""
+    value = arguments.get(name)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise Refused(f"the edit needs the list of strings '{name}'")
+    return [str(v) for v in value]
+
+
 def read_text(read: Read, path: str) -> str:
     """The text of a file. Raises `Refused` where it cannot be read."""
     text = read(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.findings import Finding, Fix
@@ -26,30 +26,45 @@ def apply_fix(project: Project, finding: Finding, fix: Fix) -> FixResult:
     Raises `Refused` where the operation refuses, the result does not parse, the finding stays or
     another one appears.
     """
+    changed = edited_texts(project, fix)
+    verify_texts(project, changed, (finding,))
+    return FixResult(changed)
+
+
+def edited_texts(project: Project, fix: Fix) -> dict[str, str]:
+    """What a fix's operation makes of the project's present texts, unverified.
+
+    Raises `Refused` where the operation refuses or changes nothing.
+    """
     sources = project.sources
     texts = find_operation(fix.operation)(fix.arguments, sources.text)
     changed = {path: text for path, text in texts.items() if text != sources.text(path)}
     if not changed:
         raise Refused("the edit changes nothing")
-    after = _with(project, changed)
+    return changed
+
+
+def verify_texts(project: Project, changed: Mapping[str, str], settled: Sequence[Finding]) -> None:
+    """Raises `Refused` unless these texts parse, settle the findings and cause no other one."""
+    after = with_texts(project, changed)
     for path in changed:
         facts = after.file(path)
         before = project.file(path)
         if facts is None or (facts.broken and not (before is not None and before.broken)):
             raise Refused(f"the edited {path} would not parse")
-    looked_at = sorted({finding.location.path, *changed})
+    looked_at = sorted({*(finding.location.path for finding in settled), *changed})
     old = Counter(_identity(f) for f in check_files(project, looked_at))
     new = Counter(_identity(f) for f in check_files(after, looked_at))
-    if new[_identity(finding)] >= old[_identity(finding)]:
-        raise Refused("the edit would not settle the finding")
+    for identity, number in Counter(_identity(f) for f in settled).items():
+        if new[identity] > old[identity] - number:
+            raise Refused("the edit would not settle the finding")
     appeared = new - old
     if appeared:
         code, path, message = next(iter(appeared))
         raise Refused(f"the edit would cause {code} in {path}: {message}")
-    return FixResult(changed)
 
 
-def _with(project: Project, changed: Mapping[str, str]) -> Project:
+def with_texts(project: Project, changed: Mapping[str, str]) -> Project:
     """The project as it would be with these texts."""
     overlaid = Sources.overlaid(project.sources, changed)
     return Project(overlaid, project.profile, project.settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +9,7 @@ from analyzers.facts.model import Assignment, ClassFacts, Mapping, Placed, Refer
 from analyzers.findings import START_OF_FILE, Location
 from analyzers.project.names import Names, Resolved
 from analyzers.project.profile import Profile
-from analyzers.project.registry import Registry
+from analyzers.project.registry import Registry, Spec
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 
@@ -142,18 +141,32 @@ class Ports:
 
     def reachable(self, cls: Placed[ClassFacts]) -> str:
         """How the registry gets to a class: `discovered`, `legacy` or `unreachable`."""
-        same = self.names.qualified_class(cls)
+        return self._reached.get(self.names.qualified_class(cls), "unreachable")
+
+    @cached_property
+    def _reached(self) -> dict[str, str]:
+        """Full class name -> how the registry gets to it; an alias counts for the class it names."""
+        reached: dict[str, str] = {}
         for name, spec in self.registry.models.items():
-            if spec[2] != cls.fact.name:
-                continue
-            component, module, class_name = spec
-            dotted = self.names.module_name(self.profile.models) + f".{component}"
-            dotted += f".{module}" if module else ""
-            path = self.names.module_path(dotted)
-            found = self.names.class_of(path, class_name) if path is not None else None
-            if found is not None and self.names.qualified_class(found) == same:
-                return "discovered" if name in self.registry.discovered else "legacy"
-        return "unreachable"
+            if f"{self.profile.models}/{spec[0]}" != self.profile.dits:
+                continue  # no port lives there, and looking costs reading those files
+            cls = self.class_of_spec(spec)
+            if cls is not None:
+                how = "discovered" if name in self.registry.discovered else "legacy"
+                if reached.get(self.names.qualified_class(cls)) != "discovered":
+                    reached[self.names.qualified_class(cls)] = how
+        return reached
+
+    def module_of_spec(self, spec: Spec) -> str:
+        """The dotted name of the module that the registry imports for an entry."""
+        component, module, _ = spec
+        dotted = f"{self.names.module_name(self.profile.models)}.{component}"
+        return f"{dotted}.{module}" if module else dotted
+
+    def class_of_spec(self, spec: Spec) -> Placed[ClassFacts] | None:
+        """The class that the registry would load for an entry, or None where it cannot be told."""
+        path = self.names.module_path(self.module_of_spec(spec))
+        return self.names.class_of(path, spec[2]) if path is not None else None
 
     # ------------------------------------------------------------------ config
 
@@ -235,20 +248,18 @@ class Ports:
         return None
 
     @cached_property
-    def _words_of_tests(self) -> tuple[tuple[str, frozenset[str]], ...]:
-        """(path, identifiers in the text) of every parity test."""
-        pattern = re.compile(r"[A-Za-z_]\w{3,}")
+    def _parity_tests(self) -> tuple[str, ...]:
         return tuple(
-            (path, frozenset(pattern.findall(text)))
+            path
             for root in self.profile.test_roots
             for path in self.sources.walk(root)
-            if self.profile.is_parity_test(path) and (text := self.sources.text(path)) is not None
+            if self.profile.is_parity_test(path)
         )
 
     def _tests_of(self, cls: Placed[ClassFacts]) -> tuple[str, ...]:
         """Parity tests whose text names the class."""
         name = cls.fact.name
-        return tuple(sorted(path for path, words in self._words_of_tests if name in words))
+        return tuple(sorted(path for path in self._parity_tests if name in self.sources.words(path)))
 
     def _oracle(self, cls: Placed[ClassFacts], tests: tuple[str, ...]) -> Oracle | None:
         name = cls.fact.name

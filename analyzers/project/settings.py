@@ -130,13 +130,13 @@ def parse_settings(
             continue
         try:
             values[key.replace("-", "_")] = _parse(key, value)
-        except _WrongType as error:
-            found.append(SettingsProblem(source, f"'{key}' must be {error}"))
+        except _WrongType as expected:
+            found.append(SettingsProblem(source, f"'{key}' must be {expected}"))
     return replace(Settings(source=source, problems=tuple(found)), **values)  # type: ignore[arg-type]
 
 
 class _WrongType(Exception):
-    """The message says what the value must be."""
+    """A value of another type; the message is what it should have been."""
 
 
 def _parse(key: str, value: object) -> object:
@@ -146,17 +146,23 @@ def _parse(key: str, value: object) -> object:
             raise _WrongType("a string")
         return value
     if key in ("select", "ignore"):
-        return _strings(value, "a list of strings")
+        codes = _strings(value)
+        if codes is None:
+            raise _WrongType("a list of strings")
+        return codes
     if not isinstance(value, dict):
         raise _WrongType("a table")
     if key == "per-file-ignores":
-        return {k: _strings(v, "a table of lists of strings") for k, v in value.items()}
+        lists = {k: _strings(v) for k, v in value.items()}
+        if any(v is None for v in lists.values()):
+            raise _WrongType("a table of lists of strings")
+        return lists
     if key in ("oracles", "recipes") and not all(isinstance(v, str) for v in value.values()):
         raise _WrongType("a table of strings")
     return value
 
 
-def _strings(value: object, wanted: str) -> tuple[str, ...]:
+def _strings(value: object) -> tuple[str, ...] | None:
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
-    raise _WrongType(wanted)
+    return None

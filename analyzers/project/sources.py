@@ -7,12 +7,15 @@ file's `unreadable` fact: one bad file never stops the rest.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from analyzers.facts.file import FileAnalysis, analyse
 from analyzers.facts.model import FileFacts
+
+_WORD = re.compile(r"[A-Za-z_]\w{3,}")
 
 
 class Sources:
@@ -31,6 +34,7 @@ class Sources:
         self._texts: dict[str, str | None] = {}
         self._problems: dict[str, str] = {}
         self._facts: dict[str, FileFacts] = {}
+        self._words: dict[str, frozenset[str]] = {}
         self._listing: dict[str, tuple[str, ...]] = {}
 
     # ------------------------------------------------------------------ reading
@@ -43,6 +47,13 @@ class Sources:
         if path not in self._texts:
             self._texts[path] = self._read(path)
         return self._texts[path]
+
+    def words(self, path: str) -> frozenset[str]:
+        """The words of four characters and more in a file's text, comments and strings included."""
+        known = self._words.get(path)
+        if known is None:
+            known = self._words[path] = frozenset(_WORD.findall(self.text(path) or ""))
+        return known
 
     def problem(self, path: str) -> str | None:
         """Why `text` gave None; None where it did not."""
@@ -92,6 +103,7 @@ class Sources:
         if self._overlays.get(path) != text:
             self._overlays[path] = text
             self._facts.pop(path, None)
+            self._words.pop(path, None)
             self.generation += 1
 
     def close(self, path: str) -> None:
@@ -105,9 +117,10 @@ class Sources:
         self.generation += 1
         self._listing.clear()
         if paths is None:
-            paths = [*self._texts, *self._facts]
+            paths = [*self._texts, *self._facts, *self._words]
         for path in list(paths):
             self._texts.pop(path, None)
+            self._words.pop(path, None)
             self._problems.pop(path, None)
             self._facts.pop(path, None)
 
@@ -118,12 +131,13 @@ class Sources:
         copy.__dict__.update(
             {
                 name: dict(getattr(base, name))
-                for name in ("_overlays", "_texts", "_problems", "_facts", "_listing")
+                for name in ("_overlays", "_texts", "_problems", "_facts", "_words", "_listing")
             }
         )
         for path, text in texts.items():
             copy._overlays[path] = text
             copy._facts.pop(path, None)
+            copy._words.pop(path, None)
         return copy
 
     # ------------------------------------------------------------------ the disk

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from analyzers.facts.chunks import logical_lines
+from analyzers.facts.chunks import logical_lines, normalise_newlines
 from analyzers.facts.model import FileFacts
-from analyzers.findings import Finding, Location, Severity
+from analyzers.findings import Finding, Location, Severity, Span
 
 _DIRECTIVE = re.compile(r"#\s*ditproof:\s*ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>(?:(?!\s#\s).)*)")
 _CODE_OR_NAME = re.compile(r"DIT\d{3}|[a-z][a-z0-9]*(?:-[a-z0-9]+)+|[a-z]{3,}")
@@ -51,11 +51,9 @@ def find_suppressions(facts: FileFacts) -> tuple[Suppression, ...]:
         if not directives:
             continue
         # A comment at the end of a chunk stands above the statement that the next one begins with.
-        statements = [
-            range(lines.start + at.line, lines.stop + at.line)
-            for at in facts.chunks[index : index + 2]
-            for lines in logical_lines(at.text, damaged=at.facts.problem is not None)
-        ]
+        statements = _statements(facts, index)
+        if index + 1 < len(facts.chunks):
+            statements += _statements(facts, index + 1)
         for comment, match in directives:
             span = comment.span.shifted(chunk.line)
             lines = next((s for s in statements if span.line in s), None)
@@ -71,6 +69,13 @@ def find_suppressions(facts: FileFacts) -> tuple[Suppression, ...]:
                 )
             )
     return tuple(found)
+
+
+def _statements(facts: FileFacts, index: int) -> list[range]:
+    """The lines of each statement of a chunk, counted from the file's beginning."""
+    chunk = facts.chunks[index]
+    found = logical_lines(chunk.text, damaged=chunk.facts.problem is not None)
+    return [range(lines.start + chunk.line, lines.stop + chunk.line) for lines in found]
 
 
 def _normal(code: str) -> str:
@@ -130,3 +135,32 @@ def _faults(suppression: Suppression, unused: tuple[str, ...]) -> Iterable[Findi
         rest = [c for c in suppression.codes if c not in unused]
         remedy = f"leave only {', '.join(rest)}" if rest else "remove the comment"
         yield replace(finding, message=f"nothing to suppress here for {', '.join(unused)}: {remedy}")
+
+
+def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) -> tuple[Span, str]:
+    """Where a directive that covers a finding goes, and what to write there (line ends are `\\n`).
+
+    A directive that already stands at the statement takes the code in. Else it goes to the end of the
+    line, or above the statement where that has several lines (its end may lie in a string) or a comment.
+    """
+    line = finding.location.span.line
+    rows = normalise_newlines(text).split("\n")
+    statements = (s for index in range(len(facts.chunks)) for s in _statements(facts, index))
+    statement = next((s for s in statements if line in s), range(line, line + 1))
+    for placed in facts.comments:
+        match = _DIRECTIVE.search(placed.fact.text)
+        span = placed.at(placed.fact.span).span
+        above = placed.fact.own_line and span.line == statement.start - 1
+        if match is not None and match["codes"] is not None and (above or span.line in statement):
+            column = span.column + len(placed.fact.text[: match.end("codes")].encode())
+            separator = ", " if match["codes"].strip() else ""
+            return Span(span.line, column, span.line, column), separator + finding.code
+    directive = f"# ditproof: ignore[{finding.code}] {reason}"
+    row = rows[line] if line < len(rows) else ""
+    commented = any(p.at(p.fact.span).span.line == line for p in facts.comments)
+    if len(statement) == 1 and not commented:
+        column = len(row.rstrip().encode("utf-8", "surrogatepass"))
+        return Span(line, column, line, column), f"  {directive}"
+    first = rows[statement.start] if statement.start < len(rows) else ""
+    indent = first[: len(first) - len(first.lstrip())]
+    return Span(statement.start, 0, statement.start, 0), f"{indent}{directive}\n"

@@ -1,0 +1,1 @@
+"""One module a command, with a click command named `command`; what they share stands beside them."""

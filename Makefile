@@ -1,0 +1,69 @@
+# Two commands matter: `make demo` runs the main job on the real package, `make test` runs every test.
+# Both set up what they need first; what is already there is not done again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help demo test setup tools project editors lint unit docs bench vsix clean
+
+help:
+	@echo "make demo    set up and run ditproof on the real fastvideo package"
+	@echo "make test    set up and run every test"
+	@echo "make setup   set up everything that the tests need (tools, project, editors)"
+	@echo "make lint    ruff, mypy, eslint, tsc"
+	@echo "make unit    the unit tests alone"
+	@echo "make docs    write the rule pages again"
+	@echo "make bench   measure against peers, as ratios"
+	@echo "make vsix    package the VS Code extension"
+	@echo "make clean   remove what set-up made"
+
+demo: tools project
+	@scripts/demo.sh
+
+test: setup lint
+	@echo "==> client unit tests"
+	@cd vscode-client && npm test --silent
+	@echo "==> python tests (unit, probe, server, editors)"
+	@$(BIN)/pytest
+
+setup: tools project editors
+
+tools: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@echo "==> tools: ditproof and its development tools into $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ditproof needs Python 3.10 or newer; set PYTHON=python3.x")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+project:
+	@PYTHON=$(PYTHON) scripts/project_env.sh
+
+editors: tools
+	@PYTHON=$(PYTHON) scripts/setup_editors.sh
+
+lint: tools
+	@echo "==> ruff, mypy"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@echo "==> eslint, tsc"
+	@cd vscode-client && npm run --silent lint && npm run --silent typecheck
+
+unit: tools
+	@$(BIN)/pytest tests/unit
+
+docs: tools
+	@$(BIN)/python scripts/generate_docs.py
+
+bench: tools project
+	@$(BIN)/python benchmarks/keystroke.py
+	@$(BIN)/python benchmarks/check.py
+
+vsix: editors
+
+clean:
+	rm -rf $(VENV) .project-venv .real .editors .demo vscode-client/node_modules vscode-client/dist

@@ -1,0 +1,126 @@
+"""What a submodule is: the class that `self.name` holds, as far as assignments prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed, Reference
+from analyzers.findings import Location
+from analyzers.project.names import External, Names
+
+LINEAR = "torch.nn.Linear"
+
+IDENTITY = "torch.nn.Identity"
+
+_TAKE_ANYTHING = frozenset({IDENTITY, "torch.nn.Sequential", "torch.nn.Module"})
+
+
+def canonical(dotted: str) -> str:
+    """`torch.nn.modules.linear.Linear` and the like under the name that everyone writes."""
+    if dotted.startswith("torch.nn.modules."):
+        return f"torch.nn.{dotted.rpartition('.')[2]}"
+    return dotted
+
+
+def built_class(names: Names, path: str, call: Call) -> str | None:
+    """The full dotted name of the class that a call builds (`torch.nn.Linear`), or None.
+
+    A class of the tree and one from outside alike; functions give None where they are of the tree,
+    since what they return is theirs to say.
+    """
+    if call.callee is None:
+        return None
+    found = names.resolve(path, call.callee)
+    if isinstance(found, External):
+        return canonical(found.dotted)
+    if isinstance(found, Placed) and isinstance(found.fact, ClassFacts):
+        return names.qualified_class(found)
+    return None
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """The full names of the classes that an attribute may hold, and an assignment that says so."""
+
+    classes: frozenset[str]
+    location: Location
+
+    @property
+    def cls(self) -> str | None:
+        """The only class that it can be, or None where there are several."""
+        return next(iter(self.classes)) if len(self.classes) == 1 else None
+
+
+def submodule(names: Names, cls: Placed[ClassFacts], chain: str) -> Submodule | None:
+    """What `self.<chain>` (`to_q`, `attn.to_q`) holds, or None where it cannot be told.
+
+    Every assignment to the attribute, in the class and all its bases, must be the construction of a
+    known class, or a choice of such; `None` beside it is no other class, since calling it would fail
+    anyway.
+    """
+    name, _, rest = chain.partition(".")
+    found = _attribute(names, cls, name)
+    if found is None or not rest:
+        return found
+    inner = names.by_qualified(found.cls) if found.cls is not None else None
+    if isinstance(inner, Placed) and isinstance(inner.fact, ClassFacts):
+        return submodule(names, inner, rest)
+    return None
+
+
+def _attribute(names: Names, cls: Placed[ClassFacts], name: str) -> Submodule | None:
+    ancestry = names.ancestry(cls)
+    if not ancestry.complete:
+        return None
+    kinds: set[str | None] = set()
+    location: Location | None = None
+    for owner in ancestry.classes:
+        if owner.fact.attribute(name) is not None or owner.fact.method(name) is not None:
+            return None
+        for method in owner.fact.methods:
+            for assignment in method.assignments:
+                if assignment.name == name:
+                    kinds |= _kinds(names, owner.path, method, assignment.value)
+                    location = location or owner.at(assignment.span)
+    known = frozenset(kind for kind in kinds if kind is not None)
+    return Submodule(known, location) if location is not None and known and known == kinds else None
+
+
+def wants_tensor(names: Names, qualified: str) -> bool:
+    """Whether the first argument of a module's forward is a tensor and nothing else, as it declares.
+
+    True for modules of `torch.nn` (containers and `Identity` left out) and for classes of the tree
+    whose `forward` (or the `forward_native` that a `CustomOp` dispatches to) annotates it so.
+    """
+    if qualified.startswith("torch.nn."):
+        return qualified not in _TAKE_ANYTHING
+    found = names.by_qualified(qualified)
+    if not isinstance(found, Placed) or not isinstance(found.fact, ClassFacts):
+        return False
+    for wanted in ("forward", "forward_native"):
+        for owner in names.ancestry(found).classes:
+            method = owner.fact.method(wanted)
+            if method is None:
+                continue
+            given = method.parameters[1:2]
+            if given and given[0].kind == "variadic":
+                break  # dispatches to forward_native
+            annotation = given[0].annotation if given else None
+            return (
+                isinstance(annotation, Reference)
+                and names.qualified(owner.path, annotation.dotted) == "torch.Tensor"
+            )
+    return False
+
+
+def _kinds(names: Names, path: str, method: FunctionFacts, value: Expr | None) -> set[str | None]:
+    """The classes that a value may be of; None stands for one that cannot be told."""
+    if isinstance(value, Constant) and value.value is None:
+        return set()
+    if isinstance(value, Either):
+        return _kinds(names, path, method, value.body) | _kinds(names, path, method, value.orelse)
+    if not isinstance(value, Call) or value.callee is None:
+        return {None}
+    if method.parameter(value.callee.partition(".")[0]) is not None:
+        return {None}  # a parameter hides what the module calls by that name
+    return {built_class(names, path, value)}

@@ -1,0 +1,48 @@
+"""What the probe says, one JSON object a line, to a file of its own.
+
+Not to standard output: a test prints there, and a crash would tear a line in two. Every record
+carries `v` (the version of this vocabulary) and `kind`:
+
+==============  ==================================================================================
+`started`       python, pid, root
+`phase`         phase (`importing`, `collecting`, `running`), test or None
+`collected`     tests: [node id], deselected: count
+`no_target`     message: nothing in the file matches what was asked for
+`collect_error` path, line (from 0) or None, message, missing (a package) or None
+`comparison`    one pair of values that met in `assert_close`; see `ditproof_probe.recorder`
+`comparison_unmeasured`  test, call, message: a comparison ran and its numbers could not be taken
+`overflow`      test, limit: passing comparisons beyond this number are not recorded
+`outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
+`session`       exit_code of pytest, message
+`problem`       problem (`no-pytest`), message: the run cannot begin
+`exit`          code or signal of the process that ran pytest, asked (`cancel`, `orphaned` or None)
+==============  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+VERSION = 1
+
+
+class RecordWriter:
+    """Appends records to a file; whole lines even when several processes write.
+
+    Raises OSError where the file cannot be opened or written.
+    """
+
+    def __init__(self, path: str) -> None:
+        # O_APPEND and one write a record: lines of forked children do not interleave.
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, kind: str, **fields: object) -> None:
+        """Append one record. Raises ValueError on a NaN or infinity: records are strict JSON."""
+        line = json.dumps({"v": VERSION, "kind": kind, **fields}, allow_nan=False)
+        os.write(self._fd, line.encode("ascii") + b"\n")
+
+    def write_after_crash(self, kind: str, **fields: object) -> None:
+        """As `write`, on a line of its own even if the last record was torn off in the middle."""
+        os.write(self._fd, b"\n")
+        self.write(kind, **fields)

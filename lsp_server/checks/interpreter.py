@@ -1,0 +1,191 @@
+"""Finds the project's interpreter and what it has, without importing anything heavy there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsp_server.checks.environment import child_environment
+from lsp_server.checks.errors import InterpreterError, UntrustedWorkspaceError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+_PROBE_TIMEOUT = 30.0
+_NEXT = "Set `python` under [tool.ditproof], or pass --python."
+
+# Looks names up; a name that would need its parent imported is not asked for.
+_PROBE = """
+import importlib.metadata as metadata, importlib.util as util, json, sys
+def version(name):
+    if util.find_spec(name) is None:
+        return None
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+print(json.dumps({"version": list(sys.version_info[:3]), "executable": sys.executable,
+    **{name: version(name) for name in ("torch", "pytest", "fastvideo", "diffusers")}}))
+"""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An interpreter, and where its name came from (for messages)."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A working interpreter. Versions are those of the installed distributions; `unknown` where a
+    module can be found that no distribution claims, None where there is no such module."""
+
+    path: str
+    version: tuple[int, int, int]
+    torch: str | None
+    pytest: str | None
+    fastvideo: str | None
+    diffusers: str | None
+
+    def require_parity(self) -> None:
+        """Raises InterpreterError unless a parity test can run here: Python 3.10, torch, pytest."""
+        if self.version < (3, 10):
+            raise InterpreterError(
+                f"{self.path} is Python {'.'.join(map(str, self.version))}; a check needs 3.10 or newer.",
+                _NEXT,
+            )
+        for name, found in (("torch", self.torch), ("pytest", self.pytest)):
+            if found is None:
+                raise InterpreterError(
+                    f"{name} is not installed for {self.path}.",
+                    f"Run `{self.path} -m pip install {name}`, or choose another interpreter. {_NEXT}",
+                )
+
+
+def find_interpreter(
+    root: Path, explicit: str | None = None, environment: Mapping[str, str] | None = None
+) -> Candidate:
+    """The project's interpreter: the first candidate that exists.
+
+    One that a person named (argument or settings) must exist; the others are only looked for.
+    Raises InterpreterError if it does not, or if there is none at all.
+    """
+    environment = os.environ if environment is None else environment
+    for candidate in candidates(root, explicit, environment):
+        if Path(candidate.path).is_file():
+            return candidate
+        if candidate.source in ("the setting", "pyproject.toml", "ditproof.toml"):
+            raise InterpreterError(f"{candidate.path}, named by {candidate.source}, does not exist.", _NEXT)
+    raise InterpreterError(f"No Python interpreter was found for {root}.", _NEXT)
+
+
+def candidates(root: Path, explicit: str | None, environment: Mapping[str, str]) -> Iterator[Candidate]:
+    """Where an interpreter may be, best first; relative names count from the root."""
+    if explicit:
+        yield Candidate(_resolved(root, explicit), "the setting")
+    for name, value in _configured(root):
+        yield Candidate(_resolved(root, value), name)
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if environment.get(variable) and not _is_own(Path(environment[variable])):
+            yield Candidate(_python_in(Path(environment[variable])), variable)
+    for folder in (".venv", "venv"):
+        yield Candidate(_python_in(root / folder), folder)
+    for command in ("python3", "python"):
+        found = shutil.which(command, path=environment.get("PATH"))
+        if found and not _is_own(Path(found).parent.parent):
+            yield Candidate(found, "PATH")
+
+
+def check_executable(path: str) -> None:
+    """Raises InterpreterError unless `path` is a file that may be executed."""
+    if not Path(path).is_file():
+        raise InterpreterError(f"{path} does not exist.", _NEXT)
+    if not os.access(path, os.X_OK):
+        raise InterpreterError(f"{path} is not executable.", _NEXT)
+
+
+def probe_interpreter(path: str, *, trusted: bool, root: Path | None = None) -> Interpreter:
+    """Ask an interpreter what it is and has, in one short process (up to 30 s, usually 0.1 s).
+
+    Starting it runs the environment's `.pth` files: so it needs a trusted workspace. Raises
+    UntrustedWorkspaceError, or InterpreterError if the file is absent, not executable, no Python,
+    or does not answer.
+    """
+    if not trusted:
+        raise UntrustedWorkspaceError(str(root or path))
+    check_executable(path)
+    try:
+        answer = subprocess.run(
+            [path, "-c", _PROBE],
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT,
+            cwd=root,
+            env=child_environment(path),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InterpreterError(f"{path} did not answer within {_PROBE_TIMEOUT:g} s.", _NEXT) from error
+    except OSError as error:
+        raise InterpreterError(f"{path} does not start: {error.strerror or error}.", _NEXT) from error
+    try:
+        # The last line: a .pth file or sitecustomize may print before it.
+        told = json.loads(answer.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
+        major, minor, micro = told["version"]
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise InterpreterError(f"{path} does not answer as a Python interpreter.", _NEXT) from error
+    return Interpreter(
+        path=path,
+        version=(int(major), int(minor), int(micro)),
+        torch=told["torch"],
+        pytest=told["pytest"],
+        fastvideo=told["fastvideo"],
+        diffusers=told["diffusers"],
+    )
+
+
+def _configured(root: Path) -> Iterator[tuple[str, str]]:
+    for name, keys in (("ditproof.toml", ()), ("pyproject.toml", ("tool", "ditproof"))):
+        try:
+            table: object = tomllib.loads((root / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InterpreterError(f"{root / name} cannot be read: {error}.", "Correct the file.") from error
+        for key in keys:
+            table = table.get(key, {}) if isinstance(table, dict) else {}
+        value = table.get("python") if isinstance(table, dict) else None
+        if isinstance(value, str) and value:
+            yield name, value
+
+
+def _resolved(root: Path, value: str) -> str:
+    path = Path(os.path.expanduser(value))  # noqa: PTH111 - Path.expanduser raises on an unknown user
+    if not path.is_absolute() and os.sep not in value and "/" not in value:
+        found = shutil.which(value)
+        if found:
+            return found
+    # Not resolved: a virtual environment's python is a link, and the link is the environment.
+    path = root / path
+    return _python_in(path) if path.is_dir() else str(path)
+
+
+def _is_own(environment: Path) -> bool:
+    """The server's own environment is not the project's, even when it is the active one."""
+    return sys.prefix != sys.base_prefix and environment.resolve() == Path(sys.prefix).resolve()
+
+
+def _python_in(environment: Path) -> str:
+    if sys.platform == "win32":
+        return str(environment / "Scripts" / "python.exe")
+    return str(environment / "bin" / "python")

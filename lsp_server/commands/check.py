@@ -1,0 +1,237 @@
+"""`ditproof check`: findings, as text or JSON; with `--fix` the fixes are taken first."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import click
+
+from analyzers.findings import Applicability, Finding, Severity
+from analyzers.project.index import Project
+from analyzers.project.sources import FactsCache
+from analyzers.rules.engine import check_files
+from lsp_server.commands.exits import ExitCode
+from lsp_server.commands.options import project_options
+from lsp_server.commands.report import count, diff_text, finding_text, statistics_text, summary_text
+from lsp_server.commands.terminal import colours, say, write, write_json
+from lsp_server.commands.workspace import (
+    Tree,
+    open_tree,
+    project_of,
+    requested_files,
+    tell_problems,
+    with_selection,
+)
+from lsp_server.facts_cache import DiskFactsCache
+from lsp_server.payloads import findings_json, lines_of
+from lsp_server.results_cache import Result, ResultsCache, TracedSources
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for, besides where."""
+
+    json: bool
+    quiet: bool
+    fail_on: Severity
+    fix: bool
+    unsafe: bool
+    diff: bool
+    statistics: bool
+    cache: bool
+
+
+@click.command("check")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="CODES",
+    help="Only these rules: codes, prefixes such as DIT4, names, or ALL; separated by commas.",
+)
+@click.option(
+    "--ignore", multiple=True, metavar="CODES", help="Not these rules, besides those of the settings."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([s.value for s in Severity]),
+    default=Severity.WARNING.value,
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+@click.option("--fix", is_flag=True, help="Take every safe fix, then report what remains.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: take unsafe fixes too.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing.")
+@click.option("--statistics", is_flag=True, help="How often each rule reports, instead of every finding.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
+@project_options
+def command(
+    paths: tuple[str, ...],
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    fail_on: str,
+    fix: bool,
+    unsafe_fixes: bool,
+    diff: bool,
+    statistics: bool,
+    no_cache: bool,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    quiet: bool,
+) -> int:
+    """Report findings in the ports of a FastVideo tree, or only in the PATHs (files or folders).
+
+    The whole tree is read either way: what a file means depends on the others.
+    """
+    if diff and output_format == "json":
+        raise click.UsageError("--diff writes a diff: it cannot be combined with --format json.")
+    # Facts are trees without cycles: looking for cycles in them costs more than finding them.
+    gc.disable()
+    try:
+        tree = open_tree(root, paths)
+        tree = Tree(tree.root, tree.profile, with_selection(tree.settings, select, ignore))
+        wanted = Options(
+            json=output_format == "json",
+            quiet=quiet,
+            fail_on=Severity(fail_on),
+            fix=fix,
+            unsafe=unsafe_fixes,
+            diff=diff,
+            statistics=statistics,
+            cache=not no_cache,
+        )
+        code = _diff(tree, paths, wanted) if diff else _check(tree, paths, wanted)
+    finally:
+        gc.enable()
+    # Wrong settings outweigh findings: the findings may not be those that the user meant.
+    return ExitCode.USAGE if tell_problems(tree.settings) else code
+
+
+def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
+    began = time.perf_counter()
+    facts = DiskFactsCache() if wanted.cache else None
+    sources = TracedSources(tree.root, facts)
+    project = project_of(tree, sources)
+    files = requested_files(project, paths)
+    fixed = 0
+    if wanted.fix:
+        fixed = _fix(project, files, wanted)
+        sources = TracedSources(tree.root, facts)
+        project = project_of(tree, sources)
+
+    def compute() -> Result:
+        return compute_result(project, files)
+
+    if wanted.cache:
+        result = ResultsCache().get(sources, tree.profile, tree.settings, files, compute)
+    else:
+        result = compute()
+    _tell_cache(facts, wanted)
+    if not result.legacy_known and not wanted.quiet:
+        say(
+            f"warning: the tables of {tree.profile.registry} cannot be followed: only discovery was counted.",
+            style="warning",
+        )
+    seconds = time.perf_counter() - began
+    if wanted.json:
+        write_json(check_json(project, result, seconds))
+    else:
+        write(_text(project, result, wanted, fixed))
+    failing = any(f.severity.rank >= wanted.fail_on.rank for f in result.findings)
+    return ExitCode.FINDINGS if failing else ExitCode.CLEAN
+
+
+def compute_result(project: Project, files: tuple[str, ...]) -> Result:
+    """Runs every enabled rule over the files."""
+    return Result(
+        findings=tuple(check_files(project, files)),
+        files=len(files),
+        ports=len(project.ports),
+        legacy_known=project.registry.legacy_known,
+    )
+
+
+def check_json(project: Project, result: Result, seconds: float) -> dict[str, object]:
+    """The document that `--format json` writes."""
+    return {
+        "version": 1,
+        "root": str(project.root),
+        "profile": project.profile.name,
+        "findings": findings_json(result.findings, project.sources),
+        "summary": {
+            "files": result.files,
+            "ports": result.ports,
+            "by_rule": dict(sorted(Counter(f.code for f in result.findings).items())),
+            "seconds": round(seconds, 3),
+        },
+    }
+
+
+def _text(project: Project, result: Result, wanted: Options, fixed: int) -> str:
+    colour = colours(sys.stdout)
+    if wanted.statistics:
+        parts = [statistics_text(result.findings, colour=colour)]
+    else:
+        lines = lines_of(project.sources)
+        parts = ["\n".join(finding_text(f, lines, colour=colour) for f in result.findings)]
+    if not wanted.quiet:
+        if result.findings:
+            parts.append("\n")
+        parts.append(
+            summary_text(
+                result.findings, files=result.files, ports=result.ports, unsafe=wanted.unsafe, fixed=fixed
+            )
+            + "\n"
+        )
+    return "".join(parts)
+
+
+# --------------------------------------------------------------------------- fixes
+
+
+def _fix(project: Project, files: tuple[str, ...], wanted: Options) -> int:
+    """Takes the fixes; how many findings they settle."""
+    from lsp_server.commands.fixing import fix_all, write_texts
+
+    outcome = fix_all(project, files, _allowed(wanted))
+    write_texts(project, outcome.texts)
+    _tell_refused(outcome.refused, wanted)
+    return len(outcome.settled)
+
+
+def _diff(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
+    from lsp_server.commands.fixing import diff_of, fix_all
+
+    facts: FactsCache | None = DiskFactsCache() if wanted.cache else None
+    project = project_of(tree, TracedSources(tree.root, facts))
+    outcome = fix_all(project, requested_files(project, paths), _allowed(wanted))
+    write(diff_text(diff_of(project, outcome.texts), colour=colours(sys.stdout)))
+    _tell_refused(outcome.refused, wanted)
+    if not wanted.quiet:
+        say(f"Would fix {count(len(outcome.settled), 'finding')} in {count(len(outcome.texts), 'file')}.")
+    return ExitCode.FINDINGS if outcome.texts else ExitCode.CLEAN
+
+
+def _allowed(wanted: Options) -> frozenset[Applicability]:
+    return frozenset(Applicability) if wanted.unsafe else frozenset({Applicability.SAFE})
+
+
+def _tell_refused(refused: list[tuple[Finding, str]], wanted: Options) -> None:
+    if wanted.quiet:
+        return
+    for finding, reason in refused:
+        place = f"{finding.location.path}:{finding.location.span.line + 1}"
+        say(f"not fixed: {place} {finding.code}: {reason}")
+
+
+def _tell_cache(facts: DiskFactsCache | None, wanted: Options) -> None:
+    if facts is None:
+        return
+    facts.prune()
+    if facts.problem is not None and not wanted.quiet:
+        say(f"warning: the cache: {facts.problem}", style="warning")

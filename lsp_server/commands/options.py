@@ -1,0 +1,49 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def project_options(function: F) -> F:
+    """`--root`, `--python`, `--format` and `--quiet`."""
+    for option in (
+        quiet_option,
+        format_option,
+        click.option(
+            "--python",
+            metavar="PATH",
+            help="The project's interpreter. Checks that run code use it; analysis runs none.",
+        ),
+        click.option(
+            "--root",
+            metavar="DIR",
+            help="The FastVideo tree. Default: found from the paths, or from the current folder upwards.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def format_option(function: F) -> F:
+    """`--format text|json`."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="What to write to standard output.",
+    )(function)
+
+
+def quiet_option(function: F) -> F:
+    """`--quiet`."""
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Only the result: no summary, progress or remarks."
+    )(function)

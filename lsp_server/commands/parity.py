@@ -1,0 +1,219 @@
+"""`ditproof parity`: runs a parity test under the project's interpreter and shows every output's drift."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analyzers.project.ports import Port
+from analyzers.project.sources import Sources
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
+from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.requests import (
+    DEFAULT_MEMORY,
+    DEFAULT_TIMEOUT,
+    CheckEvent,
+    CheckRequest,
+    CheckResult,
+    Output,
+    Status,
+)
+from lsp_server.checks.run import run_parity
+from lsp_server.commands.exits import CommandError, ExitCode
+from lsp_server.commands.options import project_options
+from lsp_server.commands.terminal import colours, printable, rendered, say, styled, write, write_json
+from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
+from lsp_server.entries import collector_paused
+from lsp_server.facts_cache import DiskFactsCache
+
+EXIT_CODES: dict[Status, ExitCode] = {
+    "passed": ExitCode.CLEAN,
+    "failed": ExitCode.FINDINGS,
+    "error": ExitCode.NOT_RUN,
+    "skipped": ExitCode.SKIPPED,
+    "cancelled": ExitCode.NOT_RUN,
+}
+
+_STYLES = {
+    "passed": "help",
+    "failed": "error",
+    "error": "error",
+    "skipped": "warning",
+    "cancelled": "warning",
+}
+
+
+@click.command("parity")
+@click.argument("test")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="End the run after that time.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_MEMORY / (1 << 30),
+    show_default=True,
+    metavar="GIB",
+    help="End the run when it uses more (Linux only).",
+)
+@project_options
+def command(
+    test: str,
+    timeout: float,
+    memory_limit: float,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    quiet: bool,
+) -> int:
+    """Run a parity TEST: a file, file::test, or the class name of a port, which stands for its parity tests.
+
+    This executes the project's code. A skip is no pass: it exits with 4.
+    """
+    named = test.split("::", 1)[0]
+    tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
+    targets, port = _targets(tree, test)
+    try:
+        interpreter = find_interpreter(tree.root, python)
+        probe_interpreter(interpreter.path, trusted=True, root=tree.root).require_parity()
+    except CheckError as error:
+        raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
+    if not quiet:
+        say(f"interpreter: {interpreter.path} (from {interpreter.source})")
+    results = []
+    for target in targets:
+        request = CheckRequest(
+            root=str(tree.root),
+            python=interpreter.path,
+            test=target,
+            trusted=True,
+            port=port,
+            timeout=timeout,
+            memory_limit=int(memory_limit * (1 << 30)),
+        )
+        results.append(_run(request, quiet))
+    if output_format == "json":
+        write_json(parity_json(results))
+    else:
+        write("\n".join(_text(result, quiet) for result in results))
+        if len(results) > 1 and not quiet:
+            write(f"\n{len(results)} tests of {port}: {overall(results)}.\n")
+    code = EXIT_CODES[overall(results)]
+    return ExitCode.USAGE if tell_problems(tree.settings) else code
+
+
+def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:
+    """What to run, relative to the root, and the port it belongs to, if it can be told.
+
+    Raises `CommandError` where there is no such file or port, or a port without a parity test.
+    """
+    project = project_of(tree, Sources(tree.root, DiskFactsCache()))
+    with collector_paused():
+        ports = project.ports
+    named, separator, rest = test.partition("::")
+    port = next((p for p in ports if p.name == named), None)
+    if port is not None:
+        if not port.parity_tests:
+            raise CommandError(
+                f"no parity test names {port.name}.",
+                "write one, or name a test file.",
+                ExitCode.NOT_RUN,
+            )
+        return tuple(path + separator + rest for path in port.parity_tests), port.name
+    if named.isidentifier() and not Path(named).exists() and not (tree.root / named).exists():
+        raise CommandError(
+            f"'{named}' is neither a file nor a port of this tree.", "`ditproof ports` lists the ports."
+        )
+    path = inside_root(tree.root, named)
+    return (path + separator + rest,), _port_of_test(ports, path)
+
+
+def _port_of_test(ports: Sequence[Port], path: str) -> str | None:
+    """The only port that a test file names; None where it names several."""
+    named = [port.name for port in ports if path in port.parity_tests]
+    return named[0] if len(named) == 1 else None
+
+
+def _run(request: CheckRequest, quiet: bool) -> CheckResult:
+    def progress(event: CheckEvent) -> None:
+        # What the test itself prints is not progress; its end is shown if the test fails.
+        if not quiet and event.kind in ("phase", "collected", "comparison", "outcome"):
+            say(f"  {event.message}")
+
+    if not quiet:
+        say(f"running {request.test}")
+    return asyncio.run(run_parity(request, LocalExecutor(), progress))
+
+
+def overall(results: Sequence[CheckResult]) -> Status:
+    """One status for several runs: what went wrong outweighs what passed, and only skips are a skip."""
+    found = {result.status for result in results}
+    order: tuple[Status, ...] = ("cancelled", "error", "failed", "passed", "skipped")
+    return next(status for status in order if status in found)
+
+
+def parity_json(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """The document of one run; of several, their sum with each run's own document under `runs`."""
+    documents = [result.to_json() for result in results]
+    if len(documents) == 1:
+        return documents[0]
+    status = overall(results)
+    deciding = next(document for document in documents if document["status"] == status)
+    return {
+        **deciding,
+        "outputs": [output for document in documents for output in document["outputs"]],
+        "seconds": round(sum(result.seconds for result in results), 3),
+        "runs": documents,
+    }
+
+
+# --------------------------------------------------------------------------- text
+
+
+def _text(result: CheckResult, quiet: bool) -> str:
+    colour = colours(sys.stdout)
+    status = styled(result.status, _STYLES[result.status], on=colour)
+    parts = [f"{printable(result.test)}: {status} in {result.seconds:.1f} s\n"]
+    if result.outputs:
+        parts.append(_outputs(result.outputs))
+    if result.reason:
+        parts.append(f"{printable(result.reason)}\n")
+    if result.next_step:
+        parts.append(f"  next: {printable(result.next_step)}\n")
+    if not quiet:
+        parts += [f"note: {printable(note)}\n" for note in result.notes]
+        if result.status in ("failed", "error") and result.log_tail.strip():
+            tail = "".join(f"  {printable(line)}\n" for line in result.log_tail.strip().splitlines()[-20:])
+            parts.append(f"the end of the log:\n{tail}")
+    return "".join(parts)
+
+
+def _outputs(outputs: Sequence[Output]) -> str:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("OUTPUT", overflow="fold")
+    for title in ("MAX ABS", "MEAN ABS", "REL L2", "TOLERANCE", "NEEDED"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for output in outputs:
+        verdict = Text("ok", style="green") if output.passed else Text("drifts", style="bold red")
+        numbers = (output.max_abs, output.mean_abs, output.rel_l2, output.tolerance, output.needed_tolerance)
+        table.add_row(printable(output.name), *map(_number, numbers), verdict)
+    return rendered(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

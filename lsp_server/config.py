@@ -1,0 +1,41 @@
+"""What the client decided: the project's interpreter, trust, and where rule pages are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+SECTION = "ditproof"
+_SHIPPED_PAGES = Path(__file__).resolve().parent.parent / "docs" / "rules"
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """`python`: the project's interpreter, None to look for one. `trusted`: whether checks may run
+    the workspace's code. `docs`: base of the rule pages' addresses, None for the pages shipped."""
+
+    python: str | None = None
+    trusted: bool = False
+    docs: str | None = None
+
+    def updated(self, given: object) -> ClientSettings:
+        """These settings with what a client sent laid over; what has the wrong type is left out."""
+        if not isinstance(given, Mapping):
+            return self
+        changes: dict[str, Any] = {}
+        if "python" in given and (given["python"] is None or isinstance(given["python"], str)):
+            changes["python"] = given["python"] or None
+        if isinstance(given.get("trusted"), bool):
+            changes["trusted"] = given["trusted"]
+        if isinstance(given.get("docs"), str):
+            changes["docs"] = given["docs"] or None
+        return replace(self, **changes)
+
+    def page_of(self, code: str) -> str | None:
+        """The address of a rule's page, None where there is none."""
+        if self.docs is not None:
+            return f"{self.docs.rstrip('/')}/{code}.md"
+        page = _SHIPPED_PAGES / f"{code}.md"
+        return page.as_uri() if page.is_file() else None

@@ -1,0 +1,62 @@
+"""The client's settings, at the start and whenever they change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from lsp_server.config import SECTION
+
+if TYPE_CHECKING:
+    from lsp_server.server import Server
+
+TRUST_METHOD = "ditproof/trustChanged"
+
+log = logging.getLogger(__name__)
+
+
+def register(server: Server) -> None:
+    """Adds the handlers."""
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def configuration_changed(params: types.DidChangeConfigurationParams) -> None:
+        pushed = params.settings.get(SECTION) if isinstance(params.settings, Mapping) else None
+        if pushed is not None:
+            _take(server, pushed)
+        else:
+            await ask_for_settings(server)
+
+    @server.feature(TRUST_METHOD)
+    async def trust_changed(params: Any) -> None:
+        given = params if isinstance(params, Mapping) else vars(params)
+        _take(server, {"trusted": given.get("trusted")})
+        if not server.settings.trusted:
+            await server.runs.cancel_all()
+
+
+async def ask_for_settings(server: Server) -> None:
+    """Asks the client for its section, if it can be asked."""
+    workspace = server.client_capabilities.workspace
+    if workspace is None or not workspace.configuration:
+        return
+    try:
+        answers = await server.workspace_configuration_async(
+            types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
+        )
+    except JsonRpcException as error:
+        log.warning("the client did not tell its settings: %s", error)
+        return
+    if answers:
+        _take(server, answers[0])
+
+
+def _take(server: Server, given: object) -> None:
+    before = server.settings
+    server.settings = before.updated(given)
+    if server.settings.docs != before.docs:
+        for tree in server.trees.trees:
+            server.diagnoser.schedule(tree)

@@ -1,0 +1,257 @@
+"""Diagnostics: pushed to clients that wait for them, answered to those that ask.
+
+Invariants
+----------
+* Nothing is sent for a version that is no longer the document's.
+* A tree has at most one look under way; changes during it lead to one more, not to a queue.
+* Other open files are looked at again after every change, since findings cross files. A client that
+  asks for itself is told to ask again only if what it holds has become wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from analyzers.findings import Finding
+from lsp_server.documents import uri_of
+from lsp_server.features.settings_files import settings_diagnostics
+from lsp_server.session import SETTINGS_FILES, Session
+from lsp_server.translate import to_diagnostics
+
+if TYPE_CHECKING:
+    from lsp_server.server import Server
+    from lsp_server.workspace import Tree
+
+DELAY = 0.06
+"""Seconds of rest after a change before other files are looked at, and this one for a push client."""
+LONGEST_DELAY = 0.4
+"""Seconds after which a look is due even if the changes do not stop."""
+
+
+def register(server: Server) -> None:
+    """Adds the handler for clients that ask."""
+
+    @server.feature(
+        types.TEXT_DOCUMENT_DIAGNOSTIC,
+        types.DiagnosticOptions(
+            inter_file_dependencies=True, workspace_diagnostics=False, identifier="ditproof"
+        ),
+    )
+    async def document_diagnostic(
+        params: types.DocumentDiagnosticParams,
+    ) -> types.DocumentDiagnosticReport:
+        found = await server.diagnoser.present(params.text_document.uri)
+        identity = server.diagnoser.answered(params.text_document.uri, found)
+        if identity == params.previous_result_id:
+            return types.RelatedUnchangedDocumentDiagnosticReport(result_id=identity)
+        return types.RelatedFullDocumentDiagnosticReport(items=found, result_id=identity)
+
+
+class Diagnoser:
+    """Knows which trees have to be looked at again, and what each client document was last told."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._due: dict[Tree, float] = {}
+        self._timers: dict[Tree, asyncio.TimerHandle] = {}
+        self._looking: set[Tree] = set()
+        self._told: dict[str, str] = {}
+        self._unopened: dict[str, str] = {}
+        self._indexed: set[Tree] = set()
+
+    # ------------------------------------------------------------------ what happened
+
+    def changed(self, uri: str) -> None:
+        """A document has another text: what a push client was told of it no longer counts."""
+        if not self._server.pulls:
+            self._told.pop(uri, None)
+
+    def closed(self, uri: str) -> None:
+        """A document was closed: its diagnostics go."""
+        if self._told.pop(uri, None) is not None and not self._server.pulls:
+            self._push(uri, None, [])
+
+    def schedule(self, tree: Tree) -> None:
+        """Looks at the tree's open files soon, once for any number of calls until then."""
+        self.index(tree)
+        loop = asyncio.get_running_loop()
+        due = self._due.setdefault(tree, loop.time() + LONGEST_DELAY)
+        timer = self._timers.pop(tree, None)
+        if timer is not None:
+            timer.cancel()
+        when = min(loop.time() + DELAY, due)
+        self._timers[tree] = loop.call_at(when, self._start, tree)
+
+    def index(self, tree: Tree) -> None:
+        """Reads a tree that is met for the first time, in steps beside everything else."""
+        if tree not in self._indexed:
+            self._indexed.add(tree)
+            self._server.spawn(self._index(tree))
+
+    # ------------------------------------------------------------------ answers
+
+    async def present(self, uri: str) -> list[types.Diagnostic]:
+        """The diagnostics of a document's present text; empty for what no tree holds."""
+        while True:
+            placed = self._server.place(uri)
+            document = self._server.documents.get(uri)
+            if placed is None or not placed[1].endswith(".py"):
+                return []
+            version = document.version if document is not None else None
+            found = await self._diagnose(*placed)
+            now = self._server.documents.get(uri)
+            if now is document and (now is None or now.version == version):
+                return found
+
+    def answered(self, uri: str, found: Sequence[types.Diagnostic]) -> str:
+        """Keeps what a client is being told; the identity of that answer."""
+        self._told[uri] = _identity(found)
+        return self._told[uri]
+
+    # ------------------------------------------------------------------ work
+
+    async def _index(self, tree: Tree) -> None:
+        name = tree.root.name
+        self._server.status.indexing(name)
+        summary = ""
+        try:
+            await tree.step_through(Session.warm_up)
+            ports = await tree.ask(lambda session: len(session.project.ports))
+            summary = f"{ports} port{'' if ports == 1 else 's'} in {name}"
+            # What was read stays: the collector need not look through it at every key.
+            gc.collect()
+            gc.freeze()
+        finally:
+            tree.ready = True
+            self._server.status.indexed(name, summary)
+        self.schedule(tree)
+        await self._server.refresh_lenses()
+
+    def _start(self, tree: Tree) -> None:
+        self._timers.pop(tree, None)
+        if tree in self._looking:
+            return  # it sees to what is due when it is done
+        self._looking.add(tree)
+        self._server.spawn(self._look(tree))
+
+    async def _look(self, tree: Tree) -> None:
+        try:
+            while self._due.pop(tree, None) is not None:
+                await self._tell_settings(tree)
+                await self._tell_verdicts(tree)
+                if self._server.pulls:
+                    await self._refresh_if_wrong(tree)
+                else:
+                    await self._push_all(tree)
+                if tree in self._timers:
+                    return  # changes go on; the timer comes back
+        finally:
+            self._looking.discard(tree)
+
+    async def _push_all(self, tree: Tree) -> None:
+        documents = sorted(self._server.opened(tree), key=lambda item: item[0].uri in self._told)
+        for document, path in documents:
+            version = document.version
+            found = await self._diagnose(tree, path)
+            if self._server.documents.get(document.uri) is not document or document.version != version:
+                continue  # a later look is due already
+            identity = _identity(found)
+            if self._told.get(document.uri) != identity:
+                self._told[document.uri] = identity
+                self._push(document.uri, version, found)
+
+    async def _refresh_if_wrong(self, tree: Tree) -> None:
+        for document, path in list(self._server.opened(tree)):
+            told = self._told.get(document.uri)
+            if told is None:
+                continue  # not asked yet
+            version = document.version
+            found = await self._diagnose(tree, path)
+            if document.version == version and _identity(found) != self._told.get(document.uri):
+                await self._server.refresh_diagnostics()
+                return
+
+    async def _diagnose(self, tree: Tree, path: str) -> list[types.Diagnostic]:
+        server = self._server
+        encoding, settings = server.encoding, server.settings
+        uris, root = server.uris_of(tree), tree.root
+        quick = not tree.ready
+
+        def uri(other: str) -> str:
+            return uris.get(other) or uri_of(root, other)
+
+        def question(session: Session) -> list[types.Diagnostic]:
+            found: list[Finding] = list(session.findings(path, quick=quick))
+            found += server.verdicts.findings(root, path, session.sources.text)
+            return to_diagnostics(
+                sorted(found, key=lambda f: f.sort_key),
+                lines=session.lines,
+                uri=uri,
+                page=settings.page_of,
+                encoding=encoding,
+            )
+
+        return await tree.ask(question)
+
+    async def _tell_settings(self, tree: Tree) -> None:
+        """Pushed to every client: none asks for the diagnostics of a TOML file."""
+        encoding = self._server.encoding
+        found = await tree.ask(lambda session: settings_diagnostics(session, encoding))
+        for path in SETTINGS_FILES:
+            if self._push_unopened(uri_of(tree.root, path), found.get(path, ())):
+                for diagnostic in found.get(path, ()):
+                    self._server.tell(f"{path}: {diagnostic.message}", types.MessageType.Warning)
+
+    async def _tell_verdicts(self, tree: Tree) -> None:
+        """What runs found in files that are not open: no client would ask for them."""
+        opened = self._server.uris_of(tree)
+        for path in self._server.verdicts.paths(tree.root):
+            uri = uri_of(tree.root, path)
+            if path not in opened:
+                self._push_unopened(uri, await self._diagnose(tree, path))
+            elif self._unopened.pop(uri, None) is not None and self._server.pulls:
+                self._push(uri, None, ())
+
+    # ------------------------------------------------------------------ sending
+
+    def _push_unopened(self, uri: str, found: Sequence[types.Diagnostic]) -> bool:
+        """Pushes what is new about a file that is not open; whether there was something."""
+        identity = _identity(found)
+        if self._unopened.get(uri, _NOTHING) == identity:
+            return False
+        self._unopened[uri] = identity
+        self._push(uri, None, found)
+        return True
+
+    def _push(self, uri: str, version: int | None, found: Sequence[types.Diagnostic]) -> None:
+        self._server.text_document_publish_diagnostics(
+            types.PublishDiagnosticsParams(uri, list(found), version=version)
+        )
+
+
+def _identity(found: Iterable[types.Diagnostic]) -> str:
+    """Equal for diagnostics that look equal in the editor."""
+    plain = [
+        (
+            str(item.code),
+            item.message,
+            item.severity,
+            _numbers(item.range),
+            [(r.location.uri, _numbers(r.location.range), r.message) for r in item.related_information or ()],
+        )
+        for item in found
+    ]
+    return hashlib.blake2b(repr(plain).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def _numbers(place: types.Range) -> tuple[int, int, int, int]:
+    return place.start.line, place.start.character, place.end.line, place.end.character
+
+
+_NOTHING = _identity(())

@@ -1,0 +1,113 @@
+"""Hover: on a finding its rule, on a port's class its card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from analyzers.findings import Finding, Span
+from analyzers.project.ports import Port
+from lsp_server.positions import to_byte_column, to_range
+from lsp_server.rule_pages import Page, find_page
+from lsp_server.session import Session
+
+if TYPE_CHECKING:
+    from lsp_server.server import Server
+
+_REACHABLE = {
+    "discovered": "discovered by the registry",
+    "legacy": "through a legacy table of the registry",
+    "unreachable": "**not reachable** through the registry",
+}
+
+
+def register(server: Server) -> None:
+    """Adds the handler."""
+
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    async def hover(params: types.HoverParams) -> types.Hover | None:
+        document = server.documents.get(params.text_document.uri)
+        placed = server.place(params.text_document.uri)
+        if document is None or placed is None:
+            return None
+        tree, path = placed
+        column = to_byte_column(document.lines, params.position, document.encoding)
+        point = Span(params.position.line, column, params.position.line, column)
+        version = document.version
+
+        def question(session: Session) -> tuple[Span, str] | None:
+            findings = list(session.findings(path))
+            findings += server.verdicts.findings(tree.root, path, session.sources.text)
+            return _about(session, path, findings, point)
+
+        found = await tree.ask(question)
+        if found is None or document.version != version:
+            return None
+        span, text = found
+        return types.Hover(
+            types.MarkupContent(types.MarkupKind.Markdown, text),
+            to_range(span, document.lines, document.encoding),
+        )
+
+
+def _about(session: Session, path: str, findings: list[Finding], point: Span) -> tuple[Span, str] | None:
+    here = [finding for finding in findings if finding.location.span.contains(point)]
+    port = next(
+        (p for p in session.project.ports if p.location.path == path and p.location.span.contains(point)),
+        None,
+    )
+    parts = [card_of_port(port)] if port is not None else []
+    codes = dict.fromkeys(finding.code for finding in here)
+    parts += [card_of_rule(page) for code in codes if (page := find_page(code)) is not None]
+    if not parts:
+        return None
+    span = port.location.span if port is not None else here[0].location.span
+    return span, "\n\n---\n\n".join(parts)
+
+
+def card_of_rule(page: Page) -> str:
+    """A rule in short: what its page says, without the examples."""
+    parts = [
+        f"**{page.code}** `{page.name}`: {page.summary}",
+        page.what.strip(),
+        f"*Why it matters.* {page.why.strip()}",
+        f"*How to fix it.* {page.how.strip()}",
+    ]
+    if page.exceptions:
+        parts.append(f"*What it leaves alone.* {page.exceptions.strip()}")
+    return "\n\n".join(parts)
+
+
+def card_of_port(port: Port) -> str:
+    """What belongs to a port."""
+    return "\n".join(
+        [f"**Port** `{port.name}` of `{port.family}`", "", *(f"- {line}" for line in _lines(port))]
+    )
+
+
+def _lines(port: Port) -> Iterator[str]:
+    yield f"Registry: {_REACHABLE[port.reachable]}"
+    if port.config is None:
+        yield "Config: not found"
+    else:
+        exported = {True: "exported", False: "**not exported**", None: "export unknown"}[port.exported]
+        yield f"Config: `{port.config.fact.name}` in `{port.config.path}` ({exported})"
+    if port.arch_config is not None:
+        yield f"Arch config: `{port.arch_config.fact.name}`"
+    if port.mapping is None:
+        yield "Mapping: not found"
+    else:
+        place = port.mapping.location
+        yield f"Mapping: {port.mapping.rules} rules in `{place.path}`, line {place.span.line + 1}"
+    if port.oracle is None:
+        yield "Official counterpart: unknown"
+    else:
+        yield f"Official counterpart: `{port.oracle.ref}` (from {port.oracle.source})"
+    if not port.parity_tests:
+        yield "Parity tests: **none**"
+    for test in port.parity_tests:
+        yield f"Parity test: `{test}`"
+    if port.status_file is not None:
+        yield f"State: `{port.status_file}`"

@@ -1,0 +1,265 @@
+"""Parity runs from the editor: the command, its progress, its cancellation, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from analyzers.facts.model import FileFacts
+from analyzers.findings import Location
+from lsp_server.checks.errors import CheckError, UntrustedWorkspaceError
+from lsp_server.checks.findings import findings_of
+from lsp_server.checks.interpreter import find_interpreter
+from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.queue import CheckQueue
+from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
+from lsp_server.checks.run import could_not_start
+from lsp_server.documents import uri_of
+from lsp_server.session import Session
+from lsp_server.status import Run
+from lsp_server.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from lsp_server.server import Server
+    from lsp_server.workspace import Tree
+
+PARITY = "ditproof.parity"
+CANCEL = "ditproof.cancel"
+VERDICT_METHOD = "ditproof/verdict"
+INVALID_PARAMS = -32602
+REQUEST_FAILED = -32803
+_REPORT_EVERY = 0.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to run (a file, or one test of it, as a node id), and the port that it is about."""
+
+    test: str
+    port: str | None
+    port_class: Location | None
+    texts: Mapping[str, str]
+
+
+def register(server: Server) -> None:
+    """Adds the commands."""
+
+    @server.command(PARITY)
+    async def parity(arguments: list[Any]) -> dict[str, Any]:
+        return await server.runs.run(arguments[0] if arguments else None)
+
+    @server.command(CANCEL)
+    async def cancel(arguments: list[Any]) -> int:
+        wanted = arguments[0] if arguments else None
+        if isinstance(wanted, Mapping):
+            wanted = wanted.get("id")
+        return await server.runs.cancel(str(wanted)) if wanted is not None else await server.runs.cancel_all()
+
+
+class ParityRuns:
+    """The runs of this session, one at a time on each device."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._queue = CheckQueue(LocalExecutor())
+        self._running: dict[str, str] = {}
+
+    async def run(self, argument: Any) -> dict[str, Any]:
+        """Runs what a command's argument names and tells the verdict.
+
+        Raises `JsonRpcException` where the workspace is not trusted or there is nothing to run.
+        """
+        tree, target = await self._target(argument)
+        request = await self._request(tree, target)
+        run = Run(uuid.uuid4().hex, f"parity of {target.test.rpartition('/')[2]}")
+        progress = await self._begin(run, request.key)
+        self._running[run.id] = request.key
+        try:
+            self._server.status.running(run, "starting")
+            result = await self._result(request, run, progress)
+        finally:
+            self._running.pop(run.id, None)
+            self._end(progress)
+            self._server.status.ended(run)
+        return self._settle(tree, target, result)
+
+    async def cancel(self, run: str) -> int:
+        """Ends one run; how many were ended."""
+        key = self._running.get(run)
+        return await self._queue.cancel(key) if key is not None else 0
+
+    async def cancel_all(self) -> int:
+        """Ends every run; how many were ended."""
+        return await self._queue.cancel()
+
+    # ------------------------------------------------------------------ what to run
+
+    async def _target(self, argument: Any) -> tuple[Tree, Target]:
+        if not isinstance(argument, Mapping):
+            raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
+        uri, test, line = argument.get("uri"), argument.get("test"), argument.get("line")
+        if isinstance(uri, str):
+            placed = self._server.place(uri)
+            if placed is None:
+                raise JsonRpcException("this file is not part of a FastVideo tree", REQUEST_FAILED)
+            tree, path = placed
+            node = None
+        elif isinstance(test, str):
+            path, _, node = test.partition("::")
+            tree = self._tree_with(path)
+            line = None
+        else:
+            raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
+
+        def find(session: Session) -> Target | None:
+            at = line if isinstance(line, int) else None
+            port = session.port_of_test(path)
+            file, name = path, node
+            if not session.profile.is_test(path):
+                port = session.port_at(path, at)
+                if port is None or not port.parity_tests:
+                    return None
+                file = port.parity_tests[0]
+            elif at is not None:
+                facts = session.project.file(path)
+                name = _test_at(facts, at) if facts is not None else None
+            involved = dict.fromkeys([file, *([port.location.path] if port else ())])
+            return Target(
+                test=f"{file}::{name}" if name else file,
+                port=port.name if port else None,
+                port_class=port.location if port else None,
+                texts={p: text for p in involved if (text := _on_disk(session.root / p)) is not None},
+            )
+
+        target = await tree.ask(find)
+        if target is None:
+            raise JsonRpcException(f"no parity test names the port in {path}", REQUEST_FAILED)
+        return tree, target
+
+    def _tree_with(self, path: str) -> Tree:
+        for tree in self._server.trees.trees:
+            if (tree.root / path).is_file():
+                return tree
+        raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
+
+    async def _request(self, tree: Tree, target: Target) -> CheckRequest:
+        settings = self._server.settings
+        if not settings.trusted:
+            error = UntrustedWorkspaceError(str(tree.root))
+            raise JsonRpcException(str(error), REQUEST_FAILED)
+        request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
+        try:
+            found = await asyncio.to_thread(find_interpreter, tree.root, settings.python)
+        except CheckError as error:
+            result = could_not_start(request, error)
+            raise JsonRpcException(
+                str(self._settle(tree, target, result)["reason"]), REQUEST_FAILED
+            ) from error
+        return CheckRequest(str(tree.root), found.path, target.test, trusted=True, port=target.port)
+
+    # ------------------------------------------------------------------ the run
+
+    async def _result(self, request: CheckRequest, run: Run, progress: str | None) -> CheckResult:
+        told = 0.0
+
+        def on_event(event: CheckEvent) -> None:
+            nonlocal told
+            if event.kind == "output" or time.monotonic() - told < _REPORT_EVERY:
+                return
+            told = time.monotonic()
+            self._server.status.running(run, event.message)
+            if progress is not None:
+                report = types.WorkDoneProgressReport(message=event.message, cancellable=True)
+                self._server.work_done_progress.report(progress, report)
+
+        try:
+            return await self._queue.submit(request, on_event)
+        except UntrustedWorkspaceError as error:
+            raise JsonRpcException(str(error), REQUEST_FAILED) from error
+
+    async def _begin(self, run: Run, key: str) -> str | None:
+        window = self._server.client_capabilities.window
+        if window is None or not window.work_done_progress:
+            return None
+        progress, token = self._server.work_done_progress, run.id
+        try:
+            await progress.create_async(token)
+        except JsonRpcException as error:
+            log.warning("the client shows no progress: %s", error)
+            return None
+        loop = asyncio.get_running_loop()
+
+        def cancelled(future: Any) -> None:
+            if future.cancelled():
+                loop.call_soon_threadsafe(lambda: self._server.spawn(self._queue.cancel(key)))
+
+        progress.tokens[token].add_done_callback(cancelled)
+        progress.begin(
+            token,
+            types.WorkDoneProgressBegin(title=f"ditproof: {run.title}", cancellable=True, message="starting"),
+        )
+        return token
+
+    def _end(self, token: str | None) -> None:
+        if token is not None:
+            self._server.work_done_progress.end(token, types.WorkDoneProgressEnd())
+            self._server.work_done_progress.tokens.pop(token, None)
+
+    # ------------------------------------------------------------------ the verdict
+
+    def _settle(self, tree: Tree, target: Target, result: CheckResult) -> dict[str, Any]:
+        if result.status != "cancelled":
+            findings = tuple(findings_of(result, target.port_class))
+            self._server.verdicts.put(Verdict(tree.root, target.test, findings, target.texts))
+            self._server.diagnoser.schedule(tree)
+        answer = verdict_json(target, result)
+        uri = self._server.uris_of(tree).get(target.test.partition("::")[0])
+        self._server.protocol.notify(
+            VERDICT_METHOD, {**answer, "uri": uri or uri_of(tree.root, target.test.partition("::")[0])}
+        )
+        if result.status in ("failed", "error") and result.log_tail:
+            self._server.tell(f"{target.test}: {result.reason}\n{result.log_tail}", types.MessageType.Log)
+        return answer
+
+
+def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:
+    """What `ditproof.parity` answers: the part of the command line's JSON that an editor shows."""
+    whole = result.to_json()
+    reason = " ".join(part for part in (result.reason, result.next_step) if part)
+    return {
+        "port": target.port,
+        "test": target.test,
+        "tier": whole["tier"],
+        "status": whole["status"],
+        "reason": reason or None,
+        "outputs": whole["outputs"],
+        "seconds": whole["seconds"],
+    }
+
+
+def _test_at(facts: FileFacts, line: int) -> str | None:
+    """The node of the test that a line (from 0) belongs to, None between tests."""
+    for cls, function in facts.all_functions():
+        span = function.at(function.fact.span).span
+        if span.line <= line <= span.end_line and function.fact.name.startswith("test"):
+            return f"{cls.fact.name}::{function.fact.name}" if cls is not None else function.fact.name
+    return None
+
+
+def _on_disk(file: Path) -> str | None:
+    """What a run reads, whatever an editor holds unsaved."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,267 @@
+"""The user documentation of rules as Markdown: the files in `docs/rules`, `ditproof rule`, hovers.
+
+Everything comes from the rules themselves. `REPORTS` describes the few findings that no rule of the
+catalogue makes: those of the engine, and those that a finished check leaves.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from analyzers.findings import Applicability, Severity
+from analyzers.rules.base import Example, Rule
+from analyzers.rules.catalogue import all_rules
+from analyzers.rules.examples import TREE
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a user may read about one code; `rule` is None where no rule of the catalogue makes it."""
+
+    code: str
+    name: str
+    severity: Severity
+    tier: str
+    summary: str
+    what: str
+    why: str
+    how: str
+    exceptions: str = ""
+    source: str = ""
+    fixable: Applicability | None = None
+    rule: Rule | None = None
+
+
+REPORTS: tuple[Page, ...] = (
+    Page(
+        "DIT001",
+        "syntax-error",
+        Severity.ERROR,
+        "file",
+        "the file, or a part of it, does not parse",
+        "Reports a file that cannot be read (not UTF-8, no permission) and each top-level part that Python "
+        "rejects, with Python's own message.",
+        "FastVideo cannot import the module. The intact parts are still checked; rules that report "
+        "something *missing* stay silent in the broken part, so more findings may appear once it parses.",
+        "Correct the syntax, or save the file as UTF-8. This finding cannot be suppressed or ignored.",
+    ),
+    Page(
+        "DIT002",
+        "suppression-without-reason",
+        Severity.WARNING,
+        "file",
+        "a suppression gives no reason, or names no rule",
+        "Reports `# ditproof: ignore[CODE]` without a reason after the bracket, and a suppression that "
+        "names no code: that one has no effect.",
+        "Months later nobody can tell a decision from a shortcut.",
+        "Write why: `# ditproof: ignore[DIT401] the checkpoint stores this layer unsharded`.",
+    ),
+    Page(
+        "DIT003",
+        "suppression-unused",
+        Severity.WARNING,
+        "file",
+        "a suppression that suppresses nothing",
+        "Reports a suppression whose rules find nothing at that statement. One that names a rule which "
+        "did not run (see `select` and `ignore`) is left alone.",
+        "It would hide the finding when it comes back.",
+        "Remove the comment.",
+    ),
+    Page(
+        "DIT901",
+        "parity-red",
+        Severity.ERROR,
+        "run",
+        "outputs of a parity test drift beyond their tolerance",
+        "Reports, after `ditproof parity` or the editor's parity action, each comparison that failed, with "
+        "its drift, its tolerance and the smallest tolerance that would have passed.",
+        "The port computes something else than the original.",
+        "Find the first place where the two sides part; do not raise the tolerance until it passes.",
+    ),
+    Page(
+        "DIT902",
+        "parity-skipped",
+        Severity.WARNING,
+        "run",
+        "a parity test was skipped: that is no evidence",
+        "Reports a run in which the test was skipped or expected to fail, with the reason and its kind. "
+        "It is information only where other tests of the same run passed.",
+        "A skipped test passes continuous integration and proves nothing.",
+        "Provide what the reason names: a GPU, the weights, the official clone, an environment variable.",
+    ),
+    Page(
+        "DIT907",
+        "check-failed",
+        Severity.ERROR,
+        "run",
+        "a check could not run",
+        "Reports a run that ended without a verdict: the interpreter does not start, the test cannot be "
+        "collected, the process was killed, time or memory ran out.",
+        "No verdict is not a pass.",
+        "The message names the reason and the next step; the end of the log shows the rest.",
+    ),
+)
+
+
+@cache
+def all_pages() -> tuple[Page, ...]:
+    """One page for every code that a finding can have, by code."""
+    pages = [
+        Page(
+            code=rule.code,
+            name=rule.name,
+            severity=rule.severity,
+            tier=rule.tier.value,
+            summary=rule.summary,
+            what=rule.what,
+            why=rule.why,
+            how=rule.how,
+            exceptions=rule.exceptions,
+            source=rule.source,
+            fixable=rule.fixable,
+            rule=rule,
+        )
+        for rule in all_rules()
+    ]
+    return tuple(sorted((*pages, *REPORTS), key=lambda page: page.code))
+
+
+def find_page(wanted: str) -> Page | None:
+    """The page of that code or name, or None."""
+    return next((p for p in all_pages() if p.code == wanted.upper() or p.name == wanted.lower()), None)
+
+
+def page_markdown(page: Page) -> str:
+    """The whole page."""
+    fix = {None: "none", Applicability.SAFE: "safe", Applicability.UNSAFE: "unsafe"}[page.fixable]
+    parts = [
+        f"# {page.name} ({page.code})",
+        f"Severity: {page.severity.value} · needs: {NEEDS[page.tier]} · fix: {fix}",
+        "## What it does\n\n" + page.what.strip(),
+        "## Why it matters\n\n" + page.why.strip(),
+        "## How to fix it\n\n" + page.how.strip(),
+    ]
+    if page.exceptions:
+        parts.append("## What it leaves alone\n\n" + page.exceptions.strip())
+    if page.rule is not None:
+        parts += _examples("Reported", page.rule.invalid)
+        parts += _examples("Not reported", [e for e in page.rule.valid if e.files])
+    if page.source:
+        parts.append("## Where this is written\n\n" + page.source.strip())
+    return "\n\n".join(parts) + "\n"
+
+
+NEEDS = {
+    "file": "the file",
+    "project": "the repository",
+    "oracle": "the official definition",
+    "weights": "the weights' names",
+    "run": "a finished check",
+}
+"""Tier -> what a rule needs to know."""
+
+GROUPS = {
+    "DIT0": "Files and suppressions",
+    "DIT1": "Discovery and registration",
+    "DIT2": "The DiT contract",
+    "DIT3": "Configs and mappings",
+    "DIT4": "Layers and numerics",
+    "DIT5": "Production boundary",
+    "DIT6": "Reuse proof",
+    "DIT7": "Weights",
+    "DIT8": "Parity tests and evidence",
+    "DIT9": "What a run found",
+}
+"""First digit -> heading."""
+
+
+def index_markdown(pages: Sequence[Page]) -> str:
+    """The table of all rules."""
+    parts = [
+        "# Rules",
+        "E error: breaks at import or load, or computes something else. W warning: a rule of the code base "
+        "is broken. I information. Fix: S safe (`--fix` takes it), U unsafe (`--unsafe-fixes`).",
+    ]
+    for prefix, title in GROUPS.items():
+        rows = [
+            f"| [{p.code}]({p.code}.md) | {p.name} | {p.severity.value[0].upper()} | "
+            f"{'' if p.fixable is None else p.fixable.value[0].upper()} | {_cell(p.summary)} |"
+            for p in pages
+            if p.code.startswith(prefix)
+        ]
+        if rows:
+            head = "| code | name | severity | fix | reports |\n|---|---|---|---|---|\n"
+            parts.append(f"## {title}\n\n{head}" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _examples(title: str, examples: Sequence[Example]) -> list[str]:
+    """The first example in full, of the others what they show."""
+    if not examples:
+        return []
+    parts = [f"## {title}", _example(examples[0])]
+    if len(examples) > 1:
+        parts.append("Also:\n\n" + "\n".join(f"- {example.title}" for example in examples[1:]))
+    return parts
+
+
+def _example(example: Example) -> str:
+    """An example as what it changes in a sound tree, with the places that are reported."""
+    parts = [f"**{example.title}**"]
+    for path, text in example.files.items():
+        reported = [f for f in example.findings if f.path == path]
+        if text is None:
+            parts.append(f"`{path}` does not exist.")
+            continue
+        parts.append(f"`{path}`")
+        parts.append(_fenced(text, TREE.get(path), {f.line: f.message for f in reported}))
+    elsewhere = sorted({f"`{f.path}:{f.line}`" for f in example.findings if f.path not in example.files})
+    if elsewhere:
+        parts.append(f"Reported at {', '.join(elsewhere)}.")
+    for path, text in example.fixed.items():
+        before = example.files.get(path, TREE.get(path)) or ""
+        if before != text:
+            parts.append(f"The fix, in `{path}`:")
+            parts.append(_diff(before, text))
+    return "\n\n".join(parts)
+
+
+MOST_LINES = 40
+"""Lines of an example that are shown whole; of a longer one only what differs from the sound tree."""
+
+
+def _fenced(text: str, sound: str | None, reported: dict[int, str]) -> str:
+    """The text; of one that varies a file of the sound tree only the lines around what differs."""
+    lines = text.splitlines()
+    if sound is None and len(lines) <= MOST_LINES:
+        shown = set(range(len(lines)))
+    else:
+        changed = {line - 1 for line in reported}
+        matcher = difflib.SequenceMatcher(a=(sound or "").splitlines(), b=lines, autojunk=False)
+        for tag, _, _, begin, end in matcher.get_opcodes():
+            if tag != "equal":
+                changed.update(range(begin, max(end, begin + 1)))
+        shown = {i for c in changed for i in range(c - 2, c + 3) if 0 <= i < len(lines)}
+    out: list[str] = []
+    previous = -1
+    for number in sorted(shown):
+        if number > previous + 1:
+            out.append("...")
+        line = lines[number]
+        out.append(f"{line}  # <- reported" if number + 1 in reported else line)
+        previous = number
+    if previous + 1 < len(lines):
+        out.append("...")
+    return "```python\n" + "\n".join(out) + "\n```"
+
+
+def _diff(before: str, after: str) -> str:
+    body = difflib.unified_diff(before.splitlines(), after.splitlines(), n=2, lineterm="")
+    return "```diff\n" + "\n".join(list(body)[2:]) + "\n```"

@@ -1,0 +1,148 @@
+"""The language server: what all features share, and how they are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.lsp.server import LanguageServer
+
+from lsp_server.config import ClientSettings
+from lsp_server.documents import Document, Documents, file_of
+from lsp_server.edit_client import EditClient
+from lsp_server.features import (
+    code_actions,
+    commands,
+    configuration,
+    diagnostics,
+    hover,
+    lenses,
+    parity,
+    synchronisation,
+)
+from lsp_server.positions import Encoding
+from lsp_server.protocol import Protocol
+from lsp_server.session import Changes
+from lsp_server.status import Status
+from lsp_server.verdicts import Verdicts
+from lsp_server.workspace import Tree, Workspace
+
+log = logging.getLogger(__name__)
+
+
+class Server(LanguageServer):
+    """State that several features need. Features are modules with a function `register(server)`."""
+
+    def __init__(self) -> None:
+        super().__init__("ditproof", _version(), protocol_cls=Protocol, max_workers=2)
+        self.documents = Documents()
+        self.trees = Workspace()
+        self.settings = ClientSettings()
+        self.edits = EditClient()
+        self.verdicts = Verdicts()
+        self.status = Status(self)
+        self.diagnoser = diagnostics.Diagnoser(self)
+        self.runs = parity.ParityRuns(self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        for feature in (
+            synchronisation,
+            diagnostics,
+            configuration,
+            code_actions,
+            hover,
+            lenses,
+            parity,
+            commands,
+        ):
+            feature.register(self)
+
+    # ------------------------------------------------------------------ the client
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the client counts columns."""
+        return self.workspace.position_encoding or types.PositionEncodingKind.Utf16
+
+    @property
+    def pulls(self) -> bool:
+        """Whether the client asks for diagnostics itself."""
+        document = self.client_capabilities.text_document
+        return document is not None and document.diagnostic is not None
+
+    def tell(self, text: str, kind: types.MessageType = types.MessageType.Info) -> None:
+        """One line in the client's log."""
+        self.window_log_message(types.LogMessageParams(kind, text))
+
+    async def refresh_diagnostics(self) -> None:
+        """Asks the client to ask again for the diagnostics that it shows."""
+        workspace = self.client_capabilities.workspace
+        if workspace is not None and workspace.diagnostics and workspace.diagnostics.refresh_support:
+            await self._refresh(self.workspace_diagnostic_refresh_async(None))
+
+    async def refresh_lenses(self) -> None:
+        """Asks the client to ask again for code lenses."""
+        workspace = self.client_capabilities.workspace
+        if workspace is not None and workspace.code_lens and workspace.code_lens.refresh_support:
+            await self._refresh(self.workspace_code_lens_refresh_async(None))
+
+    async def _refresh(self, request: Awaitable[None]) -> None:
+        try:
+            await request
+        except JsonRpcException as error:
+            log.warning("the client did not refresh: %s", error)
+
+    # ------------------------------------------------------------------ documents and trees
+
+    def place(self, uri: str) -> tuple[Tree, str] | None:
+        """The tree and relative path of a URI; None for what is no file, or lies in no tree."""
+        document = self.documents.get(uri)
+        file = document.file if document is not None else file_of(uri)
+        return self.trees.place(file) if file is not None else None
+
+    def opened(self, tree: Tree) -> Iterator[tuple[Document, str]]:
+        """The open Python documents of a tree, with their relative paths."""
+        for document in self.documents:
+            placed = self.place(document.uri)
+            if placed is not None and placed[0] is tree and placed[1].endswith(".py"):
+                yield document, placed[1]
+
+    def uris_of(self, tree: Tree) -> dict[str, str]:
+        """Relative path -> URI of the open documents of a tree, as the client spelled them."""
+        return {path: document.uri for document, path in self.opened(tree)}
+
+    def note(self, tree: Tree, changes: Changes) -> None:
+        """Keeps what changed in a tree for whoever is asked next, here and in the edit worker."""
+        tree.note(changes)
+        self.edits.note(tree.root, changes)
+
+    # ------------------------------------------------------------------ work
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Runs something beside the requests; an error in it is logged, not lost."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task failed", exc_info=error)
+
+    def shutdown(self) -> None:
+        """Ends what the server started; called when the connection is gone."""
+        self.edits.kill()
+        self.trees.close()
+        super().shutdown()  # type: ignore[no-untyped-call]
+
+
+def _version() -> str:
+    try:
+        return version("ditproof")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        return "0"

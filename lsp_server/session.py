@@ -1,0 +1,143 @@
+"""One FastVideo tree over the time of an editing session.
+
+Invariant: only the analysis thread touches a `Session`; it is not safe to share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from analyzers.facts.positions import LineIndex
+from analyzers.findings import Finding
+from analyzers.project.index import Project
+from analyzers.project.ports import Port
+from analyzers.project.profile import FASTVIDEO, Profile, find_profile
+from analyzers.project.settings import Settings, load_settings
+from analyzers.project.sources import Sources
+from analyzers.rules.base import Rule, Tier
+from analyzers.rules.catalogue import all_rules
+from analyzers.rules.engine import check_file
+
+SETTINGS_FILES = ("pyproject.toml", "ditproof.toml")
+
+
+@dataclass
+class Changes:
+    """What happened to a tree since its session was last asked.
+
+    `texts`: path -> the text an editor holds now (None: it closed the file). `files`: what changed
+    on disk. `everything`: nothing that was read before counts any more.
+    """
+
+    texts: dict[str, str | None] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+    everything: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.files or self.everything)
+
+    def add(self, later: Changes) -> None:
+        """Takes later changes in."""
+        self.texts.update(later.texts)
+        self.files |= later.files
+        self.everything = self.everything or later.everything
+
+
+class Session:
+    """Facts, settings and findings of the tree at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.sources = Sources(root)
+        self.root = self.sources.root
+        self.settings = Settings()
+        self.profile: Profile = FASTVIDEO
+        self._findings: dict[tuple[str, bool], list[Finding]] = {}
+        self._load_settings()
+        self.project = Project(self.sources, self.profile, self.settings)
+
+    # ------------------------------------------------------------------ changes
+
+    def apply(self, changes: Changes) -> None:
+        """Brings the session up to date."""
+        if not changes:
+            return
+        if changes.everything:
+            self.sources.refresh()
+        elif changes.files:
+            self.sources.refresh(changes.files)
+        if changes.everything or changes.files.intersection(SETTINGS_FILES):
+            self._load_settings()
+        for path, text in changes.texts.items():
+            if text is None:
+                self.sources.close(path)
+            else:
+                self.sources.open(path, text)
+        self._findings.clear()
+        self.project = Project(self.sources, self.profile, self.settings)
+
+    def _load_settings(self) -> None:
+        self.settings = load_settings(self.root)
+        wanted = self.settings.profile
+        self.profile = find_profile(self.root, wanted) or find_profile(self.root) or FASTVIDEO
+
+    # ------------------------------------------------------------------ questions
+
+    def warm_up(self) -> Iterator[None]:
+        """Reads what most rules need, a file a step, so that other questions get their turn."""
+        for folder in (self.profile.dits, self.profile.dit_configs, self.profile.models):
+            for path in self.sources.walk(folder):
+                text = self.sources.text(path)
+                if folder != self.profile.models or (text is not None and "EntryClass" in text):
+                    self.project.file(path)
+                    yield
+        yield from (None for _ in self.project.ports[:1])
+
+    def is_checked(self, path: str) -> bool:
+        """Whether rules look at a file: models, configs, the registry, parity tests."""
+        profile = self.profile
+        return path.endswith(".py") and (
+            path.startswith((f"{profile.dits}/", f"{profile.dit_configs}/"))
+            or path == profile.registry
+            or profile.is_parity_test(path)
+        )
+
+    def findings(self, path: str, *, quick: bool = False) -> list[Finding]:
+        """The findings of one file; `quick` asks only the rules that need no other file."""
+        if not self.is_checked(path):
+            return []
+        known = self._findings.get((path, quick))
+        if known is None:
+            known = check_file(self.project, path, _quick_rules() if quick else None)
+            self._findings[path, quick] = known
+        return known
+
+    def all_findings(self) -> Iterator[tuple[str, list[Finding]]]:
+        """Every checked file with its findings, a file a step."""
+        for path in self.project.checked_files:
+            yield path, self.findings(path)
+
+    def lines(self, path: str) -> LineIndex:
+        """The lines of a file, empty where it cannot be read."""
+        return LineIndex(self.sources.text(path) or "")
+
+    def port_at(self, path: str, line: int | None) -> Port | None:
+        """The port whose class holds a line (counted from 0), else the file's first port."""
+        here = [port for port in self.project.ports if port.location.path == path]
+        for port in here:
+            span = port.cls.at(port.cls.fact.span).span
+            if line is not None and span.line <= line <= span.end_line:
+                return port
+        return min(here, key=lambda port: port.location.span, default=None)
+
+    def port_of_test(self, path: str) -> Port | None:
+        """The only port that a parity test names; None where there are none or several."""
+        ports = [port for port in self.project.ports if path in port.parity_tests]
+        return ports[0] if len(ports) == 1 else None
+
+
+@cache
+def _quick_rules() -> tuple[Rule, ...]:
+    return tuple(rule for rule in all_rules() if rule.tier is Tier.FILE)

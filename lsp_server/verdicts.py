@@ -1,0 +1,88 @@
+"""What parity runs found, shown beside the other findings until the next run.
+
+A verdict speaks of the texts that it was reached with. Where one of them has changed since, its
+findings move with their lines and say that they are stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analyzers.facts.positions import LineIndex
+from analyzers.findings import Finding, Location
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The findings of the last run of one test (`key`: its file and name) of the tree at `root`.
+
+    `texts`: the test's file and the port's, as they were when the run began.
+    """
+
+    root: Path
+    key: str
+    findings: tuple[Finding, ...]
+    texts: Mapping[str, str]
+
+
+class Verdicts:
+    """The last verdict of each test. Replaced as a whole, so that any thread may read it."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Verdict, ...] = ()
+
+    def put(self, verdict: Verdict) -> None:
+        """Takes a verdict in place of those that it supersedes."""
+        kept = (v for v in self._held if v.root != verdict.root or not _supersedes(verdict.key, v.key))
+        self._held = (*kept, verdict)
+
+    def paths(self, root: Path) -> tuple[str, ...]:
+        """Every file of a tree that a run has spoken of."""
+        found = (
+            path
+            for verdict in self._held
+            if verdict.root == root
+            for path in (*verdict.texts, *(f.location.path for f in verdict.findings))
+        )
+        return tuple(dict.fromkeys(found))
+
+    def findings(self, root: Path, path: str, text_of: Callable[[str], str | None]) -> Iterable[Finding]:
+        """What runs found in one file; `text_of` gives the present text of any file of the tree."""
+        for verdict in self._held:
+            if verdict.root != root:
+                continue
+            here = [finding for finding in verdict.findings if finding.location.path == path]
+            if not here:
+                continue
+            edited = [p for p, before in verdict.texts.items() if text_of(p) != before]
+            for finding in here:
+                moved = _moved(finding, verdict.texts.get(path), text_of(path))
+                if moved is not None:
+                    yield _stale(moved, edited) if edited else moved
+
+
+def _supersedes(new: str, old: str) -> bool:
+    """A run of a test replaces what an earlier one said; a run of a whole file all that is in it."""
+    return old == new or old.startswith(f"{new}::")
+
+
+def _stale(finding: Finding, edited: list[str]) -> Finding:
+    where = ", ".join(path.rpartition("/")[2] for path in edited)
+    return replace(finding, message=f"[stale: {where} has changed since this run] {finding.message}")
+
+
+def _moved(finding: Finding, before: str | None, now: str | None) -> Finding | None:
+    """The finding where its line stands now; None where that line is gone."""
+    if before is None or now is None or before == now:
+        return finding
+    old, new = LineIndex(before).lines, LineIndex(now).lines
+    span = finding.location.span
+    if span.line >= len(old):
+        return finding
+    same = [number for number, line in enumerate(new) if line == old[span.line]]
+    if not same:
+        return None
+    nearest = min(same, key=lambda number: abs(number - span.line))
+    return replace(finding, location=Location(finding.location.path, span.shifted(nearest - span.line)))

@@ -1,0 +1,43 @@
+/** Puts the parts together: a log, a status item, the server, and the commands over them. */
+import * as vscode from "vscode";
+import { aroundServerCommand, registerCommands } from "./commands";
+import { announce } from "./parity";
+import { Server } from "./server";
+import { needsRestart, SECTION } from "./settings";
+import { StatusItem } from "./status";
+
+let server: Server | undefined;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const log = vscode.window.createOutputChannel("ditproof", { log: true });
+  const status = new StatusItem();
+  const started = new Server(
+    log,
+    {
+      stateChanged: (state, message) => { status.serverIs(state, message); },
+      statusReported: (report) => { status.report(report); },
+      verdictReached: (verdict) => {
+        status.show(verdict);
+        void announce(verdict, log);
+      },
+      aroundCommand: (command, run) => aroundServerCommand(command, run, log),
+    },
+    context.extensionPath,
+  );
+  server = started;
+  context.subscriptions.push(
+    log,
+    status,
+    ...registerCommands(started, status, log),
+    vscode.workspace.onDidChangeConfiguration((change) => {
+      if (needsRestart(change)) void started.restart();
+      else if (change.affectsConfiguration(SECTION)) void started.pushSettings();
+    }),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => started.trustGranted()),
+  );
+  await started.restart();
+}
+
+export async function deactivate(): Promise<void> {
+  await server?.dispose();
+}

@@ -1,0 +1,42 @@
+/** What the server sends beyond the language server protocol. No `vscode` import: the tests read these too. */
+
+export interface Run {
+  readonly id: string;
+  readonly title: string;
+}
+
+/** `ditproof/status` */
+export interface ServerStatus {
+  readonly state: "ready" | "indexing" | "running";
+  readonly message: string;
+  readonly run: Run | null;
+}
+
+export interface Output {
+  readonly name: string;
+  readonly max_abs: number | null;
+  readonly mean_abs: number | null;
+  readonly rel_l2: number | null;
+  readonly tolerance: number | null;
+  readonly needed_tolerance: number | null;
+  readonly passed: boolean;
+}
+
+/** `ditproof/verdict`, and the result of the command `ditproof.parity` */
+export interface Verdict {
+  readonly uri?: string;
+  readonly port: string | null;
+  /** `path::name`, the path relative to the root */
+  readonly test: string;
+  readonly tier: string;
+  readonly status: "passed" | "failed" | "skipped" | "error" | "cancelled";
+  readonly reason: string | null;
+  readonly outputs: readonly Output[];
+  readonly seconds: number;
+}
+
+/** The argument of `ditproof.parity`; lines count from 0, null stands for the whole file. */
+export interface ParityTarget {
+  readonly uri: string;
+  readonly line: number | null;
+}

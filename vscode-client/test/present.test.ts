@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { scientific, statusView, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
+import type { Output, Verdict } from "../src/protocol";
+
+const output: Output = {
+  name: "sample",
+  max_abs: 1.2e-7,
+  mean_abs: 3e-8,
+  rel_l2: 4.5e-8,
+  tolerance: 1e-5,
+  needed_tolerance: 1.2e-7,
+  passed: true,
+};
+const passed: Verdict = {
+  port: "WanTransformer3DModel",
+  test: "tests/local_tests/transformers/test_wan.py::test_wan",
+  tier: "weights",
+  status: "passed",
+  reason: null,
+  outputs: [output],
+  seconds: 3.42,
+};
+const failed: Verdict = {
+  ...passed,
+  status: "failed",
+  outputs: [output, { ...output, name: "residual", max_abs: 0.031, passed: false }],
+};
+const skipped: Verdict = { ...passed, status: "skipped", reason: "needs a CUDA device", outputs: [] };
+const calm: Situation = { state: "ready", message: "", run: null, verdict: null, outdated: false };
+
+describe("a verdict in the status bar", () => {
+  it("names the largest error of all outputs", () => {
+    assert.equal(verdictView(passed, false).text, "$(pass) parity passed · max 1.2e-07");
+    assert.equal(verdictView(failed, false).text, "$(error) parity failed · max 3.1e-02");
+  });
+
+  it("never shows a skip as success", () => {
+    const view = verdictView(skipped, false);
+    assert.equal(view.text, "$(circle-slash) skipped: no evidence");
+    assert.equal(view.tone, "warning");
+    assert.match(view.tooltip, /needs a CUDA device/);
+  });
+
+  it("is in the tone of success for passed alone", () => {
+    const statuses: Verdict["status"][] = ["passed", "failed", "skipped", "error", "cancelled"];
+    const green = statuses.filter((status) => verdictView({ ...passed, status }, false).tone === "passed");
+    assert.deepEqual(green, ["passed"]);
+  });
+
+  it("loses its tone after an edit", () => {
+    const view = verdictView(passed, true);
+    assert.equal(view.tone, "plain");
+    assert.match(view.text, /before edits/);
+  });
+
+  it("does without numbers where a run gave none", () => {
+    assert.equal(verdictHeadline({ ...failed, outputs: [] }), "parity failed");
+    assert.equal(verdictHeadline({ ...failed, outputs: [{ ...output, max_abs: null }] }), "parity failed");
+  });
+});
+
+describe("the status item", () => {
+  it("puts a server in trouble before an old verdict", () => {
+    assert.equal(statusView({ ...calm, state: "failed", message: "no server", verdict: passed }).tone, "error");
+  });
+
+  it("shows what runs before an old verdict", () => {
+    const run = { id: "1", title: "Parity of Wan" };
+    assert.match(statusView({ ...calm, state: "running", run, verdict: passed }).text, /Parity of Wan/);
+  });
+
+  it("claims nothing while there is no verdict", () => {
+    assert.deepEqual(statusView(calm), { text: "$(beaker) ditproof", tooltip: "", tone: "plain" });
+  });
+});
+
+describe("the table in the log", () => {
+  it("has an aligned row for each output", () => {
+    assert.equal(
+      verdictTable(failed),
+      [
+        "parity failed · max 3.1e-02 — tests/local_tests/transformers/test_wan.py::test_wan" +
+          " (WanTransformer3DModel, weights, 3.4 s)",
+        "  output    max abs  mean abs  rel l2   tolerance  would need  verdict",
+        "  sample    1.2e-07  3.0e-08   4.5e-08  1.0e-05    1.2e-07     passed",
+        "  residual  3.1e-02  3.0e-08   4.5e-08  1.0e-05    1.2e-07     failed",
+      ].join("\n"),
+    );
+  });
+
+  it("says why a run was skipped", () => {
+    assert.match(verdictTable(skipped), /\n {2}because: needs a CUDA device$/);
+  });
+});
+
+describe("numbers", () => {
+  it("are written like Python writes them", () => {
+    const written = [0, 1, 0.031, 1.2e-7, 3e-120, -2.5e10].map(scientific);
+    assert.deepEqual(written, ["0.0e+00", "1.0e+00", "3.1e-02", "1.2e-07", "3.0e-120", "-2.5e+10"]);
+    assert.equal(scientific(null), "-");
+    assert.equal(scientific(Infinity), "Infinity");
+  });
+});
