@@ -75,14 +75,15 @@ class Fixes:
         if document.version != version:
             return []
         actions: list[types.CodeAction] = []
+        span = to_span(params.range, document.lines, document.encoding)
+        touched = [finding for finding in findings if _touches(finding.location.span, span)]
         if _asked(context, types.CodeActionKind.QuickFix):
-            span = to_span(params.range, document.lines, document.encoding)
-            touched = [finding for finding in findings if _touches(finding.location.span, span)]
             explicit = context.trigger_kind is not types.CodeActionTriggerKind.Automatic
             actions += await self._fixes(tree, document, touched, context, PATIENCE[explicit])
-            actions += await self._suppressions(tree, document, path, touched, context)
         if _asked(context, FIX_ALL) and any(_is_safe(finding) for finding in findings):
             actions.append(await self._fix_all(tree, document, path))
+        if _asked(context, types.CodeActionKind.QuickFix):
+            actions += await self._suppressions(tree, document, path, touched, context)
         return actions if document.version == version else []
 
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:

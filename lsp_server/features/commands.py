@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 CHECK = "ditproof.check"
 PORTS = "ditproof/ports"
+STATE = "ditproof/state"
 
 
 def register(server: Server) -> None:
@@ -30,6 +33,17 @@ def register(server: Server) -> None:
             answers.append(await _check(tree))
             server.diagnoser.schedule(tree)
         return answers
+
+    @server.feature(STATE)
+    def state(params: Any) -> dict[str, Any]:
+        """For a report of what is wrong with the server itself: its processes, trees and open files."""
+        return {
+            "server": os.getpid(),
+            "editWorker": server.edits.pid,
+            "trees": [{"root": str(tree.root), "ready": tree.ready} for tree in server.trees.trees],
+            "documents": [{"uri": d.uri, "version": d.version} for d in server.documents],
+            "heavy": sorted(set(sys.modules) & {"torch", "libcst", "numpy"}),
+        }
 
     @server.feature(PORTS)
     async def ports(params: Any) -> list[dict[str, Any]]:

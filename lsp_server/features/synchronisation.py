@@ -43,6 +43,10 @@ def register(server: Server) -> None:
         await _watch(server)
         await ask_for_settings(server)
 
+    @server.feature(types.SHUTDOWN)
+    async def shutdown(params: None) -> None:
+        await server.wind_down()
+
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def folders_changed(params: types.DidChangeWorkspaceFoldersParams) -> None:
         for folder in params.event.added:
