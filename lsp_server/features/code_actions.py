@@ -18,6 +18,7 @@ from analyzers.rules.suppressions import directive_for
 from lsp_server.documents import Document, uri_of
 from lsp_server.edit_client import EditRefused
 from lsp_server.edits import text_edits
+from lsp_server.plain import as_mapping
 from lsp_server.positions import to_range, to_span
 from lsp_server.session import Session
 
@@ -88,7 +89,7 @@ class Fixes:
 
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:
         """Fills in the edit of an action. Raises ContentModified where the document has gone on."""
-        data = action.data if isinstance(action.data, Mapping) else {}
+        data = as_mapping(action.data) or {}
         document = self._server.documents.get(str(data.get("uri")))
         placed = self._server.place(str(data.get("uri")))
         if document is None or placed is None or document.version != data.get("version"):

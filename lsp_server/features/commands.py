@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lsp_server.payloads import findings_json, ports_json
+from lsp_server.plain import as_mapping
 from lsp_server.session import Changes, Session
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def register(server: Server) -> None:
 
 def _trees(server: Server, argument: Any) -> tuple[Tree, ...]:
     """The tree of the URI that an argument names, else all."""
-    if argument is not None and not isinstance(argument, (Mapping, str)):
-        argument = getattr(argument, "__dict__", None)
-    uri = argument.get("uri") if isinstance(argument, Mapping) else None
+    uri = (as_mapping(argument) or {}).get("uri")
     if isinstance(uri, str):
         placed = server.place(uri)
         return (placed[0],) if placed is not None else ()

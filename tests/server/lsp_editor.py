@@ -36,6 +36,17 @@ def converter() -> Any:
     return made
 
 
+def plain(value: Any) -> Any:
+    """JSON that no type describes, as dicts and lists: pygls makes named tuples of it."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
 class Editor:
     """What an editor does, and what it was told: `status`, `verdicts`, `log`, `refreshes`."""
 
@@ -121,7 +132,7 @@ class Editor:
         return value
 
     async def indexed(self) -> None:
-        await self.until(lambda: any(s.state == "ready" for s in self.status), "the tree is not indexed")
+        await self.until(lambda: any(s["state"] == "ready" for s in self.status), "the tree is not indexed")
 
     async def diagnostics(
         self, path: str, met: Callable[[list[types.Diagnostic]], Any] = lambda found: True
@@ -168,12 +179,14 @@ class Editor:
         return [action for action in answer or () if isinstance(action, types.CodeAction)]
 
     async def command(self, name: str, *arguments: Any) -> Any:
-        return await self.client.workspace_execute_command_async(
-            types.ExecuteCommandParams(name, list(arguments))
+        return plain(
+            await self.client.workspace_execute_command_async(
+                types.ExecuteCommandParams(name, list(arguments))
+            )
         )
 
     async def request(self, method: str, params: Any = None) -> Any:
-        return await self.client.protocol.send_request_async(method, params)
+        return plain(await self.client.protocol.send_request_async(method, params))
 
     def heard(self) -> None:
         self._news.set()
@@ -247,7 +260,14 @@ async def editor_at(
 
 
 def _listen(client: LanguageClient, editor: Editor) -> None:
-    client.protocol.fm.features.clear()  # pytest-lsp's own answers
+    for answered in (
+        types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS,
+        types.WORKSPACE_CONFIGURATION,
+        types.CLIENT_REGISTER_CAPABILITY,
+        types.WORKSPACE_DIAGNOSTIC_REFRESH,
+        types.WORKSPACE_CODE_LENS_REFRESH,
+    ):
+        client.protocol.fm.features.pop(answered, None)  # pytest-lsp's own answer
 
     @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
     def published(params: types.PublishDiagnosticsParams) -> None:
@@ -273,10 +293,10 @@ def _listen(client: LanguageClient, editor: Editor) -> None:
 
     @client.feature("ditproof/status")
     def status(params: Any) -> None:
-        editor.status.append(params)
+        editor.status.append(plain(params))
         editor.heard()
 
     @client.feature("ditproof/verdict")
     def verdict(params: Any) -> None:
-        editor.verdicts.append(params)
+        editor.verdicts.append(plain(params))
         editor.heard()

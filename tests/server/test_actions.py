@@ -169,13 +169,13 @@ async def test_a_crashed_edit_worker_is_replaced(tree: Path) -> None:
         (found,) = await editor.diagnostics(COPY, has("DIT103"))
         action = (await editor.actions(COPY, found))[0]
         before = await editor.request("ditproof/state")
-        os.kill(before.editWorker, signal.SIGKILL)
+        os.kill(before["editWorker"], signal.SIGKILL)
         editor.change(COPY, UNKNOWN.replace("pass", "..."))
         (found,) = (await editor.pull(COPY)).items
         action = (await editor.actions(COPY, found))[0]
         assert (await resolved(editor, action)).edit is not None
         after = await editor.request("ditproof/state")
-        assert after.editWorker not in (None, before.editWorker)
+        assert after["editWorker"] not in (None, before["editWorker"])
 
 
 async def test_a_hung_edit_worker_does_not_hold_up_an_answer(tree: Path) -> None:
@@ -184,14 +184,14 @@ async def test_a_hung_edit_worker_does_not_hold_up_an_answer(tree: Path) -> None
         (found,) = await editor.diagnostics(COPY, has("DIT103"))
         await editor.actions(COPY, found)
         state = await editor.request("ditproof/state")
-        os.kill(state.editWorker, signal.SIGSTOP)
+        os.kill(state["editWorker"], signal.SIGSTOP)
         try:
             editor.change(COPY, UNKNOWN.replace("pass", "..."))
             (found,) = (await editor.pull(COPY)).items
             titles = [a.title for a in await editor.actions(COPY, found, only=["quickfix"])]
             assert titles == ["Suppress DIT103 with a comment"], "what is not verified is not offered"
         finally:
-            os.kill(state.editWorker, signal.SIGCONT)
+            os.kill(state["editWorker"], signal.SIGCONT)
 
 
 async def test_the_edit_worker_dies_with_the_server(tree: Path) -> None:
@@ -200,6 +200,6 @@ async def test_the_edit_worker_dies_with_the_server(tree: Path) -> None:
         (found,) = await editor.diagnostics(COPY, has("DIT103"))
         await editor.actions(COPY, found)
         state = await editor.request("ditproof/state")
-        assert Path(f"/proc/{state.editWorker}").exists()
-        os.kill(state.server, signal.SIGKILL)
-        await editor.until_gone(state.editWorker)
+        assert Path(f"/proc/{state['editWorker']}").exists()
+        os.kill(state["server"], signal.SIGKILL)
+        await editor.until_gone(state["editWorker"])
