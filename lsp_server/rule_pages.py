@@ -147,12 +147,8 @@ def page_markdown(page: Page) -> str:
     if page.exceptions:
         parts.append("## What it leaves alone\n\n" + page.exceptions.strip())
     if page.rule is not None:
-        if page.rule.invalid:
-            shown = "\n\n".join(_example(example, example.fixed) for example in page.rule.invalid)
-            parts.append("## Reported\n\n" + shown)
-        described = [example for example in page.rule.valid if example.files]
-        if described:
-            parts.append("## Not reported\n\n" + "\n\n".join(_example(e, {}) for e in described))
+        parts += _examples("Reported", page.rule.invalid)
+        parts += _examples("Not reported", [e for e in page.rule.valid if e.files])
     if page.source:
         parts.append("## Where this is written\n\n" + page.source.strip())
     return "\n\n".join(parts) + "\n"
@@ -206,7 +202,17 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _example(example: Example, fixed: object) -> str:
+def _examples(title: str, examples: Sequence[Example]) -> list[str]:
+    """The first example in full, of the others what they show."""
+    if not examples:
+        return []
+    parts = [f"## {title}", _example(examples[0])]
+    if len(examples) > 1:
+        parts.append("Also:\n\n" + "\n".join(f"- {example.title}" for example in examples[1:]))
+    return parts
+
+
+def _example(example: Example) -> str:
     """An example as what it changes in a sound tree, with the places that are reported."""
     parts = [f"**{example.title}**"]
     for path, text in example.files.items():
@@ -219,9 +225,9 @@ def _example(example: Example, fixed: object) -> str:
     elsewhere = sorted({f"`{f.path}:{f.line}`" for f in example.findings if f.path not in example.files})
     if elsewhere:
         parts.append(f"Reported at {', '.join(elsewhere)}.")
-    if isinstance(fixed, dict):
-        for path, text in fixed.items():
-            before = example.files.get(path, TREE.get(path)) or ""
+    for path, text in example.fixed.items():
+        before = example.files.get(path, TREE.get(path)) or ""
+        if before != text:
             parts.append(f"The fix, in `{path}`:")
             parts.append(_diff(before, text))
     return "\n\n".join(parts)

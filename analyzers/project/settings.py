@@ -128,30 +128,37 @@ def parse_settings(
             hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(KEYS)}"
             found.append(SettingsProblem(source, f"unknown key '{key}'{hint}"))
             continue
-        parsed = _parse(key, value)
-        if isinstance(parsed, str) and not isinstance(value, str):
-            found.append(SettingsProblem(source, f"'{key}' must be {parsed}"))
-        else:
-            values[key.replace("-", "_")] = parsed
+        try:
+            values[key.replace("-", "_")] = _parse(key, value)
+        except _WrongType as expected:
+            found.append(SettingsProblem(source, f"'{key}' must be {expected}"))
     return replace(Settings(source=source, problems=tuple(found)), **values)  # type: ignore[arg-type]
 
 
+class _WrongType(Exception):
+    """A value of another type; the message is what it should have been."""
+
+
 def _parse(key: str, value: object) -> object:
-    """The value in its place's type, or (for a value that is no string) what it should have been."""
+    """The value in its place's type. Raises `_WrongType`."""
     if key in ("profile", "python", "baseline"):
-        return value if isinstance(value, str) else "a string"
+        if not isinstance(value, str):
+            raise _WrongType("a string")
+        return value
     if key in ("select", "ignore"):
         codes = _strings(value)
-        return codes if codes is not None else "a list of strings"
+        if codes is None:
+            raise _WrongType("a list of strings")
+        return codes
     if not isinstance(value, dict):
-        return "a table" if not isinstance(value, str) else {}
+        raise _WrongType("a table")
     if key == "per-file-ignores":
         lists = {k: _strings(v) for k, v in value.items()}
         if any(v is None for v in lists.values()):
-            return "a table of lists of strings"
+            raise _WrongType("a table of lists of strings")
         return lists
-    if key in ("oracles", "recipes"):
-        return value if all(isinstance(v, str) for v in value.values()) else "a table of strings"
+    if key in ("oracles", "recipes") and not all(isinstance(v, str) for v in value.values()):
+        raise _WrongType("a table of strings")
     return value
 
 

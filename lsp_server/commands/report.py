@@ -82,15 +82,11 @@ def summary_text(findings: Sequence[Finding], *, files: int, ports: int, unsafe:
     if not findings:
         return f"{done}No findings {about}."
     by_severity = Counter(finding.severity for finding in findings)
-    kinds = [
-        count(by_severity[severity], word)
-        for severity, word in (
-            (Severity.ERROR, "error"),
-            (Severity.WARNING, "warning"),
-            (Severity.INFORMATION, "note"),
-        )
-        if by_severity[severity]
-    ]
+    errors, warnings = by_severity[Severity.ERROR], by_severity[Severity.WARNING]
+    kinds = [count(errors, "error")] if errors else []
+    kinds += [count(warnings, "warning")] if warnings else []
+    if by_severity[Severity.INFORMATION]:
+        kinds.append(f"{by_severity[Severity.INFORMATION]} information")
     text = f"{done}Found {count(len(findings), 'finding')} {about}: {', '.join(kinds)}."
     fixes = Counter(finding.fix.applicability for finding in findings if finding.fix is not None)
     safe, more = fixes[Applicability.SAFE], fixes[Applicability.UNSAFE]
