@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from analyzers.facts.model import CallFact, ClassFacts, Either, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
@@ -62,29 +63,38 @@ def find_blocks(names: Names, ports: tuple[Port, ...]) -> dict[str, Block]:
     """Full class name -> the block that it is part of."""
     blocks: dict[str, Block] = {}
     for port in ports:
-        seen: set[tuple[str, bool]] = set()
-        pending = deque([_Build(port.cls, (port.name,), None)])
-        while pending:
-            build = pending.popleft()
-            name = names.qualified_class(build.cls)
-            if (name, build.repeated_at is not None) in seen:
-                continue
-            seen.add((name, build.repeated_at is not None))
-            steps = list(_steps(names, build))
+        key = ("blocks", port.cls.path, port.name, port.cls.line)
+        found = names.memory.about(port.cls.path, port.cls.fact, key, partial(_blocks_of, names, port.cls))
+        for name, block in found:
             known = blocks.get(name)
-            nearer = known is None or (known.cls.path == port.cls.path and known.home != port.cls.path)
-            if build.repeated_at is not None and nearer:
-                constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
-                blocks[name] = Block(
-                    build.cls, port.name, port.cls.path, build.chain, build.repeated_at, constructors
-                )
-            for step in steps:
-                for fact in step.function.fact.calls:
-                    for made in _classes_built(names, step, fact):
-                        if not is_embedder(made.fact.name) and not is_head(made.fact.name):
-                            at = build.repeated_at or _repeated_at(names, step, fact)
-                            pending.append(_Build(made, (*build.chain, made.fact.name), at))
+            if known is None or (known.cls.path == port.cls.path and known.home != port.cls.path):
+                blocks[name] = block
     return blocks
+
+
+def _blocks_of(names: Names, port: Placed[ClassFacts]) -> tuple[tuple[str, Block], ...]:
+    """(full class name, block) for each class that a port builds repeatedly."""
+    found: list[tuple[str, Block]] = []
+    seen: set[tuple[str, bool]] = set()
+    pending = deque([_Build(port, (port.fact.name,), None)])
+    while pending:
+        build = pending.popleft()
+        name = names.qualified_class(build.cls)
+        if (name, build.repeated_at is not None) in seen:
+            continue
+        seen.add((name, build.repeated_at is not None))
+        steps = list(_steps(names, build))
+        if build.repeated_at is not None:
+            constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
+            block = Block(build.cls, port.fact.name, port.path, build.chain, build.repeated_at, constructors)
+            found.append((name, block))
+        for step in steps:
+            for fact in step.function.fact.calls:
+                for made in _classes_built(names, step, fact):
+                    if not is_embedder(made.fact.name) and not is_head(made.fact.name):
+                        at = build.repeated_at or _repeated_at(names, step, fact)
+                        pending.append(_Build(made, (*build.chain, made.fact.name), at))
+    return tuple(found)
 
 
 def is_embedder(name: str) -> bool:
