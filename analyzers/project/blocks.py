@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from analyzers.facts.model import CallFact, ClassFacts, Either, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
@@ -69,34 +70,42 @@ class _Recipe:
 def find_blocks(names: Names, ports: tuple[Port, ...]) -> dict[str, Block]:
     """Full class name -> the block that it is part of."""
     blocks: dict[str, Block] = {}
-    recipes: dict[str, _Recipe] = {}
     for port in ports:
-        seen: set[tuple[str, bool]] = set()
-        pending = deque([_Build(port.cls, (port.name,), None)])
-        while pending:
-            build = pending.popleft()
-            name = names.qualified_class(build.cls)
-            if (name, build.repeated_at is not None) in seen:
-                continue
-            seen.add((name, build.repeated_at is not None))
-            recipe = recipes.get(name)
-            if recipe is None:
-                recipe = recipes[name] = _recipe(names, build.cls)
+        key = ("blocks", port.cls.path, port.name, port.cls.line)
+        found = names.memory.about(port.cls.path, port.cls.fact, key, partial(_blocks_of, names, port.cls))
+        for name, block in found:
             known = blocks.get(name)
-            nearer = known is None or (known.cls.path == port.cls.path and known.home != port.cls.path)
-            if build.repeated_at is not None and nearer:
-                blocks[name] = Block(
-                    build.cls,
-                    port.name,
-                    port.cls.path,
-                    build.chain,
-                    build.repeated_at,
-                    recipe.constructors,
-                )
-            for made, repeated_at in recipe.parts:
-                at = build.repeated_at or repeated_at
-                pending.append(_Build(made, (*build.chain, made.fact.name), at))
+            if known is None or (known.cls.path == port.cls.path and known.home != port.cls.path):
+                blocks[name] = block
     return blocks
+
+
+def _blocks_of(names: Names, port: Placed[ClassFacts]) -> tuple[tuple[str, Block], ...]:
+    """(full class name, block) for each class that a port builds repeatedly."""
+    found: list[tuple[str, Block]] = []
+    seen: set[tuple[str, bool]] = set()
+    pending = deque([_Build(port, (port.fact.name,), None)])
+    while pending:
+        build = pending.popleft()
+        name = names.qualified_class(build.cls)
+        if (name, build.repeated_at is not None) in seen:
+            continue
+        seen.add((name, build.repeated_at is not None))
+        recipe = _recipe_of(names, build.cls)
+        if build.repeated_at is not None:
+            block = Block(
+                build.cls, port.fact.name, port.path, build.chain, build.repeated_at, recipe.constructors
+            )
+            found.append((name, block))
+        for made, repeated_at in recipe.parts:
+            at = build.repeated_at or repeated_at
+            pending.append(_Build(made, (*build.chain, made.fact.name), at))
+    return tuple(found)
+
+
+def _recipe_of(names: Names, cls: Placed[ClassFacts]) -> _Recipe:
+    key = ("recipe", cls.path, cls.fact.name, cls.line)
+    return names.memory.about(cls.path, cls.fact, key, partial(_recipe, names, cls))
 
 
 def _recipe(names: Names, cls: Placed[ClassFacts]) -> _Recipe:

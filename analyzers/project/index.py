@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from analyzers.facts.model import ClassFacts, FileFacts, Placed
@@ -26,8 +26,8 @@ class Project:
         self.sources = sources
         self.profile = profile
         self.settings = settings
+        sources.hold_for((profile, settings))
         self.names = Names(sources, profile)
-        self._constructions: dict[tuple[str, int, str], Construction | None] = {}
 
     @property
     def root(self) -> Path:
@@ -70,14 +70,13 @@ class Project:
     @cached_property
     def contract(self) -> BaseContract | None:
         """What the workspace's DiT base demands; None where it cannot be read."""
-        return read_contract(self.names, self.profile)
+        memory = self.sources.memory
+        return memory.get(("contract",), lambda: read_contract(self.names, self.profile))
 
     def construction(self, cls: Placed[ClassFacts]) -> Construction | None:
         """What building an instance of a class does; None where no `__init__` is in the tree."""
-        key = (cls.path, cls.line + cls.fact.span.line, cls.fact.name)
-        if key not in self._constructions:
-            self._constructions[key] = construction(self.names, cls)
-        return self._constructions[key]
+        key = ("construction", cls.path, cls.line + cls.fact.span.line, cls.fact.name)
+        return self.sources.memory.about(cls.path, cls.fact, key, lambda: construction(self.names, cls))
 
     def is_helper_base(self, port: Port) -> bool:
         """Whether a class serves others as a base and no checkpoint can reach it."""
@@ -94,11 +93,18 @@ class Project:
         return self._configs(self.profile.dit_arch_config_base)
 
     def _configs(self, base: str) -> tuple[Placed[ClassFacts], ...]:
+        memory = self.sources.memory
         return tuple(
             cls
             for path in self.sources.walk(self.profile.dit_configs)
-            if (facts := self.file(path)) is not None
-            for cls in facts.classes
+            for cls in memory.get(("configs", base, path), partial(self._configs_in, base, path))
+        )
+
+    def _configs_in(self, base: str, path: str) -> tuple[Placed[ClassFacts], ...]:
+        facts = self.file(path)
+        return tuple(
+            cls
+            for cls in (facts.classes if facts is not None else ())
             if self.names.qualified_class(cls) != base and self.names.derives_from(cls, base)
         )
 

@@ -130,21 +130,20 @@ class Names:
     def __init__(self, sources: Sources, profile: Profile) -> None:
         self.sources = sources
         self.profile = profile
-        self._modules: dict[str, str | None] = {}
-        self._imports: dict[str, dict[str, frozenset[str]]] = {}
-        self._resolved: dict[tuple[str, str], Definition | None] = {}
-        self._ancestry: dict[tuple[str, str, int], Ancestry] = {}
+        self.memory = sources.memory
+        self._climbing: set[tuple[str, str, int]] = set()
 
     # ------------------------------------------------------------------ modules
 
     def module_path(self, dotted: str) -> str | None:
         """The file of a module of the tree (`fastvideo.models.registry`), or None."""
-        if dotted not in self._modules:
-            base = dotted.replace(".", "/")
-            # A package wins over a module of the same name, as it does in Python.
-            candidates = (f"{base}/__init__.py", f"{base}.py")
-            self._modules[dotted] = next((p for p in candidates if self.sources.exists(p)), None)
-        return self._modules[dotted]
+        return self.memory.get(("module", dotted), lambda: self._module_path(dotted))
+
+    def _module_path(self, dotted: str) -> str | None:
+        base = dotted.replace(".", "/")
+        # A package wins over a module of the same name, as it does in Python.
+        candidates = (f"{base}/__init__.py", f"{base}.py")
+        return next((p for p in candidates if self.sources.exists(p)), None)
 
     def module_name(self, path: str) -> str:
         """The dotted name of a file of the tree."""
@@ -172,11 +171,11 @@ class Names:
 
         Follows imports, re-exports and plain aliases. None: it cannot be told.
         """
-        key = (path, dotted)
-        if key not in self._resolved:
-            found = self._resolve(path, dotted, {})
-            self._resolved[key] = None if isinstance(found, _Absent) else found
-        return self._resolved[key]
+        return self.memory.get(("name", path, dotted), lambda: self._definition(path, dotted))
+
+    def _definition(self, path: str, dotted: str) -> Definition | None:
+        found = self._resolve(path, dotted, {})
+        return None if isinstance(found, _Absent) else found
 
     def qualified(self, path: str, dotted: str) -> str | None:
         """The full dotted name of what a name means, e.g. `nn.Linear` -> `torch.nn.Linear`."""
@@ -323,16 +322,7 @@ class Names:
 
     def _targets(self, facts: FileFacts) -> dict[str, frozenset[str]]:
         """Imported name -> what its module-level imports stand for (several where they disagree)."""
-        if facts.path not in self._imports:
-            running: dict[str, set[str]] = {}
-            checking: dict[str, set[str]] = {}
-            for item in (i.fact for i in facts.imports):
-                if item.function is None and item.bound != "*":
-                    table = checking if item.type_checking else running
-                    table.setdefault(item.bound, set()).add(imported_target(item))
-            merged = {**checking, **running}
-            self._imports[facts.path] = {name: frozenset(found) for name, found in merged.items()}
-        return self._imports[facts.path]
+        return self.memory.about(facts.path, facts, ("imports", facts.path), lambda: _import_targets(facts))
 
     def _binds(self, facts: FileFacts, name: str) -> bool:
         """Whether any statement at module level gives (or may give) `name` a meaning."""
@@ -365,12 +355,16 @@ class Names:
     def ancestry(self, cls: Placed[ClassFacts]) -> Ancestry:
         """The class and all its bases in Python's resolution order (C3), nearest first."""
         key = (cls.path, cls.fact.name, cls.line)
-        known = self._ancestry.get(key)
-        if known is None:
-            # Ends a cycle of bases, which Python would reject.
-            self._ancestry[key] = Ancestry((cls,), (), False)
-            known = self._ancestry[key] = self._climb(cls)
-        return known
+        if key in self._climbing:
+            return Ancestry((cls,), (), False)  # a cycle of bases, which Python would reject
+        return self.memory.about(cls.path, cls.fact, ("ancestry", *key), lambda: self._climb_once(cls, key))
+
+    def _climb_once(self, cls: Placed[ClassFacts], key: tuple[str, str, int]) -> Ancestry:
+        self._climbing.add(key)
+        try:
+            return self._climb(cls)
+        finally:
+            self._climbing.discard(key)
 
     def bases(self, cls: Placed[ClassFacts]) -> tuple[Placed[ClassFacts] | External | None, ...]:
         """What each base of a class is, in order; None where it cannot be told."""
@@ -931,3 +925,14 @@ def _copied_when_empty(method: FunctionFacts, name: str) -> str | None:
         return None
     head, _, other = copied.dotted.partition(".")
     return other if head == self_name(method) and other and "." not in other else None
+
+
+def _import_targets(facts: FileFacts) -> dict[str, frozenset[str]]:
+    running: dict[str, set[str]] = {}
+    checking: dict[str, set[str]] = {}
+    for item in (i.fact for i in facts.imports):
+        if item.function is None and item.bound != "*":
+            table = checking if item.type_checking else running
+            table.setdefault(item.bound, set()).add(imported_target(item))
+    merged = {**checking, **running}
+    return {name: frozenset(found) for name, found in merged.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from analyzers.facts.model import Assignment, ClassFacts, Mapping, Placed, Reference, literal
 from analyzers.findings import START_OF_FILE, Location
@@ -81,11 +81,18 @@ class Ports:
     @cached_property
     def dit_classes(self) -> tuple[Placed[ClassFacts], ...]:
         """Every class below the DiT folder that is known to derive from the DiT base."""
+        memory = self.sources.memory
         return tuple(
             cls
             for path in self.sources.walk(self.profile.dits)
-            if (facts := self.sources.facts(path)) is not None
-            for cls in facts.classes
+            for cls in memory.get(("DiT classes", path), partial(self._dit_classes_in, path))
+        )
+
+    def _dit_classes_in(self, path: str) -> tuple[Placed[ClassFacts], ...]:
+        facts = self.sources.facts(path)
+        return tuple(
+            cls
+            for cls in (facts.classes if facts is not None else ())
             if cls.fact.bases
             and self.names.qualified_class(cls) != self.profile.base_dit
             and self.names.derives_from(cls, self.profile.base_dit)
@@ -94,8 +101,16 @@ class Ports:
     @cached_property
     def all(self) -> tuple[Port, ...]:
         """The ports, by family and class name."""
-        found = [self._port(cls) for cls in self.dit_classes if self._is_concrete(cls)]
-        return tuple(sorted(found, key=lambda p: (p.family, p.name)))
+        found = [self._remembered(cls) for cls in self.dit_classes]
+        return tuple(sorted((p for p in found if p is not None), key=lambda p: (p.family, p.name)))
+
+    def _remembered(self, cls: Placed[ClassFacts]) -> Port | None:
+        # How the registry gets there hangs on every model file: asked apart, and part of the question.
+        reachable = self.reachable(cls)
+        key = ("port", cls.path, cls.fact.name, cls.line, reachable)
+        return self.sources.memory.about(
+            cls.path, cls.fact, key, lambda: self._port(cls, reachable) if self._is_concrete(cls) else None
+        )
 
     def _is_concrete(self, cls: Placed[ClassFacts]) -> bool:
         """Whether the class can be built: some class of the chain below the base defines `forward`."""
@@ -111,7 +126,7 @@ class Ports:
                 return True
         return False
 
-    def _port(self, cls: Placed[ClassFacts]) -> Port:
+    def _port(self, cls: Placed[ClassFacts], reachable: str) -> Port:
         config = self.config_of(cls)
         if config is not None and self._is_arch_config(config):
             arch: Placed[ClassFacts] | None = config
@@ -126,7 +141,7 @@ class Ports:
             config=config,
             arch_config=arch,
             exported=self.is_exported(config) if config is not None else None,
-            reachable=self.reachable(cls),
+            reachable=reachable,
             mapping=self._mapping(cls),
             oracle=self._oracle(cls, tests),
             parity_tests=tests,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from analyzers.facts.chunks import BYTE_ORDER_MARK
 from analyzers.facts.model import (
@@ -72,18 +73,27 @@ def simulate(sources: Sources, profile: Profile) -> Registry:
     discovered: dict[str, Discovered] = {}
     duplicates: list[tuple[Discovered, Discovered]] = []
     for path in sources.walk(profile.models):
-        for entry in discover_in(path, sources, profile):
+        found = sources.memory.get(("entries", path), partial(_entries_of, path, sources, profile))
+        for entry in found:
             earlier = discovered.get(entry.name)
             if earlier is not None:
                 duplicates.append((earlier, entry))
             # Assigning to a known key keeps its place in the dict, as it does in FastVideo.
             discovered[entry.name] = entry
-    facts = sources.facts(profile.registry)
-    rows = legacy_rows(facts, profile.legacy_table) if facts is not None else None
+    rows = sources.memory.get(("legacy rows",), lambda: _rows_of(sources, profile))
     models = {name: entry.spec for name, entry in discovered.items()}
     for name, spec in {row.architecture: row.spec for row in rows or ()}.items():
         models.setdefault(name, spec)
     return Registry(discovered, tuple(duplicates), tuple(rows or ()), models, rows is not None)
+
+
+def _entries_of(path: str, sources: Sources, profile: Profile) -> tuple[Discovered, ...]:
+    return tuple(discover_in(path, sources, profile))
+
+
+def _rows_of(sources: Sources, profile: Profile) -> tuple[LegacyRow, ...] | None:
+    facts = sources.facts(profile.registry)
+    return legacy_rows(facts, profile.legacy_table) if facts is not None else None
 
 
 def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Discovered]:
@@ -94,7 +104,9 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     if text.startswith(BYTE_ORDER_MARK):
         return  # `ast.parse` rejects the mark in a string, although Python imports such a file
     facts = sources.facts(path)
-    if facts is None or facts.broken or not facts.entries or not facts.has_class:
+    # A file that does not parse is taken for what it will register once it does: FastVideo could not
+    # import its registry at all meanwhile, and names that come and go tell nobody anything.
+    if facts is None or not facts.entries or not facts.has_class:
         return
     inside = path[len(profile.models) + 1 :].split("/")
     if len(inside) == 1:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from analyzers.facts.file import FileAnalysis, analyse
 from analyzers.facts.model import FileFacts
+from analyzers.project.memory import Memory
 
 _WORD = re.compile(r"[A-Za-z_]\w{3,}")
 
@@ -36,11 +37,14 @@ class Sources:
         self._facts: dict[str, FileFacts] = {}
         self._words: dict[str, frozenset[str]] = {}
         self._listing: dict[str, tuple[str, ...]] = {}
+        self.memory = Memory()
+        self._circumstances: object = None
 
     # ------------------------------------------------------------------ reading
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where it cannot be read (see `problem`)."""
+        self.memory.read(path)
         overlay = self._overlays.get(path)
         if overlay is not None:
             return overlay
@@ -50,6 +54,7 @@ class Sources:
 
     def words(self, path: str) -> frozenset[str]:
         """The words of four characters and more in a file's text, comments and strings included."""
+        self.memory.read(path)
         known = self._words.get(path)
         if known is None:
             known = self._words[path] = frozenset(_WORD.findall(self.text(path) or ""))
@@ -59,12 +64,17 @@ class Sources:
         """Why `text` gave None; None where it did not."""
         return self._problems.get(path) if self.text(path) is None else None
 
+    def is_open(self, path: str) -> bool:
+        """Whether an editor's text lies over the file."""
+        return path in self._overlays
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file, on disk or open in the editor."""
         return path in self._overlays or os.path.isfile(self.root / path)  # noqa: PTH113 - never raises
 
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file; None where there is nothing of that name, not even a dangling link."""
+        self.memory.read(path)
         known = self._facts.get(path)
         if known is not None:
             return known
@@ -101,6 +111,10 @@ class Sources:
             if path in self._texts and self._texts[path] is not None:
                 self._analyses[path].update(self._texts[path] or "")
         if self._overlays.get(path) != text:
+            if path in self._overlays or self.exists(path):
+                self.memory.forget(path)
+            else:
+                self.memory.clear()  # a file that was not there
             self._overlays[path] = text
             self._facts.pop(path, None)
             self._words.pop(path, None)
@@ -115,6 +129,7 @@ class Sources:
     def refresh(self, paths: Iterable[str] | None = None) -> None:
         """Forgets what was read of these files (None: of all), and every listing."""
         self.generation += 1
+        self.memory.clear()
         self._listing.clear()
         if paths is None:
             paths = [*self._texts, *self._facts, *self._words]
@@ -123,6 +138,12 @@ class Sources:
             self._words.pop(path, None)
             self._problems.pop(path, None)
             self._facts.pop(path, None)
+
+    def hold_for(self, circumstances: object) -> None:
+        """Forgets remembered results unless they were computed under equal circumstances (settings, ...)."""
+        if self._circumstances != circumstances:
+            self._circumstances = circumstances
+            self.memory.clear()
 
     @classmethod
     def overlaid(cls, base: Sources, texts: Mapping[str, str]) -> Sources:
@@ -134,7 +155,13 @@ class Sources:
                 for name in ("_overlays", "_texts", "_problems", "_facts", "_words", "_listing")
             }
         )
+        copy.memory = base.memory.copy()
+        copy._circumstances = base._circumstances
         for path, text in texts.items():
+            if base.exists(path):
+                copy.memory.forget(path)
+            else:
+                copy.memory.clear()
             copy._overlays[path] = text
             copy._facts.pop(path, None)
             copy._words.pop(path, None)
