@@ -52,7 +52,8 @@ def _excerpt(location: Location, lines: LinesOf, style: str, *, colour: bool) ->
     if span.end_line != span.line:
         end = max(len(source.rstrip()), begin + 1)
     first = _first_shown(source, begin, end)
-    before, marked, after = source[first:begin], source[begin:end], source[end:]
+    clipped = min(end, max(first + MOST_COLUMNS, begin + 1))
+    before, marked, after = source[first:begin], source[begin:clipped], source[clipped:]
     before, marked, after = (printable(part.replace("\t", _TAB)) for part in (before, marked, after))
     if first:
         before = "…" + before
