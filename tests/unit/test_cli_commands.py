@@ -53,20 +53,14 @@ def test_ports_as_json(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_ports_as_a_table(cli: Cli, tmp_path: Path) -> None:
-    quiet = "from fastvideo.models.dits.base import BaseDiT\n\n\nclass Quiet(BaseDiT):\n    def forward(self): ...\n"
+    base = "from fastvideo.models.dits.base import BaseDiT\n\n\n"
+    quiet = f"{base}class Quiet(BaseDiT):\n    def forward(self): ...\n"
     outcome = cli("ports", "--root", tree_at(tmp_path, {"fastvideo/models/dits/quiet.py": quiet}))
     assert outcome.code == 0
     rows = {line.split()[0]: line.split() for line in outcome.out.splitlines()}
-    assert rows["SoundTransformer3DModel"][1:] == [
-        f"{SOUND}:{TREE[SOUND].splitlines().index(CLASS) + 1}",
-        "discovered",
-        "SoundConfig",
-        "1",
-        "rule",
-        "-",
-        "1",
-    ]
-    assert rows["Quiet"][2] == "unreachable"
+    line = TREE[SOUND].splitlines().index(CLASS) + 1
+    assert rows["SoundTransformer3DModel"][1:] == [*("discovered", "yes", "1", "-", "1", f"sound.py:{line}")]
+    assert rows["Quiet"][1:] == ["unreachable", "?", "?", "-", "none", "quiet.py:4"]
     assert outcome.out.splitlines()[-1] == "2 ports, 1 unreachable: Quiet."
 
 

@@ -18,7 +18,6 @@ from lsp_server.commands.report import (
 )
 from lsp_server.commands.terminal import colours, printable, width
 
-
 START = Span(0, 0, 0, 1)
 
 
@@ -221,3 +220,21 @@ def test_a_diff_is_coloured_by_line() -> None:
 
 def test_count() -> None:
     assert (count(0, "port"), count(1, "port"), count(2, "port")) == ("0 ports", "1 port", "2 ports")
+
+
+def test_a_terminal_gets_prose_that_is_wrapped_between_words() -> None:
+    index = LineIndex("x = 1\n")
+    long = finding(message="word " * 40 + "end", related=(Related(Location("a.py", START), "other " * 30),))
+    plain = finding_text(long, lambda _: index, colour=False)
+    wrapped = finding_text(long, lambda _: index, colour=False, columns=60)
+    assert max(len(line) for line in wrapped.splitlines()) <= 60
+    assert wrapped.split() == plain.split()
+    assert all(line.startswith("    ") for line in wrapped.splitlines() if line.strip().startswith("word"))
+
+
+def test_a_long_place_has_the_message_below_it() -> None:
+    index = LineIndex("x = 1\n")
+    long = finding(location=Location("folder/" * 8 + "a.py", START), message="word " * 20)
+    first, second, *_ = finding_text(long, lambda _: index, colour=False, columns=80).splitlines()
+    assert first.rstrip().endswith("nn-linear-hot-path:")
+    assert second.startswith("    word word")
