@@ -130,7 +130,8 @@ if [ ${#missing[@]} != 0 ]; then
   if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
     die "please run as root: apt-get install ${missing[*]}"
   fi
-  step debian "never the same" "${missing[@]}"
+  rm -f "$stamps/debian"  # what is missing was just looked up; a stamp from elsewhere says nothing
+  step debian "${missing[*]}" "${missing[@]}"
 fi
 
 step code_server "$CODE_SERVER $node_version"

@@ -5,10 +5,10 @@ respected, decorators stay with what they decorate, `else`, `except` and closing
 what they continue. The chunks joined give the text back.
 
 While someone types, brackets and triple quotes are open most of the time. A bracket that is still
-open where a line begins with `class`, `def`, `@`, `import` or `from ... import` is taken to be
-unfinished, since none of these can stand inside brackets at column 0. Where the scan ends inside a
-string or a bracket, the damaged stretch is split again at every line that looks like a statement at
-column 0: intact definitions below the damage keep their chunks.
+open where a line begins with `class`, `def`, a decorator, `import`, `from ... import` or the head of
+a block is taken to be unfinished, since none of these stands inside brackets at column 0. Where the
+scan ends inside a string or a bracket, the damaged stretch is split again at every line that looks
+like a statement at column 0: intact definitions below the damage keep their chunks.
 """
 
 from __future__ import annotations
@@ -69,14 +69,17 @@ _TOKEN = r"""
 """
 _CONTINUES = r"INDENT(?:(?:else|elif|except|finally)\b|[)\]},:])"
 _DEFINES = r"(?:class[ \t]+\w|def[ \t]+\w|async[ \t]+def[ \t])"
+_BLOCK = r"(?:(?:if|for|while|with|match)\b[^\n]*|try[ \t]*):[ \t]*(?:\#[^\n]*)?$"
 # A line `@name` may also be the operator inside brackets: a decorator is followed by a definition.
 _NEVER_IN_BRACKETS = (
     rf"INDENT(?:{_DEFINES}|import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b"
-    rf"|@\w[^\n]*\n(?:INDENT@\w[^\n]*\n)*INDENT{_DEFINES})"
+    rf"|{_BLOCK}|@\w[^\n]*\n(?:INDENT@\w[^\n]*\n)*INDENT{_DEFINES})"
 )
 _RESUMES = (
-    r"^INDENT(?:class[ \t]+\w+[ \t]*[:(]|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|@[A-Za-z_][\w.]*[ \t]*(?:\(|$)"
-    r"|import[ \t]+[\w.]+(?:[ \t]|$)|from[ \t]+[\w.]+[ \t]+import\b|[A-Za-z_]\w*[ \t]*(?::[^=\n]+)?=[^=])"
+    r"^INDENT(?:class[ \t]+\w+[ \t]*[:(]|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\("
+    rf"|@[A-Za-z_][\w.]*[ \t]*(?:\(|$)|{_BLOCK}"
+    r"|import[ \t]+[\w.]+(?:[ \t]|$)|from[ \t]+[\w.]+[ \t]+import\b"
+    r"|[A-Za-z_]\w*[ \t]*(?::[^=\n]+)?=[^=])"
 )
 _FORMATTED = re.compile(r"(?<!\w)(?:[ft]r?|r[ft])\Z", re.IGNORECASE)
 _IN_FORMATTED = re.compile(r"\\N\{[^}\n]*\}|\\[^{}]|\{\{|\}\}|[{}\n\"']", re.DOTALL)
@@ -106,7 +109,7 @@ def _level(indent: str) -> _Level:
         indent,
         compiled(_TOKEN, re.VERBOSE),
         compiled(_CONTINUES),
-        compiled(_NEVER_IN_BRACKETS),
+        compiled(_NEVER_IN_BRACKETS, re.MULTILINE),
         compiled(_RESUMES, re.MULTILINE),
         compiled(f"^INDENT{_DEFINES}", re.MULTILINE),
     )
@@ -174,13 +177,31 @@ def split_body(text: str, indent: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def resplit(text: str, indent: str = "") -> tuple[str, ...]:
+    """A statement that Python rejects, cut where others may begin inside it.
+
+    An open triple quote turns what follows inside out: code becomes text, docstrings become code, and
+    a quote in one of those may end it all as if nothing were wrong. Only a statement with a triple
+    quote is cut.
+    """
+    if '"""' in text or "'''" in text:
+        return tuple(_pieces(text, _level(indent)))
+    return (text,)
+
+
+def read_damaged(text: str) -> Chunk:
+    """A piece of damaged text as a chunk."""
+    return Chunk(text, _comments_of_damaged(text))
+
+
 def _segment(text: str, begin: int, known: Mapping[str, Chunk]) -> Segment:
     end, comments, damaged = _read(text, begin, _TOP)
     content = text[begin:end]
     if damaged:
         pieces = _pieces(content, _TOP)
-        return Segment(content, tuple(known.get(p) or Chunk(p, _comments_of_damaged(p)) for p in pieces))
-    return Segment(content, (Chunk(content, _comments(content, [at - begin for at in comments])),))
+        return Segment(content, tuple(known.get(p) or read_damaged(p) for p in pieces))
+    found = known.get(content) or Chunk(content, _comments(content, [at - begin for at in comments]))
+    return Segment(content, (found,))
 
 
 def _read(text: str, begin: int, level: _Level) -> tuple[int, list[int], bool]:

@@ -26,6 +26,7 @@ from analyzers.facts.model import (
     ChunkFacts,
     ClassFacts,
     Collection,
+    Either,
     EntryAssignment,
     Expr,
     FunctionFacts,
@@ -33,6 +34,7 @@ from analyzers.facts.model import (
     Keyword,
     Opaque,
     Parameter,
+    Reference,
     Return,
     SelfAssignment,
     SyntaxProblem,
@@ -72,6 +74,7 @@ _OTHER = Use("other")
 _EXPRESSION = Use("expression")
 _OPERAND = Use("operand")
 _RETURN = Use("return")
+_RAISE = Use("raise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ class _Scope:
     returns: list[Return] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
     listed: list[str] = field(default_factory=list)
+    renames: list[tuple[str, Reference | Either]] = field(default_factory=list)
     events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
     pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
     unstored: list[int] = field(default_factory=list)
@@ -316,6 +320,10 @@ class _Walk:
             value = convert(node.value) if node.value is not None else None
             if not self.scope.nested:
                 self.scope.returns.append(Return(value, context.conditional, span_of(node)))
+        elif isinstance(node, ast.Raise):
+            for part in (node.exc, node.cause):
+                if part is not None:
+                    self.expression(part, _RAISE if part is node.exc else _OTHER, context)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -475,6 +483,8 @@ class _Walk:
             listed=tuple(own.listed),
             span=_definition_span(node),
             name_span=self.name_span(node, node.name),
+            renames=tuple(own.renames),
+            annotation=convert(node.returns) if node.returns is not None else None,
         )
 
     def nested_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
@@ -542,6 +552,11 @@ class _Walk:
                     self.scope.assignments.append(
                         SelfAssignment(name, None, context.conditional, span_of(node))
                     )
+        if assignments is None and isinstance(value, (ast.Name, ast.Attribute, ast.IfExp)):
+            target = targets[0]
+            other = convert(value) if isinstance(target, ast.Name) else None
+            if isinstance(target, ast.Name) and isinstance(other, (Reference, Either)):
+                self.scope.renames.append((target.id, other))
         if assignments is not None:
             span = span_of(node)
             names = tuple(t.id for t in targets if isinstance(t, ast.Name))

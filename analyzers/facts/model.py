@@ -162,7 +162,7 @@ class Use:
     `unpack` (`detail`: number of targets, None when starred), `index` (`detail`: the constant
     index), `attribute` (`detail`: the attribute taken), `operand` (of arithmetic or of a comparison
     of values; not of `is`, `in` or `not`, which take anything), `argument` (`detail`: dotted name of
-    the function it is passed to), `return`, `store` (`detail`: dotted target), `expression` (the
+    the function it is passed to), `return`, `raise`, `store` (`detail`: dotted target), `expression` (the
     value is dropped), `name` (`detail`: the local name; `then`: the first later use of that name in
     the text that does not stand in another branch of the same statement, None when it is stored
     again or never read; at module level, where the use may be in another chunk, always `other`) and
@@ -247,7 +247,9 @@ class FunctionFacts:
     """A function or method, with what happens in its body (nested functions included).
 
     `reads`: every chain of attributes read on `self`, without the `self.` prefix. `listed`: the
-    string constants of list, tuple and set displays, in order (`for name in ("a", "b")`).
+    string constants of list, tuple and set displays, in order (`for name in ("a", "b")`). `renames`:
+    local names that are given another name, or a choice of two (`block = A if fast else B`), with it.
+    `annotation`: what it is declared to return.
     """
 
     name: str
@@ -261,6 +263,8 @@ class FunctionFacts:
     span: Span
     name_span: Span
     listed: tuple[str, ...] = ()
+    renames: tuple[tuple[str, Reference | Either], ...] = ()
+    annotation: Expr | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""

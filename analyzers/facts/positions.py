@@ -33,14 +33,14 @@ class LineIndex:
         text = self.line(line)
         if text.isascii():
             return min(column, len(text))
-        return len(text.encode("utf-8", "surrogatepass")[:column].decode("utf-8", "ignore"))
+        return _letters(text, column)
 
     def utf16(self, line: int, column: int) -> int:
         """A byte column as a count of UTF-16 code units."""
         text = self.line(line)
         if text.isascii():
             return min(column, len(text))
-        head = text.encode("utf-8", "surrogatepass")[:column].decode("utf-8", "ignore")
+        head = text[: _letters(text, column)]
         return len(head) + sum(1 for c in head if ord(c) > 0xFFFF)
 
     def byte_column(self, line: int, utf16: int) -> int:
@@ -55,3 +55,11 @@ class LineIndex:
             units += 2 if ord(character) > 0xFFFF else 1
             consumed += len(character.encode("utf-8", "surrogatepass"))
         return consumed
+
+
+def _letters(text: str, column: int) -> int:
+    """How many code points end within the first `column` bytes."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    begun = sum(1 for byte in encoded[:column] if byte & 0xC0 != 0x80)
+    inside = column < len(encoded) and encoded[column] & 0xC0 == 0x80
+    return begun - 1 if inside else begun

@@ -8,12 +8,12 @@ when it last parsed, moved to where it stands now; so does a damaged statement o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from analyzers.facts.chunks import Chunk, split_body
+from analyzers.facts.chunks import Chunk, resplit, split_body
 from analyzers.facts.extract import extract_tree, parse
 from analyzers.facts.memo import Memo
 from analyzers.facts.model import Assignment, ChunkFacts, ClassFacts, FunctionFacts, Import
@@ -137,9 +137,8 @@ class Recovery:
         if len(indent) <= _indentation(lines[head.line]):
             return found
         at = line + begin
-        for index, member in enumerate(split_body("\n".join(lines[begin:]), indent)):
-            facts = self._members.get((member, at), partial(_read, member, at, wrapped=True))
-            if facts is not None and len(facts.classes) == 1:
+        for index, (member, facts) in enumerate(self._split(lines[begin:], at, indent)):
+            if facts is not None:
                 found.take(facts, path, first=index == 0)
             else:
                 self._damaged(member, at, path, found, old, nesting)
@@ -147,6 +146,22 @@ class Recovery:
         if found.unnamed and old is not None:
             found.take_unseen(old, path)
         return found
+
+    def _split(self, body: list[str], line: int, indent: str) -> Iterator[tuple[str, ChunkFacts | None]]:
+        """The members of a body that begins at `line`, with their facts, None where one is damaged."""
+        for member in split_body("\n".join(body), indent):
+            facts = self._member(member, line)
+            pieces = (member,) if facts is not None else resplit(member, indent)
+            if len(pieces) == 1:
+                yield member, facts
+                line += member.count("\n")
+                continue
+            for piece in pieces:
+                yield piece, self._member(piece, line)
+                line += piece.count("\n")
+
+    def _member(self, text: str, line: int) -> ChunkFacts | None:
+        return self._members.get((text, line), partial(_read, text, line, wrapped=True))
 
     def _damaged(
         self, text: str, line: int, path: str, found: _Body, old: ClassFacts | None, nesting: int

@@ -52,6 +52,8 @@ def registered(text: str, path: str, names: Sequence[str]) -> str:
     if not isinstance(statement, cst.Assign):
         raise Refused(f"{path} annotates {DISCOVERED_NAME}, which discovery does not read")
     value = _extended(statement.value, names, path)
+    if value is None:
+        return text
     return source.restored(_replaced(source.text, piece, module, statement, value))
 
 
@@ -122,16 +124,19 @@ def _assignments(text: str, path: str) -> list[tuple[Piece, cst.Module, Statemen
     return found
 
 
-def _extended(value: cst.BaseExpression, names: Sequence[str], path: str) -> str:
+def _extended(value: cst.BaseExpression, names: Sequence[str], path: str) -> str | None:
+    """The value with the names that it lacks; None where it lacks none."""
     if isinstance(value, cst.Name):
         present = [value.value]
-        return value_for([*present, *(n for n in names if n not in present)])
-    if not isinstance(value, (cst.List, cst.Tuple)):
+    elif isinstance(value, (cst.List, cst.Tuple)):
+        present = [n for e in value.elements if (n := _element_name(e.value)) is not None]
+    else:
         raise Refused(f"the value of {DISCOVERED_NAME} in {path} is not one that discovery reads")
-    present = [n for e in value.elements if (n := _element_name(e.value)) is not None]
     missing = [n for n in names if n not in present]
-    if not value.elements:
-        return value_for(names)
+    if not missing:
+        return None
+    if not isinstance(value, (cst.List, cst.Tuple)) or not value.elements:
+        return value_for([*present, *missing])
     try:
         layout = layout_of(value)
     except ValueError:

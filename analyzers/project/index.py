@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from analyzers.facts.model import ClassFacts, FileFacts, Placed
+from analyzers.project.blocks import Block, find_blocks
+from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
@@ -25,6 +27,7 @@ class Project:
         self.profile = profile
         self.settings = settings
         self.names = Names(sources, profile)
+        self._constructions: dict[tuple[str, int, str], Construction | None] = {}
 
     @property
     def root(self) -> Path:
@@ -51,6 +54,11 @@ class Project:
         return self.port_index.all
 
     @cached_property
+    def blocks(self) -> dict[str, Block]:
+        """Full class name -> the repeated block of a port that it is part of."""
+        return find_blocks(self.names, self.ports)
+
+    @cached_property
     def subclassed(self) -> frozenset[str]:
         """Full names of the DiT classes that another DiT class derives from."""
         return frozenset(
@@ -58,6 +66,22 @@ class Project:
             for cls in self.port_index.dit_classes
             for base in self.names.ancestry(cls).classes[1:]
         )
+
+    @cached_property
+    def contract(self) -> BaseContract | None:
+        """What the workspace's DiT base demands; None where it cannot be read."""
+        return read_contract(self.names, self.profile)
+
+    def construction(self, cls: Placed[ClassFacts]) -> Construction | None:
+        """What building an instance of a class does; None where no `__init__` is in the tree."""
+        key = (cls.path, cls.line + cls.fact.span.line, cls.fact.name)
+        if key not in self._constructions:
+            self._constructions[key] = construction(self.names, cls)
+        return self._constructions[key]
+
+    def is_helper_base(self, port: Port) -> bool:
+        """Whether a class serves others as a base and no checkpoint can reach it."""
+        return port.reachable == "unreachable" and self.names.qualified_class(port.cls) in self.subclassed
 
     @cached_property
     def dit_configs(self) -> tuple[Placed[ClassFacts], ...]:

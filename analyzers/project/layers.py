@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed
+from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
 from analyzers.project.names import External, Names
 
 LINEAR = "torch.nn.Linear"
+
+IDENTITY = "torch.nn.Identity"
+
+_TAKE_ANYTHING = frozenset({IDENTITY, "torch.nn.Sequential", "torch.nn.Module"})
 
 
 def canonical(dotted: str) -> str:
@@ -36,29 +40,29 @@ def built_class(names: Names, path: str, call: Call) -> str | None:
 
 @dataclass(frozen=True)
 class Submodule:
-    """The full name of the class that an attribute holds, and an assignment that says so."""
+    """The full names of the classes that an attribute may hold, and an assignment that says so."""
 
-    cls: str
+    classes: frozenset[str]
     location: Location
 
     @property
-    def short(self) -> str:
-        """The class's own name."""
-        return self.cls.rpartition(".")[2]
+    def cls(self) -> str | None:
+        """The only class that it can be, or None where there are several."""
+        return next(iter(self.classes)) if len(self.classes) == 1 else None
 
 
 def submodule(names: Names, cls: Placed[ClassFacts], chain: str) -> Submodule | None:
     """What `self.<chain>` (`to_q`, `attn.to_q`) holds, or None where it cannot be told.
 
-    Every assignment to the attribute, in the class and all its bases, must build the same class;
-    `None` beside it is no other class, since calling it would fail anyway. A base that cannot be
-    followed, or an assignment that is no plain construction, leaves the answer open.
+    Every assignment to the attribute, in the class and all its bases, must be the construction of a
+    known class, or a choice of such; `None` beside it is no other class, since calling it would fail
+    anyway.
     """
     name, _, rest = chain.partition(".")
     found = _attribute(names, cls, name)
     if found is None or not rest:
         return found
-    inner = names.by_qualified(found.cls)
+    inner = names.by_qualified(found.cls) if found.cls is not None else None
     if isinstance(inner, Placed) and isinstance(inner.fact, ClassFacts):
         return submodule(names, inner, rest)
     return None
@@ -78,8 +82,35 @@ def _attribute(names: Names, cls: Placed[ClassFacts], name: str) -> Submodule | 
                 if assignment.name == name:
                     kinds |= _kinds(names, owner.path, method, assignment.value)
                     location = location or owner.at(assignment.span)
-    kind = kinds.pop() if len(kinds) == 1 else None
-    return Submodule(kind, location) if kind is not None and location is not None else None
+    known = frozenset(kind for kind in kinds if kind is not None)
+    return Submodule(known, location) if location is not None and known and known == kinds else None
+
+
+def wants_tensor(names: Names, qualified: str) -> bool:
+    """Whether the first argument of a module's forward is a tensor and nothing else, as it declares.
+
+    True for modules of `torch.nn` (containers and `Identity` left out) and for classes of the tree
+    whose `forward` (or the `forward_native` that a `CustomOp` dispatches to) annotates it so.
+    """
+    if qualified.startswith("torch.nn."):
+        return qualified not in _TAKE_ANYTHING
+    found = names.by_qualified(qualified)
+    if not isinstance(found, Placed) or not isinstance(found.fact, ClassFacts):
+        return False
+    for wanted in ("forward", "forward_native"):
+        for owner in names.ancestry(found).classes:
+            method = owner.fact.method(wanted)
+            if method is None:
+                continue
+            given = method.parameters[1:2]
+            if given and given[0].kind == "variadic":
+                break  # dispatches to forward_native
+            annotation = given[0].annotation if given else None
+            return (
+                isinstance(annotation, Reference)
+                and names.qualified(owner.path, annotation.dotted) == "torch.Tensor"
+            )
+    return False
 
 
 def _kinds(names: Names, path: str, method: FunctionFacts, value: Expr | None) -> set[str | None]:

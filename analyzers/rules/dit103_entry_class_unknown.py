@@ -22,8 +22,8 @@ def check(context: Context) -> Iterator[Finding]:
         for name, location in entry_names(entry):
             if binds(context.names, facts, name) is not False:
                 continue
-            candidates = [c.fact.name for c in facts.classes if c.fact.name not in present]
-            close = get_close_matches(name, dict.fromkeys(candidates), n=2, cutoff=0.8)
+            candidates = [n for n in _candidates(context) if n not in present]
+            close = get_close_matches(name, candidates, n=2, cutoff=0.8)
             hint = f"; did you mean '{close[0]}'?" if len(close) == 1 else ""
             yield context.finding(
                 location,
@@ -31,6 +31,12 @@ def check(context: Context) -> Iterator[Finding]:
                 symbol=name,
                 fix=_fix(context, name, close[0]) if len(close) == 1 else None,
             )
+
+
+def _candidates(context: Context) -> list[str]:
+    """The classes that an `EntryClass` here can mean: the file's DiT classes, else all its classes."""
+    own = [c.fact.name for c in context.project.port_index.dit_classes if c.path == context.file.path]
+    return list(dict.fromkeys(own or [c.fact.name for c in context.file.classes]))
 
 
 def _fix(context: Context, name: str, close: str) -> Fix | None:

@@ -41,6 +41,7 @@ RULE = Rule(
         "later is the order of `os.walk`, so another machine may load the other class."
     ),
     how="Rename one of the classes, or remove the `EntryClass` of the file that should not be loaded.",
+    exceptions="A name that one file lists twice: both entries are the same.",
     source="`fastvideo/models/registry.py`, `_discover_and_register_models`",
     check=check,
     valid=(Example("each name once", {}),),

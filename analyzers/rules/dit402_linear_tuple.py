@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import Call, CallFact, ClassFacts, FunctionFacts, Placed, Reference, Use
 from analyzers.findings import Finding, Location, Related, Severity
-from analyzers.project.layers import LINEAR, Submodule, built_class, canonical, submodule
+from analyzers.project.layers import IDENTITY, LINEAR, built_class, canonical, submodule, wants_tensor
 from analyzers.project.names import External
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -22,8 +22,6 @@ _TAKES_A_TENSOR = frozenset({
 })
 # fmt: on
 """Functions of `torch` that reject a tuple. `cat`, `stack`, `einsum` take one."""
-
-_TAKES_ANYTHING = frozenset({"torch.nn.Identity", "torch.nn.Sequential", "torch.nn.Module"})
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -43,14 +41,15 @@ def _call_of_submodule(
         return
     chain = _chain_on_self(method.fact, fact.call.callee)
     held = submodule(context.names, cls, chain) if chain is not None else None
-    if held is None:
+    if held is None or held.cls is None:
         return
     message = None
+    short = held.cls.rpartition(".")[2]
     if held.cls in context.profile.tuple_linears:
-        wrong = _misuse(context, cls, method.fact, fact.use)
+        wrong = _misuse(context, cls, method.fact, fact, fact.use)
         if wrong is not None:
             message = (
-                f"'self.{chain}' is a {held.short}: it returns the tuple (output, bias), and {wrong}; "
+                f"'self.{chain}' is a {short}: it returns the tuple (output, bias), and {wrong}; "
                 f"unpack it first (`out, _ = self.{chain}(...)`)"
             )
     elif held.cls == LINEAR and fact.use.kind == "unpack" and fact.use.detail == 2:
@@ -63,17 +62,19 @@ def _call_of_submodule(
             method.at(fact.call.span),
             message,
             symbol=f"{cls.fact.name}.{chain}",
-            related=(Related(held.location, f"built here as {held.short}"),),
+            related=(Related(held.location, f"built here as {short}"),),
         )
 
 
-_KINDS = frozenset({"operand", "attribute", "argument", "unpack", "name"})
+_KINDS = frozenset({"operand", "attribute", "argument", "unpack", "name", "return"})
 
 
-def _misuse(context: Context, cls: Placed[ClassFacts], method: FunctionFacts, use: Use) -> str | None:
+def _misuse(
+    context: Context, cls: Placed[ClassFacts], method: FunctionFacts, fact: CallFact, use: Use
+) -> str | None:
     """How a use of the tuple must fail, or None where it may be meant."""
     if use.kind == "name":
-        wrong = _misuse(context, cls, method, use.then) if use.then is not None else None
+        wrong = _misuse(context, cls, method, fact, use.then) if use.then is not None else None
         return f"'{use.detail}' keeps it: {wrong}" if wrong is not None else None
     if use.kind == "operand":
         return "a tuple cannot be calculated with"
@@ -83,34 +84,73 @@ def _misuse(context: Context, cls: Placed[ClassFacts], method: FunctionFacts, us
     if use.kind == "unpack" and isinstance(use.detail, int) and use.detail != 2:
         return f"it is unpacked into {use.detail}"
     if use.kind == "argument" and isinstance(use.detail, str):
-        taker = _tensor_taker(context, cls, method, use.detail)
-        return f"'{taker}' takes a tensor" if taker is not None else None
+        taken = _is_first_argument(method, fact, use.detail) and _takes_tensor(
+            context, cls, method, use.detail
+        )
+        return f"'{use.detail}' takes a tensor" if taken else None
+    if use.kind == "return" and _is_returned(method, fact) and _declares_tensor(context, method):
+        return f"'{method.name}' declares that it returns a tensor"
     return None
 
 
-def _tensor_taker(
-    context: Context, cls: Placed[ClassFacts], method: FunctionFacts, callee: str
-) -> str | None:
-    """The callee's name where it is proven to reject a tuple."""
+def _is_returned(method: FunctionFacts, fact: CallFact) -> bool:
+    """Whether the method itself (no function inside it) returns the result, or the name that keeps it."""
+    kept = fact.use.detail if fact.use.kind == "name" else None
+    return any(
+        value is not None
+        and (
+            value.span == fact.call.span
+            or (isinstance(value, Reference) and value.dotted == kept and value.span > fact.call.span)
+        )
+        for value in (r.value for r in method.returns)
+    )
+
+
+def _declares_tensor(context: Context, method: FunctionFacts) -> bool:
+    declared = method.annotation
+    return (
+        isinstance(declared, Reference)
+        and context.names.qualified(context.file.path, declared.dotted) == "torch.Tensor"
+    )
+
+
+def _is_first_argument(method: FunctionFacts, fact: CallFact, callee: str) -> bool:
+    """Whether the result, or the name that keeps it, is what the callee gets first."""
+    kept = fact.use.detail if fact.use.kind == "name" else None
+    for other in method.calls:
+        if other.call.callee != callee or not other.call.arguments:
+            continue
+        first = other.call.arguments[0]
+        if first.span == fact.call.span:
+            return True
+        if isinstance(first, Reference) and first.dotted == kept and first.span > fact.call.span:
+            return True
+    return False
+
+
+def _takes_tensor(context: Context, cls: Placed[ClassFacts], method: FunctionFacts, callee: str) -> bool:
+    """Whether the callee is proven to reject a tuple as its first argument."""
     chain = _chain_on_self(method, callee)
     if chain is not None:
         held = submodule(context.names, cls, chain)
-        return callee if held is not None and _is_tensor_module(context, held) else None
+        # With an Identity as the other choice, the tuple is wrong as soon as the layer is turned on.
+        wanting = held.classes - {IDENTITY} if held is not None else frozenset()
+        return bool(wanting) and all(_is_tensor_module(context, c) for c in wanting)
     if method.parameter(callee.partition(".")[0]) is not None:
-        return None
+        return False
     found = context.names.resolve(context.file.path, callee)
     if not isinstance(found, External):
-        return None
+        return False
     module, _, name = found.dotted.rpartition(".")
-    if module == "torch.nn.functional" or (module == "torch" and name in _TAKES_A_TENSOR):
-        return callee
-    return None
+    return (
+        module == "torch.nn.functional"
+        or (module == "torch" and name in _TAKES_A_TENSOR)
+        or (module == "einops" and name in ("rearrange", "reduce", "repeat"))
+    )
 
 
-def _is_tensor_module(context: Context, held: Submodule) -> bool:
-    if held.cls in context.profile.tuple_linears:
-        return True
-    return held.cls.startswith("torch.nn.") and held.cls not in _TAKES_ANYTHING
+def _is_tensor_module(context: Context, qualified: str) -> bool:
+    return qualified in context.profile.tuple_linears or wants_tensor(context.names, qualified)
 
 
 def _in_sequential(
@@ -136,7 +176,7 @@ def _in_sequential(
         taker = built_class(context.names, context.file.path, following)
         if made is None or taker is None or made not in context.profile.tuple_linears:
             continue
-        if _is_tensor_module(context, Submodule(taker, method.at(following.span))):
+        if _is_tensor_module(context, taker):
             name = here.function.dotted if isinstance(here.function, Reference) else made
             yield context.finding(
                 method.at(here.span),
@@ -203,10 +243,10 @@ RULE = Rule(
     what=(
         "Follows the result of `self.layer(x)` where `self.layer` is proven to be a FastVideo linear "
         "(every assignment in the class and its bases builds it). Reports arithmetic on the result, a "
-        "tensor method or attribute of it, a `torch` or `torch.nn.functional` function, an activation, "
-        "norm or linear that gets it as its argument, unpacking into another number than two, and a "
-        "called `nn.Sequential` that hands the tuple on. The other way round, reports "
-        "`out, _ = self.layer(x)` where `self.layer` is an `nn.Linear`."
+        "tensor method or attribute of it, a `torch`, `torch.nn.functional` or einops function or a module "
+        "that gets it where it declares a tensor, unpacking into another number than two, returning it from "
+        "a method that is declared to return a tensor, and a called `nn.Sequential` that hands the tuple "
+        "on. The other way round, reports `out, _ = self.layer(x)` where `self.layer` is an `nn.Linear`."
     ),
     why=(
         "FastVideo's linears return `(output, bias)`, `nn.Linear` a tensor. Using the tuple as a tensor "
@@ -215,10 +255,10 @@ RULE = Rule(
     ),
     how="Write `out, _ = self.layer(x)` for FastVideo's linears, `out = self.layer(x)` for `nn.Linear`.",
     exceptions=(
-        "Results that are returned, stored, indexed or passed to a module whose class is not known: the "
-        "tuple may be wanted there. An `nn.Sequential` that is stepped through by hand. An attribute "
-        "that holds different classes in different branches. Subclasses of the linears, which may return "
-        "something else."
+        "Results that are returned without a declaration, stored, indexed or passed to a module whose "
+        "class is not known: the tuple may be wanted there. An `nn.Sequential` that is stepped through by "
+        "hand. An attribute that holds different classes in different branches. Subclasses of the linears, "
+        "which may return something else."
     ),
     source="`fastvideo/layers/linear.py`, `ReplicatedLinear.forward`",
     check=check,
@@ -266,6 +306,11 @@ RULE = Rule(
             findings=(Expected(_SOUND, 15, "a tuple cannot be calculated with", Severity.ERROR),),
         ),
         Example(
+            "returned as the tensor that the method declares",
+            {_SOUND: _block("x = self.to_q(x)\nreturn x")},
+            findings=(Expected(_SOUND, 15, "'x' keeps it: 'forward' declares that it returns a tensor"),),
+        ),
+        Example(
             "kept under a name that is then reshaped",
             {_SOUND: _block("query = self.to_q(x)\nreturn query.view(1, -1)")},
             findings=(Expected(_SOUND, 15, "'query' keeps it: a tuple has no '.view'"),),
@@ -275,7 +320,7 @@ RULE = Rule(
             {
                 _SOUND: _block(
                     "x = F.gelu(self.up(x))\nreturn self.down(self.act(self.up(x)))[0]",
-                    "self.up = ReplicatedLinear(dim, dim)\nself.act = nn.SiLU() if gated else nn.SiLU()\n"
+                    "self.up = ReplicatedLinear(dim, dim)\nself.act = nn.SiLU() if gated else nn.Identity()\n"
                     "self.down = ReplicatedLinear(dim, dim)",
                 )
             },

@@ -29,6 +29,13 @@ class BaseDiT(nn.Module, ABC):
     num_attention_heads: int
     num_channels_latents: int
 
+    def __init_subclass__(cls) -> None:
+        required_class_attrs = ["_fsdp_shard_conditions", "param_names_mapping", "_compile_conditions"]
+        super().__init_subclass__()
+        for attr in required_class_attrs:
+            if not hasattr(cls, attr):
+                raise AttributeError(f"Subclasses of BaseDiT must define '{attr}' class variable")
+
     def __init__(self, config: DiTConfig, hf_config: dict, **kwargs) -> None:
         super().__init__()
         self.config = config

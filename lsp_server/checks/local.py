@@ -150,6 +150,9 @@ class LocalExecutor:
             "PYTHONDONTWRITEBYTECODE": "1",
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         }
+        # Compiled kernels are worth keeping; by default they would go with the temporary folder.
+        kernels = Path(request.root, ".ditproof", "cache", "torchinductor")
+        environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kernels))
         return await asyncio.create_subprocess_exec(
             # Absolute, for the child starts elsewhere; not resolved, for a link is the environment.
             str(Path(request.python).absolute()),

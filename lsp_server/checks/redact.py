@@ -9,7 +9,7 @@ PLACEHOLDER = "[redacted]"
 
 _TOKENS = re.compile(
     r"\b(?:"
-    r"hf_[A-Za-z0-9]{10,}"  # Hugging Face
+    r"hf_[A-Za-z0-9]{20,}"  # Hugging Face; shorter ones are names of functions and folders
     r"|sk-[A-Za-z0-9_-]{16,}"  # OpenAI and others
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}"
     r"|glpat-[A-Za-z0-9_-]{16,}"
@@ -19,10 +19,12 @@ _TOKENS = re.compile(
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"  # JWT
     r")"
 )
-_BEARER = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer|authorization:\s*basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_VALUE = r"s?\b['\"]?\s*[=:]\s*['\"]?)"
 _ASSIGNED = re.compile(
-    r"(\b[A-Za-z0-9_]*(?:token|secret|passw(?:or)?d|api_?key|access_?key|credential)s?\b"
-    r"['\"]?\s*[=:]\s*['\"]?)([^\s'\",;]{8,})",
+    rf"(\b\w*(?:secret|passw(?:or)?d|api_?key|access_?key|credential){_VALUE}[^\s'\",;]{{8,}}"
+    # "max_tokens=4096" and "token: torch.Tensor" are no secrets: letters and digits, mixed.
+    rf"|(\b\w*token{_VALUE}(?=\S*\d)(?=\S*[A-Za-z])[^\s'\",;]{{8,}}",
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(@)", re.IGNORECASE)
@@ -32,7 +34,7 @@ def redact(text: str) -> str:
     """The text with token-shaped parts replaced; everything else is unchanged."""
     text = _TOKENS.sub(PLACEHOLDER, text)
     text = _BEARER.sub(rf"\1\2{PLACEHOLDER}", text)
-    text = _ASSIGNED.sub(rf"\1{PLACEHOLDER}", text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1] or found[2]}{PLACEHOLDER}", text)
     return _IN_URL.sub(rf"\1{PLACEHOLDER}\2", text)
 
 

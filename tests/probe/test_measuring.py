@@ -23,7 +23,7 @@ views = {
     "expanded": base[:1].expand(6, 10, 14), "bf16": base.bfloat16(), "flipped": base.flip(0),
     "scalar": base[0, 0, 0], "row": base[0, 0],
 }
-for block, (name, view) in itertools.product((1, 7, 100, 1 << 18), views.items()):
+for block, (name, view) in itertools.product((7, 100, 1 << 18), views.items()):
     compare.BLOCK = block
     other = (view.float() + 0.01 * torch.randn(view.shape)).to(view.dtype)
     before = view.clone()

@@ -6,27 +6,15 @@ import ast
 import io
 import tokenize
 import warnings
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from facts_texts import moved
 
 from analyzers.facts.extract import extract_tree
 from analyzers.facts.file import analyse
 from analyzers.facts.model import CallFact, ChunkFacts, FileFacts, Placed
-from analyzers.findings import Span
-
-
-def moved(value: Any, lines: int) -> Any:
-    """A fact with every span moved down, written apart from the product's own way to do it."""
-    if isinstance(value, Span):
-        return Span(value.line + lines, value.column, value.end_line + lines, value.end_column)
-    if isinstance(value, tuple):
-        return tuple(moved(item, lines) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: moved(getattr(value, f.name), lines) for f in fields(value)})
-    return value
 
 
 def absolute(placed: tuple[Placed[Any], ...]) -> list[Any]:
@@ -104,7 +92,7 @@ SMALL = {
     "decorators with comments between": "@a\n# why\n@b(\n    1,\n)\n\nclass X:\n    pass\n",
     "the operator @ at column 0": "x = (a\n@b\n@c\n)\ny = 1\n",
     "brackets closed at column 0": "x = [\n1,\n2\n]\nfor a in x:\n    pass\nelse:\n    y = 2\n",
-    "strings that look like code": 'x = """\nclass A:\n    pass\nEntryClass = A\n"""\n\n\nclass B:\n    pass\n',
+    "strings that look like code": 'x = """\nclass A:\n    pass\nEntryClass = A\n"""\nclass B:\n    pass\n',
     "escaped quotes": 'x = \'a\\\'b\'\ny = """a\\"""b"""\nz = r\'\\\'\n'.replace("r'\\'", "r'\\\\'"),
     "joined lines": "x = 1 + \\\n2\nif x and \\\n  y: pass\nclass A: \\\n\n  x = 1\n",
     "form feeds": "x = 1\n\f\nclass A:\n    y = 2\n\f\n    z = 3\n",

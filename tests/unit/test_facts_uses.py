@@ -64,9 +64,31 @@ def test_only_arithmetic_and_values_are_operands(expression: str, kind: str) -> 
     assert use_of(f"return {expression}").kind == kind
 
 
+def test_what_is_raised() -> None:
+    assert use_of("raise self.q(h) from self.r(c)").kind == "raise"
+    assert use_of("raise self.q(h) from self.r(c)", "self.r").kind == "other"
+
+
 def test_a_conditional_expression_keeps_both_values() -> None:
     text = "class C:\n    def __init__(self, c):\n        self.x = a() if c else b()\n"
     (cls,) = analyse("x.py", text).classes
     value = cls.fact.methods[0].assignments[0].value
     assert isinstance(value, Either)
     assert [getattr(v, "callee", None) for v in (value.body, value.orelse)] == ["a", "b"]
+
+
+def test_local_names_that_stand_for_others() -> None:
+    text = """\
+def f(c):
+    block = A if c else (m.B if f else C)
+    other = block
+    third = make()
+    self.x = A
+    block = d
+"""
+    (function,) = analyse("x.py", text).functions
+    assert [(name, type(value).__name__) for name, value in function.fact.renames] == [
+        ("block", "Either"),
+        ("other", "Reference"),
+        ("block", "Reference"),
+    ]

@@ -6,6 +6,9 @@ import type { ParityTarget, Verdict } from "./protocol";
 /** The server's command; the language client registers it, so here it is only called. */
 export const PARITY_COMMAND = "ditproof.parity";
 
+/** How the codes of findings begin that come from runs, not from reading the source. */
+const RUN_FINDINGS = "DIT9";
+
 export async function runParity(): Promise<void> {
   const editor = vscode.window.activeTextEditor;
   if (editor?.document.languageId !== "python" || editor.document.uri.scheme !== "file") {
@@ -40,7 +43,7 @@ export async function announce(verdict: Verdict, log: vscode.LogOutputChannel): 
       return;
     case "failed": {
       const choice = await vscode.window.showErrorMessage(
-        `${sentence(verdictHeadline(verdict))} in ${nameOf(verdict)}${because}`,
+        because === "" ? `${nameOf(verdict)}: ${verdictHeadline(verdict)}` : `${nameOf(verdict)} failed${because}`,
         "Show in File",
         "Show Logs",
       );
@@ -70,15 +73,15 @@ async function showInFile(verdict: Verdict): Promise<void> {
   const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(verdict.uri));
   const blamed = vscode.languages
     .getDiagnostics(document.uri)
-    .find((found) => found.source === "ditproof" && found.severity === vscode.DiagnosticSeverity.Error);
+    .find((found) => found.source === "ditproof" && codeOf(found).startsWith(RUN_FINDINGS));
   const test = document.positionAt(Math.max(0, document.getText().indexOf(`def ${nameOf(verdict)}(`)));
   await vscode.window.showTextDocument(document, { selection: blamed?.range ?? new vscode.Range(test, test) });
 }
 
-function nameOf(verdict: Verdict): string {
-  return verdict.test.split("::").at(-1) ?? verdict.test;
+function codeOf(found: vscode.Diagnostic): string {
+  return String(typeof found.code === "object" ? found.code.value : (found.code ?? ""));
 }
 
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+function nameOf(verdict: Verdict): string {
+  return verdict.test.split("::").at(-1) ?? verdict.test;
 }

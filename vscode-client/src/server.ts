@@ -13,7 +13,6 @@ import {
   ErrorAction,
   LanguageClient,
   RevealOutputChannelOn,
-  TransportKind,
   type LanguageClientOptions,
   type Middleware,
 } from "vscode-languageclient/node";
@@ -31,6 +30,16 @@ export interface ServerListener {
   verdictReached(verdict: Verdict): void;
   /** Wraps every command that the server advertises; `run` carries it out. */
   aroundCommand(command: string, run: () => Promise<unknown>): Promise<unknown>;
+}
+
+/** Leaves every message to `Server`, which says each problem once; the client's own go to the log. */
+class QuietClient extends LanguageClient {
+  /** What the process wrote last: where a start fails, the reason. */
+  lastWords = "";
+
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
 }
 
 export class Server {
@@ -106,7 +115,8 @@ export class Server {
     } catch (error) {
       this.log.error(error instanceof Error ? error : String(error));
       await disposeQuietly(client);
-      this.fail(`The ditproof server did not start: ${shown}`);
+      const because = client.lastWords === "" ? "" : ` (${client.lastWords})`;
+      this.fail(`The ditproof server did not start${because}. Tried: ${shown}`);
     }
   }
 
@@ -140,7 +150,7 @@ export class Server {
     });
   }
 
-  private makeClient(server: ServerCommand): LanguageClient {
+  private makeClient(server: ServerCommand): QuietClient {
     const options: LanguageClientOptions = {
       documentSelector: [{ language: "python", scheme: "file" }],
       outputChannel: this.log,
@@ -158,16 +168,21 @@ export class Server {
       // The server's own log goes to stderr; by default each of its lines would be shown as an error.
       stdioOptions: {
         stdout: () => undefined,
-        stderr: (stream) => createInterface({ input: stream }).on("line", (line) => { this.log.info(line); }),
+        stderr: (stream) => {
+          createInterface({ input: stream }).on("line", (line) => {
+            this.log.info(line);
+            if (line.trim() !== "") client.lastWords = line.trim();
+          });
+        },
       },
     };
-    const client = new LanguageClient(
+    const client = new QuietClient(
       SECTION,
       "ditproof",
       {
         command: server.command,
         args: [...server.args],
-        transport: TransportKind.stdio,
+        // No `transport`: it would be stdio all the same, but with a flag `--stdio` added to the command.
         options: { cwd: this.workingFolder },
       },
       options,

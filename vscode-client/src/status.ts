@@ -61,9 +61,10 @@ export class StatusItem implements vscode.Disposable {
     this.item.tooltip = view.tooltip;
     this.item.color = view.tone === "passed" ? new vscode.ThemeColor("testing.iconPassed") : undefined;
     this.item.backgroundColor = background(view.tone);
-    // Beside files of other languages only what asks for attention stays.
+    // Beside other files (and the log) it stays only while it has something to say.
     const python = vscode.window.activeTextEditor?.document.languageId === "python";
-    if (python || this.checkRuns || this.now.state === "failed") this.item.show();
+    const speaks = this.checkRuns || this.now.verdict !== null || this.now.state === "failed";
+    if (python || speaks) this.item.show();
     else this.item.hide();
   }
 }

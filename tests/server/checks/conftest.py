@@ -39,18 +39,26 @@ def private_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Callable[[str], CheckRequest]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], CheckRequest]:
     """Writes one test file into a project and gives the request to run it.
 
     The interpreter is the one that runs these tests: it has pytest and no torch, and starts fast.
     """
+
+    # The plugins of our own environment take longer to import than such a test takes to run.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def write(source: str, name: str = "tests/test_it.py") -> CheckRequest:
         path = tmp_path / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
         return CheckRequest(
-            root=str(tmp_path / "project"), python=sys.executable, test=name, trusted=True, timeout=60.0
+            root=str(tmp_path / "project"),
+            python=sys.executable,
+            test=name,
+            trusted=True,
+            timeout=60.0,
+            allowed_environment=("PYTEST_DISABLE_PLUGIN_AUTOLOAD",),
         )
 
     return write

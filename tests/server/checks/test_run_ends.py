@@ -358,7 +358,7 @@ def test_nothing_outlives_a_killed_supervisor(project: Project) -> None:
     result = asyncio.run(scenario())
     assert result.status == "error"
     assert "killed together with its supervisor" in result.reason
-    assert gone(pids_of(request), seconds=2.0)
+    assert gone(pids_of(request), seconds=5.0)
 
 
 def test_the_newest_run_supersedes(project: Project) -> None:

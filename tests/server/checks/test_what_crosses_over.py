@@ -33,6 +33,7 @@ def test_tokens_are_redacted(secret: str) -> None:
 def test_tokens_are_redacted_by_their_place() -> None:
     assert redact("Authorization: Bearer abc.def-ghi/123") == "Authorization: Bearer [redacted]"
     assert redact("WANDB_API_KEY=0123456789abcdef") == "WANDB_API_KEY=[redacted]"
+    assert redact("token: 'abc123def456'") == "token: '[redacted]'"
     assert redact("https://me:pa55word@host/x") == "https://me:[redacted]@host/x"
     assert redact_record({"a": ["hf_" + "x1" * 10, 3, None]}) == {"a": ["[redacted]", 3, None]}
 
@@ -42,6 +43,9 @@ def test_tokens_are_redacted_by_their_place() -> None:
     [
         "num_tokens: 512, tokens=[1, 2]",
         "tokenizer/tokenizer.json",
+        "a basic transformer block",
+        "max_tokens=40960000, token: torch.Tensor",
+        "hf_transformers_path/hf_to_custom_state_dict",
         "blocks.0.attn.to_q.weight drifts by 1.2e-3",
         "risk-aware sk-learn hf_home",
     ],

@@ -1,0 +1,64 @@
+"""Appends `self.__post_init__()` to the `__init__` of a class.
+
+Arguments: `path`, `class`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import libcst as cst
+
+from analyzers.findings import JsonValue
+from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.trees import (
+    as_block,
+    calls_method,
+    only_class,
+    only_method,
+    parse,
+    self_name,
+    statement,
+    with_statements,
+)
+
+_NAME = "__post_init__"
+
+
+def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
+    """The new text. Raises `Refused` where `__init__` can return before its end, or calls it already."""
+    path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
+    module = parse(read_text(read, path), path)
+    cls = only_class(module, name)
+    init = only_method(cls, "__init__")
+    if calls_method(init, _NAME):
+        raise Refused(f"{name}.__init__ calls {_NAME} already")
+    finder = _Returns()
+    init.body.visit(finder)
+    if finder.found:
+        raise Refused(f"{name}.__init__ can return early: the call at its end would not always run")
+    block, statements = as_block(init.body)
+    last = statements[-1]
+    if isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], cst.Raise):
+        raise Refused(f"{name}.__init__ ends by raising: nothing after that would run")
+    statements.append(statement(module, f"{self_name(init)}.{_NAME}()"))
+    changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
+    assert isinstance(changed, cst.Module)
+    return {path: changed.code}
+
+
+class _Returns(cst.CSTVisitor):
+    """Looks for a `return` of the function itself, not of one inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def visit_Return(self, node: cst.Return) -> None:  # noqa: N802 - libcst's naming
+        self.found = True
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802 - libcst's naming
+        return False
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:  # noqa: N802 - libcst's naming
+        return False

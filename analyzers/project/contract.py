@@ -1,0 +1,289 @@
+"""What BaseDiT asks of a port, as the workspace's own base says it, and what a constructor does.
+
+Both are read from facts. Where the base cannot be read, or a constructor hands `self` to code that
+is not followed, that is said (`None`, `certain`), so that rules about something *missing* can stay
+quiet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analyzers.facts.model import (
+    Attribute,
+    Call,
+    ClassFacts,
+    Collection,
+    Constant,
+    Expr,
+    FunctionFacts,
+    Keyword,
+    Mapping,
+    Placed,
+    Reference,
+    Starred,
+)
+from analyzers.project.names import Missing, Names, self_name, set_by_name
+from analyzers.project.profile import Profile
+
+_HARMLESS_WITH_SELF = frozenset(
+    {"getattr", "hasattr", "id", "isinstance", "len", "object.__setattr__", "print", "repr", "setattr"}
+    | {"str", "super", "type", "vars"}
+)
+"""Functions that set no attribute on what they are given (`set_by_name` looks at the setters)."""
+
+_REGISTERING = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
+"""Methods of `nn.Module` that make the attribute named by their first argument."""
+
+
+@dataclass(frozen=True)
+class BaseContract:
+    """What the base demands.
+
+    `class_attributes`: demanded by `__init_subclass__` with `hasattr` and not bound by the base, so
+    that a class without them fails at import. `instance_attributes`: demanded by `__post_init__`.
+    """
+
+    base: Placed[ClassFacts]
+    class_attributes: tuple[str, ...]
+    instance_attributes: tuple[str, ...]
+
+
+def read_contract(names: Names, profile: Profile) -> BaseContract | None:
+    """The contract of the workspace's base; None where the base is not there or does not parse."""
+    module, _, name = profile.base_dit.rpartition(".")
+    path = names.module_path(module)
+    base = names.class_of(path, name) if path is not None else None
+    if base is None or base.fact.partial:
+        return None
+    return BaseContract(
+        base,
+        tuple(
+            wanted
+            for wanted in _demanded(base.fact.method("__init_subclass__"))
+            if isinstance(names.class_attribute(base, wanted), Missing)
+        ),
+        _demanded(base.fact.method("__post_init__")),
+    )
+
+
+def _demanded(method: FunctionFacts | None) -> tuple[str, ...]:
+    """The names that a method asks for with `hasattr(cls_or_self, ...)`."""
+    if method is None:
+        return ()
+    wanted: list[str] = []
+    for item in method.calls:
+        arguments = item.call.arguments
+        if item.call.callee != "hasattr" or len(arguments) != 2:
+            continue
+        if not isinstance(arguments[0], Reference) or arguments[0].dotted != self_name(method):
+            continue
+        name = arguments[1]
+        if isinstance(name, Constant) and isinstance(name.value, str):
+            wanted.append(name.value)
+        else:
+            # `for attr in required: if not hasattr(cls, attr)`: the names stand in a display.
+            wanted.extend(method.listed)
+    return tuple(dict.fromkeys(n for n in wanted if n.isidentifier()))
+
+
+# --------------------------------------------------------------------------- constructors
+
+
+@dataclass(frozen=True)
+class Construction:
+    """What `__init__` and all that it calls on `self` do.
+
+    `owner`: the class that defines the `__init__` which runs first. `sets`: attributes set on some
+    path; `always`: those set outside every branch. `calls`: methods called on `self`. `certain`:
+    everything that could set an attribute or call a method was followed.
+    """
+
+    owner: Placed[ClassFacts]
+    init: Placed[FunctionFacts]
+    sets: frozenset[str]
+    always: frozenset[str]
+    calls: frozenset[str]
+    certain: bool
+
+
+def construction(names: Names, cls: Placed[ClassFacts]) -> Construction | None:
+    """How a class is built; None where no class of the chain in the tree defines `__init__`."""
+    walk = _Walk(names, cls)
+    owner = next((c for c in walk.classes if c.fact.method("__init__") is not None), None)
+    init = owner.fact.method("__init__") if owner is not None else None
+    if owner is None or init is None:
+        return None
+    walk.visit(owner, init, conditional=False)
+    return Construction(
+        owner=owner,
+        init=Placed(init, owner.path, owner.line),
+        sets=frozenset(walk.sets),
+        always=frozenset(walk.always),
+        calls=frozenset(walk.calls),
+        certain=walk.certain,
+    )
+
+
+class _Walk:
+    def __init__(self, names: Names, cls: Placed[ClassFacts]) -> None:
+        ancestry = names.ancestry(cls)
+        self.names = names
+        self.classes = ancestry.classes
+        self.sets: set[str] = set()
+        self.always: set[str] = set()
+        self.calls: set[str] = set()
+        self.certain = ancestry.self_contained and not any(
+            c.fact.method("__getattr__") or c.fact.method("__setattr__") for c in self.classes
+        )
+        self._seen: set[tuple[str, int, str, bool]] = set()
+
+    def visit(self, owner: Placed[ClassFacts], method: FunctionFacts, *, conditional: bool) -> None:
+        """Collects what a method of `owner` does to the instance."""
+        key = (owner.path, owner.line + owner.fact.span.line, method.name, conditional)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        own = self_name(method)
+        if own is None:
+            return  # static: it cannot reach the instance
+        for assignment in method.assignments:
+            self._set(assignment.name, always=not (assignment.conditional or conditional))
+        by_name = set_by_name(method)
+        if by_name is None:
+            self.certain = False
+        for name in by_name or ():
+            self._set(name, always=False)
+        for item in method.calls:
+            self._call(owner, method, own, item.call, conditional or item.conditional)
+
+    def _set(self, name: str, *, always: bool) -> None:
+        self.sets.add(name)
+        if always:
+            self.always.add(name)
+
+    def _call(
+        self, owner: Placed[ClassFacts], method: FunctionFacts, own: str, call: Call, conditional: bool
+    ) -> None:
+        function = call.function
+        above = function.base if isinstance(function, Attribute) else None
+        if isinstance(function, Attribute) and isinstance(above, Call) and above.callee == "super":
+            self._above(owner, function.name, conditional)
+            return
+        callee = call.callee
+        head, _, rest = (callee or "").partition(".")
+        if head == own and rest and "." not in rest:
+            self.calls.add(rest)
+            for argument in call.arguments[:1] if rest in _REGISTERING else ():
+                if isinstance(argument, Constant) and isinstance(argument.value, str):
+                    self._set(argument.value, always=not conditional)
+            for cls in self.classes:
+                called = cls.fact.method(rest)
+                if called is not None:
+                    self.visit(cls, called, conditional=conditional)
+                    return
+            return
+        if not any(_is_name(value, own) for value in _given(call)):
+            return
+        base, _, name = (callee or "").rpartition(".")
+        parent = self.names.class_of(owner.path, base) if base else None
+        if parent is not None and _is_name(call.arguments[0] if call.arguments else None, own):
+            for cls in self.names.ancestry(parent).classes:
+                called = cls.fact.method(name)
+                if called is not None:
+                    self.visit(cls, called, conditional=conditional)
+                    return
+        if callee not in _HARMLESS_WITH_SELF:
+            self.certain = False
+
+    def _above(self, owner: Placed[ClassFacts], name: str, conditional: bool) -> None:
+        """`super().name(...)` in a method of `owner`."""
+        places = [(c.path, c.fact.name) for c in self.classes]
+        place = (owner.path, owner.fact.name)
+        if place not in places:
+            self.certain = False
+            return
+        for cls in self.classes[places.index(place) + 1 :]:
+            called = cls.fact.method(name)
+            if called is not None:
+                self.visit(cls, called, conditional=conditional)
+                return
+
+
+def _given(call: Call) -> Iterator[Expr]:
+    """Everything that is handed to a call, also within displays."""
+    pending: list[Expr] = [*call.arguments, *(k.value for k in call.keywords)]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Starred):
+            pending.append(value.value)
+        elif isinstance(value, Collection):
+            pending.extend(value.items)
+        elif isinstance(value, Mapping):
+            pending.extend(v for _, v in value.items)
+        else:
+            yield value
+
+
+def _is_name(value: Expr | None, name: str) -> bool:
+    return isinstance(value, Reference) and value.dotted == name
+
+
+# --------------------------------------------------------------------------- the loader
+
+
+def loader_keywords(names: Names, profile: Profile) -> tuple[str, ...] | None:
+    """The keywords that `TransformerLoader` builds a DiT with.
+
+    Read from the `init_params` of its `load` (`fastvideo/models/loader/component_loader.py`); where
+    the workspace has no such file, the required parameters of the base's own `__init__`. None where
+    neither can be read.
+    """
+    path = names.module_path(profile.models.replace("/", ".") + ".loader.component_loader")
+    loader = names.class_of(path, "TransformerLoader") if path is not None else None
+    load = loader.fact.method("load") if loader is not None else None
+    if load is not None:
+        for item in load.calls:
+            given = item.call.keyword("init_params")
+            if isinstance(given, Mapping):
+                keys = [k.value for k, _ in given.items if isinstance(k, Constant)]
+                if len(keys) == len(given.items):
+                    return tuple(k for k in keys if isinstance(k, str))
+        return None
+    contract = read_contract(names, profile)
+    init = contract.base.fact.method("__init__") if contract is not None else None
+    if init is None:
+        return None
+    return tuple(p.name for p in init.parameters[1:] if p.kind in ("any", "keyword") and p.default is None)
+
+
+# --------------------------------------------------------------------------- configs
+
+
+def default_constructible(names: Names, config: Placed[ClassFacts]) -> bool:
+    """Whether every field of a config dataclass is known to have a default (`Config()` works)."""
+    ancestry = names.ancestry(config)
+    if not ancestry.self_contained:
+        return False
+    decided: set[str] = set()
+    for cls in ancestry.classes:
+        if cls.fact.partial or cls.fact.method("__init__") or cls.fact.method("__new__"):
+            return False
+        for attribute in reversed(cls.fact.attributes):
+            for name in attribute.names:
+                if name in decided or attribute.annotation is None:
+                    continue
+                if attribute.value is None or _is_required_field(attribute.value):
+                    return False
+                decided.add(name)
+    arch = names.arch_config_class(config)
+    return arch is None or default_constructible(names, arch)
+
+
+def _is_required_field(value: Expr) -> bool:
+    """`field(...)` without a default."""
+    if not isinstance(value, Call) or (value.callee or "").rpartition(".")[2] != "field":
+        return False
+    words: tuple[Keyword, ...] = value.keywords
+    return not any(k.name in ("default", "default_factory", None) for k in words)

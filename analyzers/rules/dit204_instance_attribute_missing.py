@@ -1,0 +1,174 @@
+"""DIT204 instance-attribute-missing: attributes that the base demands, set on no path of `__init__`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzers.findings import Finding, Related, Severity
+from analyzers.project.names import Missing
+from analyzers.project.ports import Port
+from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """One finding a class, since the attributes are mended together."""
+    contract = context.project.contract
+    if contract is None:
+        return
+    for port in context.project.ports:
+        if port.cls.path != context.file.path or context.project.is_helper_base(port):
+            continue
+        missing = missing_attributes(context, port)
+        built = context.project.construction(port.cls)
+        if not missing or built is None:
+            continue
+        own = built.owner == port.cls
+        if not own and any(p.cls == built.owner for p in context.project.ports):
+            continue  # the base port builds it, and is reported itself
+        listed = ", ".join(f"'{name}'" for name in missing)
+        consequence = (
+            f"'{contract.base.fact.name}.__post_init__' raises"
+            if "__post_init__" in built.calls
+            else "the stages that read them from the transformer fail"
+        )
+        yield context.finding(
+            built.init.at(built.init.fact.name_span) if own else port.location,
+            f"'{port.name}' never sets {listed} on the instance: {consequence}",
+            symbol=port.name,
+            port=port.name,
+            related=(Related(contract.base.at(contract.base.fact.name_span), "the base that demands them"),),
+        )
+
+
+def missing_attributes(context: Context, port: Port) -> tuple[str, ...]:
+    """The demanded attributes that are certainly set nowhere; none where that cannot be told."""
+    contract = context.project.contract
+    built = context.project.construction(port.cls)
+    if contract is None or built is None or not built.certain:
+        return ()
+    return tuple(
+        name
+        for name in contract.instance_attributes
+        if name not in built.sets and isinstance(context.names.class_attribute(port.cls, name), Missing)
+    )
+
+
+_FILE = "fastvideo/models/dits/echo.py"
+
+
+def _model(body: str, helpers: str = "") -> str:
+    return f"""\
+from fastvideo.configs.models.dits import SoundConfig
+from fastvideo.models.dits.base import BaseDiT
+
+
+class EchoTransformer3DModel(BaseDiT):
+    param_names_mapping = SoundConfig().param_names_mapping
+
+    def __init__(self, config: SoundConfig, hf_config: dict) -> None:
+        super().__init__(config=config, hf_config=hf_config)
+{body}
+    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
+        return hidden_states
+{helpers}
+
+EntryClass = EchoTransformer3DModel
+"""
+
+
+RULE = Rule(
+    code="DIT204",
+    name="instance-attribute-missing",
+    severity=Severity.ERROR,
+    tier=Tier.PROJECT,
+    summary="attributes that the base demands, set on no path of `__init__`",
+    what=(
+        "Reports a port whose construction never sets `hidden_size`, `num_attention_heads` or "
+        "`num_channels_latents` (the names are read from `BaseDiT.__post_init__` of the workspace). "
+        "Followed are `__init__`, the methods it calls on `self`, the `__init__` of bases reached through "
+        "`super()`, class attributes, properties and `setattr` with a literal name."
+    ),
+    why=(
+        "`BaseDiT.__post_init__` raises `AttributeError` for each of them. Where a port does not call it, "
+        "the stages fail later: latent preparation reads `transformer.num_channels_latents`, denoising "
+        "divides `hidden_size` by `num_attention_heads`."
+    ),
+    how="Set the attributes in `__init__`, usually from the config of the same name.",
+    exceptions=(
+        "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, or "
+        "have a base that cannot be followed. Classes that only serve as a base."
+    ),
+    source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
+    check=check,
+    valid=(
+        Example("set in `__init__`", {}),
+        Example(
+            "set in a helper, by a property and by name",
+            {
+                _FILE: _model(
+                    "        self._dimensions(config)\n"
+                    '        setattr(self, "num_channels_latents", 16)\n'
+                    "        self.__post_init__()\n",
+                    "\n    def _dimensions(self, config):\n"
+                    "        self.hidden_size = config.hidden_size\n"
+                    "\n    @property\n    def num_attention_heads(self):\n        return 4\n",
+                )
+            },
+        ),
+        Example(
+            "set by a base port",
+            {
+                _FILE: """\
+from fastvideo.models.dits.sound import SoundTransformer3DModel
+
+
+class EchoTransformer3DModel(SoundTransformer3DModel):
+
+    def __init__(self, config, hf_config):
+        super().__init__(config=config, hf_config=hf_config)
+        self.echo = True
+
+
+EntryClass = EchoTransformer3DModel
+""",
+            },
+        ),
+        Example(
+            "a function may set them",
+            {
+                _FILE: _model(
+                    "        configure(self, config)\n", "\n\ndef configure(model, config):\n    pass\n"
+                )
+            },
+        ),
+    ),
+    invalid=(
+        Example(
+            "one of three is forgotten",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.__post_init__()\n"
+                )
+            },
+            findings=(
+                Expected(
+                    _FILE, 8, "never sets 'num_channels_latents' on the instance: 'BaseDiT.__post_init__"
+                ),
+            ),
+        ),
+        Example(
+            "nothing is set and nothing checks",
+            {_FILE: _model("")},
+            findings=(
+                Expected(
+                    _FILE,
+                    8,
+                    "never sets 'hidden_size', 'num_attention_heads', 'num_channels_latents'",
+                    Severity.ERROR,
+                ),
+            ),
+        ),
+    ),
+)

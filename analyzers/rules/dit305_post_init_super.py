@@ -1,0 +1,187 @@
+"""DIT305 post-init-super: an overridden `__post_init__` that does not call its parent's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzers.facts.model import Call, ClassFacts, FunctionFacts, Placed, Reference
+from analyzers.findings import Applicability, Finding, Fix, Related, Severity
+from analyzers.project.names import calls_parent, is_dataclass
+from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+
+_NAME = "__post_init__"
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """Looks at the dataclasses of the DiT configs."""
+    if not context.file.path.startswith(context.profile.dit_configs + "/"):
+        return
+    for cls in context.file.classes:
+        method = cls.fact.method(_NAME)
+        if method is None or cls.fact.partial or not is_dataclass(cls.fact):
+            continue
+        if method.decorators or calls_parent(method) or _hands_on(method):
+            continue
+        parent = _parent(context, cls)
+        if parent is None:
+            continue
+        above = parent.fact.method(_NAME)
+        if above is None or not (above.assignments or above.calls):
+            continue  # nothing is lost
+        changed = tuple(dict.fromkeys(a.name for a in above.assignments))
+        lost = f", so {', '.join(repr(n) for n in changed)} is not set by it" if changed else ""
+        yield context.finding(
+            cls.at(method.name_span),
+            f"'{cls.fact.name}.{_NAME}' never calls that of '{parent.fact.name}'{lost}",
+            symbol=cls.fact.name,
+            related=(Related(parent.at(above.name_span), "the one that is not called"),),
+            fix=_fix(cls, method, above),
+        )
+
+
+def _parent(context: Context, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
+    """The next class of the chain that defines `__post_init__`; None where another may come first."""
+    ancestry = context.names.ancestry(cls)
+    if not ancestry.self_contained:
+        return None
+    return next((c for c in ancestry.classes[1:] if c.fact.method(_NAME) is not None), None)
+
+
+def _hands_on(method: FunctionFacts) -> bool:
+    """Whether the method reaches for its parent in a way that is not a plain call."""
+    return any(i.call.callee in ("super", "getattr") for i in method.calls)
+
+
+def _fix(cls: Placed[ClassFacts], method: FunctionFacts, above: FunctionFacts) -> Fix | None:
+    """None where the parent reads what the override sets: it may have to run later, not first."""
+    read = {name.partition(".")[0] for name in above.reads}
+    if read & {a.name for a in method.assignments}:
+        return None
+    return Fix(
+        title=f"Call super().{_NAME}() first",
+        operation="call-parent-post-init",
+        arguments={"path": cls.path, "class": cls.fact.name, "slots": _has_slots(cls.fact)},
+        applicability=Applicability.SAFE,
+    )
+
+
+def _has_slots(cls: ClassFacts) -> bool:
+    """`@dataclass(slots=True)` makes a second class, which `super()` without arguments misses."""
+    return any(
+        isinstance(d, Call) and isinstance(d.function, Reference) and d.keyword("slots") is not None
+        for d in cls.decorators
+    )
+
+
+_FILE = "fastvideo/configs/models/dits/echo.py"
+
+
+def _config(body: str, base: str = "DiTArchConfig") -> str:
+    return f"""\
+from dataclasses import dataclass, field
+
+from fastvideo.configs.models.dits.base import DiTArchConfig, DiTConfig
+from fastvideo.configs.models.dits.sound import SoundArchConfig
+
+
+@dataclass
+class EchoArchConfig({base}):
+    num_layers: int = 2
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+{body}
+
+@dataclass
+class EchoConfig(DiTConfig):
+    arch_config: DiTArchConfig = field(default_factory=EchoArchConfig)
+"""
+
+
+RULE = Rule(
+    code="DIT305",
+    name="post-init-super",
+    severity=Severity.WARNING,
+    tier=Tier.PROJECT,
+    summary="an overridden `__post_init__` that does not call its parent's",
+    what=(
+        "Reports a dataclass below `fastvideo/configs/models/dits/` that overrides `__post_init__` without "
+        "calling the one it inherits."
+    ),
+    why=(
+        "Python runs only the most derived `__post_init__`. `DiTArchConfig`'s copies "
+        "`_fsdp_shard_conditions` into empty `_compile_conditions`: without it the port has no compile "
+        "conditions, and nothing says so. Parents of other families derive sizes there."
+    ),
+    how="Call `super().__post_init__()` first.",
+    exceptions=(
+        "Parents that do nothing, classes that are no dataclasses, bases that cannot be followed. There is "
+        "no fix where the parent reads what the override sets: then the place of the call matters."
+    ),
+    source="`fastvideo/configs/models/dits/base.py`, `DiTArchConfig.__post_init__`",
+    fixable=Applicability.SAFE,
+    check=check,
+    valid=(
+        Example(
+            "calls its parent's",
+            {_FILE: _config("        super().__post_init__()\n        self.depth = self.num_layers\n")},
+        ),
+        Example(
+            "calls it by name",
+            {_FILE: _config("        SoundArchConfig.__post_init__(self)\n", base="SoundArchConfig")},
+        ),
+        Example(
+            "the parent has none",
+            {
+                _FILE: """\
+from dataclasses import dataclass
+
+
+@dataclass
+class EchoGrid:
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        self.area = self.width**2
+""",
+            },
+        ),
+    ),
+    invalid=(
+        Example(
+            "forgets its parent",
+            {_FILE: _config("        self.depth = self.num_layers\n")},
+            findings=(
+                Expected(
+                    _FILE,
+                    12,
+                    "never calls that of 'DiTArchConfig', so '_compile_conditions' is not set by it",
+                    Severity.WARNING,
+                ),
+            ),
+            fixed={_FILE: _config("        super().__post_init__()\n        self.depth = self.num_layers\n")},
+        ),
+        Example(
+            "a docstring stays first",
+            {
+                _FILE: _config(
+                    '        """Derives."""\n        self.depth = self.num_layers\n', base="SoundArchConfig"
+                )
+            },
+            findings=(Expected(_FILE, 12, "never calls that of 'DiTArchConfig'"),),
+            fixed={
+                _FILE: _config(
+                    '        """Derives."""\n'
+                    "        super().__post_init__()\n"
+                    "        self.depth = self.num_layers\n",
+                    base="SoundArchConfig",
+                )
+            },
+        ),
+        Example(
+            "the parent reads what the override sets",
+            {_FILE: _config("        self._fsdp_shard_conditions = [len]\n")},
+            findings=(Expected(_FILE, 12, "never calls that of 'DiTArchConfig'"),),
+        ),
+    ),
+)

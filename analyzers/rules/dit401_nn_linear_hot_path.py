@@ -1,0 +1,306 @@
+"""DIT401 nn-linear-hot-path: a plain `nn.Linear` in a repeated block of a port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from analyzers.facts.model import CallFact, ClassFacts, FunctionFacts, Placed, Reference
+from analyzers.findings import Finding, Related, Severity, Span
+from analyzers.project.blocks import Block, is_embedder
+from analyzers.project.layers import LINEAR, built_class
+from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+
+_ATTENTION_CLASS = re.compile(r"(Attention|Attn)(?!.*(Block|Layer|Norm))")
+_MLP_CLASS = re.compile(r"(MLP|Mlp|FeedForward|FFN|SwiGLU|GEGLU)(?!.*(Block|Norm))")
+_PROJECTION = re.compile(
+    r"(to_|add_)?(q|k|v|o|qkv|kv|out|query|key|value)(_proj|_linear)?|to_add_out|to_gate_compress"
+)
+_MLP = re.compile(
+    r"ff|ffn|mlp|(ff|ffn|mlp)_(context|img|txt)|(img|txt)_mlp|feed_?forward|fc\d|fc_(in|out)"
+    r"|(gate|up|down|gate_up)_proj|proj_mlp"
+)
+_NOT_HOT = re.compile(r"mod(ulation)?(_|$)|ada_?ln|ada_?norm|norm", re.IGNORECASE)
+"""Modulation and norm layers have their own linears; adapters are rarely trained on them."""
+
+_NAMES_THE_CHOICE = re.compile(r"nn\.Linear|ReplicatedLinear|\bLoRA\b|\bfp32\b|\bfloat32\b", re.IGNORECASE)
+_NAMES_THE_KEYS = re.compile(
+    r"state[-_ ]?dict|checkpoint|official|upstream|positional|Sequential", re.IGNORECASE
+)
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """Looks at the constructors that run when a block is built."""
+    built = [
+        (cls, method, fact)
+        for cls, method in context.file.all_functions()
+        if cls is not None
+        for fact in method.fact.calls
+        if _is_linear(context, method.fact, fact)
+    ]
+    if not built:
+        return
+    owners = _owners(context)
+    for cls, method, fact in built:
+        block = owners.get((context.names.qualified_class(cls), method.fact.name))
+        if block is None or _is_meant(context, cls, method, fact):
+            continue
+        attribute = fact.target
+        part = _hot_part(cls.fact.name, attribute)
+        way = " > ".join(block.chain)
+        yield context.finding(
+            method.at(fact.call.span),
+            f"nn.Linear in {f'{part} of a' if part else 'a'} repeated block ({way}): LoRA and quantization "
+            "look for FastVideo's linear layers and skip this one silently",
+            severity=Severity.ERROR if part is not None else Severity.WARNING,
+            symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
+            port=block.port,
+            related=(Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),),
+        )
+
+
+def _is_linear(context: Context, method: FunctionFacts, fact: CallFact) -> bool:
+    callee = fact.call.callee
+    if callee is None or "Linear" not in callee:
+        return False
+    if method.parameter(callee.partition(".")[0]) is not None:
+        return False
+    return built_class(context.names, context.file.path, fact.call) == LINEAR
+
+
+def _owners(context: Context) -> dict[tuple[str, str], Block]:
+    """(full class name, constructing method) -> the block it is part of."""
+    found: dict[tuple[str, str], Block] = {}
+    for block in context.project.blocks.values():
+        own = context.names.qualified_class(block.cls)
+        for key in block.constructors:
+            if key not in found or key[0] == own:
+                found[key] = block
+    return found
+
+
+def _hot_part(class_name: str, attribute: str | None) -> str | None:
+    """`the attention` or `the MLP` where class or attribute say so, else None."""
+    if attribute is not None and _NOT_HOT.search(attribute):
+        return None
+    if _ATTENTION_CLASS.search(class_name):
+        return "the attention"
+    if _MLP_CLASS.search(class_name):
+        return "the MLP"
+    if attribute is None or _NOT_HOT.search(class_name):
+        return None
+    if _PROJECTION.fullmatch(attribute):
+        return "the attention"
+    return "the MLP" if _MLP.fullmatch(attribute) else None
+
+
+# --------------------------------------------------------------------------- what is meant
+
+
+def _is_meant(
+    context: Context, cls: Placed[ClassFacts], method: Placed[FunctionFacts], fact: CallFact
+) -> bool:
+    """Embedders, layers that are kept in fp32, and choices that a comment or docstring explains."""
+    if is_embedder(cls.fact.name) or (fact.target is not None and is_embedder(fact.target)):
+        return True
+    dtype = fact.call.keyword("dtype")
+    if isinstance(dtype, Reference) and dtype.tail in ("float32", "float"):
+        return True
+    told = (context.file.docstring, cls.fact.docstring, method.fact.docstring)
+    words = "\n".join((*filter(None, told), _comments_at(context, method, fact)))
+    if _NAMES_THE_CHOICE.search(words):
+        return True
+    return _is_positional(context, fact) and _NAMES_THE_KEYS.search(words) is not None
+
+
+def _is_positional(context: Context, fact: CallFact) -> bool:
+    """Whether the layer stands in an `nn.Sequential`, whose indices are part of the weight names."""
+    return any(
+        name.rpartition(".")[2] == "Sequential"
+        and context.names.qualified(context.file.path, name) == "torch.nn.Sequential"
+        for name in fact.enclosing
+    )
+
+
+def _comments_at(context: Context, method: Placed[FunctionFacts], fact: CallFact) -> str:
+    """The comments of the paragraph in which the layer is built: up to the nearest empty line above."""
+    chunk = next((c for c in context.file.chunks if c.line == method.line), None)
+    if chunk is None:
+        return ""
+    lines = chunk.text.split("\n")
+    first, last = _statement(method.fact, fact)
+    first = min(first, len(lines))  # facts may be older than a text that does not parse now
+    while first > method.fact.span.line + 1 and lines[first - 1].strip():
+        first -= 1
+    return "\n".join(c.text for c in chunk.facts.comments if first <= c.span.line <= last)
+
+
+def _statement(method: FunctionFacts, fact: CallFact) -> tuple[int, int]:
+    """First and last line of the assignment that the call is part of, else of the call."""
+    span: Span = fact.call.span
+    for assignment in method.assignments:
+        if assignment.span.contains(span):
+            return assignment.span.line, assignment.span.end_line
+    return span.line, span.end_line
+
+
+_SOUND = "fastvideo/models/dits/sound.py"
+
+
+def _port(block: str, extra: str = "") -> str:
+    """The sound port with that constructor body of its block; the body begins in line 13."""
+    body = "\n".join(f"        {line}" if line else "" for line in block.split("\n"))
+    return f"""\
+import torch
+from torch import nn
+
+from fastvideo.configs.models.dits import SoundConfig
+from fastvideo.layers.linear import ReplicatedLinear
+from fastvideo.models.dits.base import BaseDiT
+
+
+class SoundBlock(nn.Module):
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+{body}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+{extra}
+class SoundTransformer3DModel(BaseDiT):
+    _fsdp_shard_conditions = SoundConfig()._fsdp_shard_conditions
+    _compile_conditions = SoundConfig()._compile_conditions
+    param_names_mapping = SoundConfig().param_names_mapping
+
+    def __init__(self, config: SoundConfig, hf_config: dict) -> None:
+        super().__init__(config=config, hf_config=hf_config)
+        self.patch_embed = nn.Linear(16, config.hidden_size)
+        block = SoundBlock
+        self.blocks = nn.ModuleList([block(config.hidden_size) for _ in range(config.num_layers)])
+        self.proj_out = nn.Linear(config.hidden_size, 16)
+        self.__post_init__()
+
+    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
+        for layer in self.blocks:
+            hidden_states = layer(hidden_states)
+        return self.proj_out(hidden_states)
+
+
+EntryClass = SoundTransformer3DModel
+"""
+
+
+_ATTENTION = """
+
+class SoundSelfAttention(nn.Module):
+{doc}
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(dim, 3 * dim)
+
+"""
+
+RULE = Rule(
+    code="DIT401",
+    name="nn-linear-hot-path",
+    severity=Severity.WARNING,
+    tier=Tier.PROJECT,
+    summary="`nn.Linear` in a repeated block, where LoRA and quantization look for FastVideo's linears",
+    what=(
+        "Follows the constructors of every port to the classes that it builds in a loop, a comprehension "
+        "or an `nn.ModuleList`, and to what these build in turn. Reports each `nn.Linear` built there. In "
+        "the attention and the MLP of the block (by the name of the class or of the attribute) this is an "
+        "error, elsewhere a warning."
+    ),
+    why=(
+        "LoRA wraps only FastVideo's linear classes (`get_lora_layer` returns None for anything else), "
+        "and quantization picks `LinearBase`. A plain `nn.Linear` in the hot path is skipped silently: an "
+        "adapter for it is not applied, LoRA training leaves it frozen, an FP8 run keeps it in full "
+        "precision."
+    ),
+    how=(
+        "Use `ReplicatedLinear` (`from fastvideo.layers.linear import ReplicatedLinear`) and unpack its "
+        "result at every call: `out, _ = self.to_q(x)`. Where `nn.Linear` is meant, say why in a comment "
+        "above it that names `nn.Linear`, or in the class's docstring."
+    ),
+    exceptions=(
+        "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
+        "and output heads. Layers built with `dtype=torch.float32`. Choices that a comment in the same "
+        "paragraph, or the docstring of the module, class or method, explains: it names `nn.Linear`, "
+        "`ReplicatedLinear`, LoRA or fp32, or, for layers inside `nn.Sequential`, the state dict, the "
+        "checkpoint or the official names, which depend on the position. Classes that no port reaches."
+    ),
+    source="`fastvideo/layers/AGENTS.md`; `fastvideo/layers/lora/linear.py`, `get_lora_layer`",
+    check=check,
+    valid=(
+        Example("FastVideo's linears, and nn.Linear for the whole model", {}),
+        Example(
+            "model-level projections and embedders",
+            {_SOUND: _port("self.to_q = ReplicatedLinear(dim, dim)\nself.pos_embed = nn.Linear(3, dim)")},
+        ),
+        Example(
+            "a positional Sequential whose names are explained",
+            {
+                _SOUND: _port(
+                    "self.norm = nn.LayerNorm(dim)\n\n"
+                    "# The official checkpoint stores ffn.0 and ffn.2.\n"
+                    "self.ffn = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))"
+                )
+            },
+        ),
+        Example(
+            "a choice that the docstring explains",
+            {
+                _SOUND: _port(
+                    "self.attn = SoundSelfAttention(dim)",
+                    _ATTENTION.format(doc='    """Uses nn.Linear: the kernel wants the plain weight."""\n'),
+                )
+            },
+        ),
+        Example(
+            "a class that no port builds",
+            {_SOUND: _port("self.to_q = ReplicatedLinear(dim, dim)", _ATTENTION.format(doc=""))},
+        ),
+    ),
+    invalid=(
+        Example(
+            "attention and feed-forward of the block",
+            {
+                _SOUND: _port(
+                    "self.to_q = nn.Linear(dim, dim)\n"
+                    "self.ffn = nn.Sequential(nn.Linear(dim, dim), nn.GELU())\n"
+                    "self.gate = nn.Linear(dim, 1)"
+                )
+            },
+            findings=(
+                Expected(_SOUND, 13, "the attention of a repeated block", Severity.ERROR),
+                Expected(_SOUND, 14, "the MLP of a repeated block", Severity.ERROR),
+                Expected(_SOUND, 15, "nn.Linear in a repeated block", Severity.WARNING),
+            ),
+        ),
+        Example(
+            "a module that the block builds, under another name for nn.Linear",
+            {
+                _SOUND: _port(
+                    "self.attn = SoundSelfAttention(dim)",
+                    "\nPlainLinear = nn.Linear\n"
+                    + _ATTENTION.format(doc="").replace("nn.Linear", "PlainLinear"),
+                )
+            },
+            findings=(Expected(_SOUND, 26, "SoundBlock > SoundSelfAttention", Severity.ERROR),),
+        ),
+        Example(
+            "modulation of the block",
+            {
+                _SOUND: _port(
+                    "self.to_q = ReplicatedLinear(dim, dim)\n\n"
+                    "# modulation\n"
+                    "self.modulation_mlp = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))"
+                )
+            },
+            findings=(Expected(_SOUND, 16, "nn.Linear in a repeated block", Severity.WARNING),),
+        ),
+    ),
+)

@@ -1,0 +1,90 @@
+"""The extension in a real VS Code: one test for each part of the porter's way.
+
+If all went well, DITPROOF_REFRESH_IMAGES=1 copies what the documentation shows to docs/images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from editor_setup import HERE, ROOT, Setup
+
+pytestmark = pytest.mark.editor
+
+EDITORS = ROOT / ".editors"
+CODE_SERVER = EDITORS / "code-server" / "node_modules" / "code-server" / "out" / "node" / "entry.js"
+VSIX = EDITORS / "ditproof.vsix"
+PLAYWRIGHT = HERE / "vscode" / "node_modules" / "playwright-core"
+PARITY_TIMEOUT = 180
+"""Seconds for one parity run: on a cold machine the import of torch takes most of them."""
+
+IMAGES = {
+    "quick-fix.png": "vscode-quickfix.png",
+    "parity-passed.png": "vscode-parity.png",
+    "parity-failed-line.png": "vscode-parity-failed.png",
+}
+"""Which screenshots the documentation shows, and under which names."""
+
+Parts = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def parts(setup: Setup) -> Parts:
+    setup.need(
+        CODE_SERVER, VSIX, PLAYWRIGHT, setup.server, setup.fastvideo, setup.project_python, setup.parity_test
+    )
+    node = shutil.which("node")
+    assert node is not None, "node is not on PATH"
+    out = setup.out / "vscode"
+    shutil.rmtree(out, ignore_errors=True)
+    options = {
+        "codeServer": str(CODE_SERVER),
+        "vsix": str(VSIX),
+        "server": str(setup.server),
+        "fastvideo": str(setup.fastvideo),
+        "projectPython": str(setup.project_python),
+        "parityTest": str(setup.parity_test),
+        "parityTimeoutMs": PARITY_TIMEOUT * 1000,
+        "out": str(out),
+    }
+    script = HERE / "vscode" / "e2e.mjs"
+    done = subprocess.run(
+        [node, str(script), json.dumps(options)], capture_output=True, text=True, timeout=540, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results: Parts = json.loads(done.stdout.splitlines()[-1])
+    if os.environ.get("DITPROOF_REFRESH_IMAGES") == "1" and all(part["ok"] for part in results.values()):
+        images = ROOT / "docs" / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        for screenshot, image in IMAGES.items():
+            shutil.copy(out / screenshot, images / image)
+    return results
+
+
+def _must_be_well(parts: Parts, name: str) -> None:
+    if name not in parts:
+        pytest.fail(f"VS Code did not start: {parts['start']['error']}", pytrace=False)
+    part = parts[name]
+    if not part["ok"]:
+        pytest.fail(f"{part['error']}\n(a screenshot is in tests/editors/out/vscode)", pytrace=False)
+
+
+def test_a_finding_is_shown_and_its_quick_fix_saved(parts: Parts) -> None:
+    _must_be_well(parts, "finding-and-fix")
+
+
+def test_a_passing_parity_run_is_shown_in_the_status_bar(parts: Parts) -> None:
+    _must_be_well(parts, "parity-passes")
+
+
+def test_a_wrong_constant_turns_the_comparison_red(parts: Parts) -> None:
+    _must_be_well(parts, "parity-fails")
+
+
+def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:
+    _must_be_well(parts, "untrusted")

@@ -1,0 +1,289 @@
+// A private VS Code (code-server) with our extension, in a private Chromium.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, createWriteStream, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { chromium } from "playwright-core";
+
+const USER_SETTINGS = {
+  "security.workspace.trust.startupPrompt": "never",
+  "workbench.startupEditor": "none",
+  "workbench.tips.enabled": false,
+  "workbench.secondarySideBar.defaultVisibility": "hidden",
+  "workbench.colorTheme": "Default Dark Modern",
+  "telemetry.telemetryLevel": "off",
+  "extensions.autoUpdate": false,
+  "extensions.autoCheckUpdates": false,
+  "extensions.ignoreRecommendations": true,
+  "update.mode": "none",
+  "chat.disableAIFeatures": true,
+  "chat.commandCenter.enabled": false,
+  "files.autoSave": "off",
+  "editor.minimap.enabled": false,
+  "editor.stickyScroll.enabled": false,
+  "editor.fontFamily": "DejaVu Sans Mono",
+  "git.enabled": false,
+  "remote.autoForwardPorts": false,
+};
+
+const BROWSER_FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export class Session {
+  /** Starts everything; `settings` are those of the extension, `prepare` fills the workspace. The caller ends it
+   *  with `close`. */
+  static async start(options) {
+    const session = new Session();
+    try {
+      await session.#start(options);
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  async #start({ codeServer, vsix, settings, out, prepare, trusted = true }) {
+    this.out = out;
+    this.work = mkdtempSync(join(tmpdir(), "ditproof-vscode-"));
+    const folder = (name) => {
+      const path = join(this.work, name);
+      mkdirSync(path, { recursive: true });
+      return path;
+    };
+    const data = folder("data");
+    writeFileSync(join(folder("data/User"), "settings.json"), JSON.stringify(USER_SETTINGS));
+    // The server of a remote VS Code reads settings of the scope machine-overridable from here; from
+    // User/settings.json they would be honoured only when the extension happens to start late.
+    writeFileSync(join(folder("data/Machine"), "settings.json"), JSON.stringify(settings));
+    writeFileSync(join(this.work, "config.yaml"), "{}\n");
+    this.workspace = folder("fastvideo-port");
+    prepare(this.workspace);
+
+    // HOME is private because code-server keeps a session socket below it.
+    const env = {
+      PATH: process.env.PATH,
+      LANG: "C.UTF-8",
+      HOME: folder("home"),
+      TMPDIR: folder("tmp"),
+      EXTENSIONS_GALLERY: "{}",
+    };
+    const common = ["--config", join(this.work, "config.yaml"), "--user-data-dir", data];
+    common.push("--extensions-dir", folder("extensions"));
+    const install = spawnSync(process.execPath, [codeServer, ...common, "--install-extension", vsix], {
+      env,
+      encoding: "utf8",
+    });
+    assert.equal(install.status, 0, `the extension was not installed: ${install.stdout}${install.stderr}`);
+
+    this.port = await freePort();
+    const quiet = ["--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"];
+    if (trusted) quiet.push("--disable-workspace-trust");
+    const listen = ["--auth", "none", "--bind-addr", `127.0.0.1:${this.port}`];
+    const log = createWriteStream(join(out, "code-server.log"));
+    this.server = spawn(process.execPath, [codeServer, ...common, ...listen, ...quiet], {
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true, // a process group of its own, to be ended whole
+    });
+    this.server.stdout.pipe(log);
+    this.server.stderr.pipe(log);
+    await waitFor("code-server to answer", 30_000, () =>
+      fetch(`http://127.0.0.1:${this.port}/healthz`).then((answer) => answer.ok, () => false),
+    );
+
+    this.browser = await chromium.launchPersistentContext(folder("profile"), {
+      executablePath: process.env.DITPROOF_CHROMIUM ?? "/usr/bin/chromium",
+      headless: true,
+      viewport: { width: 1360, height: 820 },
+      args: BROWSER_FLAGS,
+    });
+    this.page = this.browser.pages()[0] ?? (await this.browser.newPage());
+    this.page.setDefaultTimeout(60_000);
+  }
+
+  /** Opens the workspace with one file in the editor. */
+  async open(path) {
+    const resource = `vscode-remote://127.0.0.1:${this.port}${join(this.workspace, path)}`;
+    const payload = encodeURIComponent(JSON.stringify([["openFile", resource]]));
+    const folder = encodeURIComponent(this.workspace);
+    await this.page.goto(`http://127.0.0.1:${this.port}/?folder=${folder}&payload=${payload}`);
+    await this.page.locator(`.tab[data-resource-name="${path.split("/").at(-1)}"]`).waitFor();
+  }
+
+  /** Waits for the extension's server, and fails at once where it did not start. */
+  async serverReady() {
+    const status = this.statusItem();
+    await status.filter({ hasNotText: /^ *$/ }).waitFor();
+    await waitFor("the ditproof server", 30_000, async () => {
+      const text = await status.innerText();
+      assert.ok(!text.includes("no server"), `the server did not start: ${await this.notifications()}`);
+      return (await status.locator(".codicon-beaker").count()) > 0;
+    });
+  }
+
+  async notifications() {
+    return (await this.page.locator(".notification-list-item-message").allInnerTexts()).join(" | ");
+  }
+
+  async runCommand(title) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    // F1 is lost while the workbench is busy with its layout.
+    await retry(5, async () => {
+      await this.page.keyboard.press("F1");
+      await input.waitFor({ timeout: 3000 });
+    });
+    await input.fill(`>${title}`);
+    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
+    await row.waitFor();
+    await this.page.keyboard.press("Enter");
+    await input.waitFor({ state: "hidden" });
+  }
+
+  /** The titles that the palette offers for a text. */
+  async offeredCommands(text) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await retry(5, async () => {
+      await this.page.keyboard.press("F1");
+      await input.waitFor({ timeout: 3000 });
+    });
+    await input.fill(`>${text}`);
+    const rows = this.page.locator(".quick-input-list .monaco-list-row", { hasText: text });
+    await rows.first().waitFor();
+    const titles = await rows.allInnerTexts();
+    await this.page.keyboard.press("Escape");
+    return titles.map((title) => title.split("\n")[0]);
+  }
+
+  /** Opens a file by name in the workbench that is already there. */
+  async quickOpen(name) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await retry(5, async () => {
+      await this.page.keyboard.press("Control+P");
+      await input.waitFor({ timeout: 3000 });
+    });
+    await input.fill(name);
+    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: name }).first().waitFor();
+    await this.page.keyboard.press("Enter");
+    await this.page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
+  }
+
+  async goToLine(line) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await this.page.keyboard.press("Control+G");
+    await input.fill(`:${line}`);
+    await this.page.keyboard.press("Enter");
+    await input.waitFor({ state: "hidden" });
+  }
+
+  /** Opens the quick fixes at the cursor and takes the one whose title matches. By keyboard: a transparent
+   *  layer over the menu swallows clicks. */
+  async takeQuickFix(title, beforeChoosing) {
+    const menu = this.page.locator(".action-widget");
+    // Pressed before the code actions are there, the key does nothing.
+    await retry(8, async () => {
+      await this.page.keyboard.press("Escape");
+      await this.page.keyboard.press("Control+1");
+      await this.page.keyboard.press("Control+.");
+      await menu.getByText(title).first().waitFor({ timeout: 3000 });
+    });
+    await beforeChoosing?.();
+    for (let step = 0; step < 12; step++) {
+      const focused = (await menu.locator(".monaco-list-row.focused").allTextContents()).join("");
+      if (title.test(focused)) return this.page.keyboard.press("Enter");
+      await this.page.keyboard.press("ArrowDown");
+      await this.page.waitForTimeout(50);
+    }
+    throw new Error(`the quick-fix menu has no entry ${title}`);
+  }
+
+  /** Narrows Problems or the log to a text: what a list has scrolled away does not exist in the page. */
+  async filterPanel(text) {
+    await this.page.locator(".panel .viewpane-filter input:visible").first().fill(text);
+  }
+
+  problem(...texts) {
+    const rows = this.page.locator(".markers-panel .monaco-list-row");
+    return texts.reduce((found, text) => found.filter({ hasText: text }), rows).first();
+  }
+
+  statusItem() {
+    return this.page.locator(".statusbar-item[id*='ditproof']");
+  }
+
+  async screenshot(name) {
+    await this.page.screenshot({ path: join(this.out, `${name}.png`) });
+  }
+
+  /** The extension's own log, for whoever reads a failure. */
+  #keepLogs() {
+    const logs = join(this.work, "data/logs");
+    try {
+      for (const name of readdirSync(logs, { recursive: true })) {
+        if (basename(name).startsWith("ditproof") && name.endsWith(".log")) {
+          copyFileSync(join(logs, name), join(this.out, basename(name)));
+        }
+      }
+    } catch (error) {
+      if (error.code !== "ENOENT") throw error; // code-server never came far enough to log
+    }
+  }
+
+  async close() {
+    await this.browser?.close().catch(() => {});
+    if (this.server !== undefined) {
+      const gone = new Promise((resolve) => this.server.once("exit", resolve));
+      const kill = (signal) => {
+        try {
+          process.kill(-this.server.pid, signal);
+        } catch {
+          // The whole group has ended already.
+        }
+      };
+      kill("SIGTERM");
+      await Promise.race([gone, pause(5000)]);
+      kill("SIGKILL");
+    }
+    if (this.work !== undefined) this.#keepLogs();
+    if (this.work !== undefined) rmSync(this.work, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());
+
+export async function waitFor(what, timeoutMs, holds) {
+  const end = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs / 1000} s in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function retry(times, action) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await action();
+    } catch (error) {
+      if (attempt === times) throw error;
+    }
+  }
+}
+
+async function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
