@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from lsp_server.plain import as_mapping
 
 SECTION = "ditproof"
 _SHIPPED_PAGES = Path(__file__).resolve().parent.parent / "docs" / "rules"
@@ -22,7 +23,8 @@ class ClientSettings:
 
     def updated(self, given: object) -> ClientSettings:
         """These settings with what a client sent laid over; what has the wrong type is left out."""
-        if not isinstance(given, Mapping):
+        given = as_mapping(given)
+        if given is None:
             return self
         changes: dict[str, Any] = {}
         if "python" in given and (given["python"] is None or isinstance(given["python"], str)):

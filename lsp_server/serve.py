@@ -7,8 +7,8 @@ import os
 import sys
 
 
-def run_stdio() -> None:
-    """Serves until the client is gone."""
+def run_stdio() -> int:
+    """Serves until the client is gone; the exit code of the process."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -20,3 +20,4 @@ def run_stdio() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between the messages
     Server().start_io(stdin=sys.stdin.buffer, stdout=out)
+    return 0

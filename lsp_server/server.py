@@ -129,6 +129,15 @@ class Server(LanguageServer):
         task.add_done_callback(self._finished)
         return task
 
+    async def wind_down(self) -> None:
+        """Ends everything that still goes on, runs with all that they started; nothing is sent after."""
+        self.diagnoser.stop()
+        await self.runs.cancel_all()
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        self.edits.kill()
+
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

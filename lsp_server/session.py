@@ -5,7 +5,7 @@ Invariant: only the analysis thread touches a `Session`; it is not safe to share
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from analyzers.project.sources import Sources
 from analyzers.rules.base import Rule, Tier
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_file
+from lsp_server.moving import moved
 
 SETTINGS_FILES = ("pyproject.toml", "ditproof.toml")
 
@@ -54,6 +55,7 @@ class Session:
         self.root = self.sources.root
         self.settings = Settings()
         self.profile: Profile = FASTVIDEO
+        self._parsed: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._findings: dict[tuple[str, bool], list[Finding]] = {}
         self._load_settings()
         self.project = Project(self.sources, self.profile, self.settings)
@@ -70,9 +72,11 @@ class Session:
             self.sources.refresh(changes.files)
         if changes.everything or changes.files.intersection(SETTINGS_FILES):
             self._load_settings()
+            self._parsed.clear()
         for path, text in changes.texts.items():
             if text is None:
                 self.sources.close(path)
+                self._parsed.pop(path, None)
             else:
                 self.sources.open(path, text)
         self._findings.clear()
@@ -111,8 +115,31 @@ class Session:
         known = self._findings.get((path, quick))
         if known is None:
             known = check_file(self.project, path, _quick_rules() if quick else None)
+            if not quick:
+                known = self._with_those_of_before(path, known)
             self._findings[path, quick] = known
         return known
+
+    def _with_those_of_before(self, path: str, found: list[Finding]) -> list[Finding]:
+        """While an open file does not parse: also what was found when it last did, on lines that stand.
+
+        Many rules rightly say nothing of a broken file; in an editor that would make their findings
+        come and go at every other key.
+        """
+        if not self.sources.is_open(path):
+            return found
+        facts = self.project.file(path)
+        if facts is None or facts.unreadable is not None:
+            return found
+        lines = self.lines(path).lines
+        if not facts.broken:
+            self._parsed[path] = (lines, found)
+            return found
+        before, earlier = self._parsed.get(path, ((), []))
+        present = {(finding.code, finding.message) for finding in found}
+        kept = (moved(finding, before, lines) for finding in earlier)
+        missing = [f for f in kept if f is not None and (f.code, f.message) not in present]
+        return sorted([*found, *missing], key=lambda finding: finding.sort_key)
 
     def all_findings(self) -> Iterator[tuple[str, list[Finding]]]:
         """Every checked file with its findings, a file a step."""

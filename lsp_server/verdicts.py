@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analyzers.facts.positions import LineIndex
-from analyzers.findings import Finding, Location
+from analyzers.findings import Finding
+from lsp_server.moving import moved
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ class Verdicts:
             if not here:
                 continue
             edited = [p for p, before in verdict.texts.items() if text_of(p) != before]
+            before, now = verdict.texts.get(path), text_of(path)
             for finding in here:
-                moved = _moved(finding, verdict.texts.get(path), text_of(path))
-                if moved is not None:
-                    yield _stale(moved, edited) if edited else moved
+                placed: Finding | None = finding
+                if before is not None and now is not None and before != now:
+                    placed = moved(finding, LineIndex(before).lines, LineIndex(now).lines)
+                if placed is not None:
+                    yield _stale(placed, edited) if edited else placed
 
 
 def _supersedes(new: str, old: str) -> bool:
@@ -71,18 +75,3 @@ def _supersedes(new: str, old: str) -> bool:
 def _stale(finding: Finding, edited: list[str]) -> Finding:
     where = ", ".join(path.rpartition("/")[2] for path in edited)
     return replace(finding, message=f"[stale: {where} has changed since this run] {finding.message}")
-
-
-def _moved(finding: Finding, before: str | None, now: str | None) -> Finding | None:
-    """The finding where its line stands now; None where that line is gone."""
-    if before is None or now is None or before == now:
-        return finding
-    old, new = LineIndex(before).lines, LineIndex(now).lines
-    span = finding.location.span
-    if span.line >= len(old):
-        return finding
-    same = [number for number, line in enumerate(new) if line == old[span.line]]
-    if not same:
-        return None
-    nearest = min(same, key=lambda number: abs(number - span.line))
-    return replace(finding, location=Location(finding.location.path, span.shifted(nearest - span.line)))

@@ -90,7 +90,9 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     if text is None or "EntryClass" not in text:
         return
     facts = sources.facts(path)
-    if facts is None or facts.broken or not facts.entries or not facts.has_class:
+    # A file that does not parse is taken for what it will register once it does: FastVideo could not
+    # import its registry at all meanwhile, and names that come and go tell nobody anything.
+    if facts is None or not facts.entries or not facts.has_class:
         return
     inside = path[len(profile.models) + 1 :].split("/")
     if len(inside) == 1:

@@ -59,6 +59,10 @@ class Sources:
         self.text(path)
         return self._problems.get(path)
 
+    def is_open(self, path: str) -> bool:
+        """Whether an editor's text lies over the file."""
+        return path in self._overlays
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file, on disk or open in the editor."""
         return path in self._overlays or (self.root / path).is_file()

@@ -18,6 +18,7 @@ from analyzers.rules.suppressions import directive_for
 from lsp_server.documents import Document, uri_of
 from lsp_server.edit_client import EditRefused
 from lsp_server.edits import text_edits
+from lsp_server.plain import as_mapping
 from lsp_server.positions import to_range, to_span
 from lsp_server.session import Session
 
@@ -75,19 +76,20 @@ class Fixes:
         if document.version != version:
             return []
         actions: list[types.CodeAction] = []
+        span = to_span(params.range, document.lines, document.encoding)
+        touched = [finding for finding in findings if _touches(finding.location.span, span)]
         if _asked(context, types.CodeActionKind.QuickFix):
-            span = to_span(params.range, document.lines, document.encoding)
-            touched = [finding for finding in findings if _touches(finding.location.span, span)]
             explicit = context.trigger_kind is not types.CodeActionTriggerKind.Automatic
             actions += await self._fixes(tree, document, touched, context, PATIENCE[explicit])
-            actions += await self._suppressions(tree, document, path, touched, context)
         if _asked(context, FIX_ALL) and any(_is_safe(finding) for finding in findings):
             actions.append(await self._fix_all(tree, document, path))
+        if _asked(context, types.CodeActionKind.QuickFix):
+            actions += await self._suppressions(tree, document, path, touched, context)
         return actions if document.version == version else []
 
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:
         """Fills in the edit of an action. Raises ContentModified where the document has gone on."""
-        data = action.data if isinstance(action.data, Mapping) else {}
+        data = as_mapping(action.data) or {}
         document = self._server.documents.get(str(data.get("uri")))
         placed = self._server.place(str(data.get("uri")))
         if document is None or placed is None or document.version != data.get("version"):

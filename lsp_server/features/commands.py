@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lsp_server.payloads import findings_json, ports_json
+from lsp_server.plain import as_mapping
 from lsp_server.session import Changes, Session
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 CHECK = "ditproof.check"
 PORTS = "ditproof/ports"
+STATE = "ditproof/state"
 
 
 def register(server: Server) -> None:
@@ -31,6 +34,17 @@ def register(server: Server) -> None:
             server.diagnoser.schedule(tree)
         return answers
 
+    @server.feature(STATE)
+    def state(params: Any) -> dict[str, Any]:
+        """For a report of what is wrong with the server itself: its processes, trees and open files."""
+        return {
+            "server": os.getpid(),
+            "editWorker": server.edits.pid,
+            "trees": [{"root": str(tree.root), "ready": tree.ready} for tree in server.trees.trees],
+            "documents": [{"uri": d.uri, "version": d.version} for d in server.documents],
+            "heavy": sorted(set(sys.modules) & {"torch", "libcst", "numpy"}),
+        }
+
     @server.feature(PORTS)
     async def ports(params: Any) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
@@ -41,9 +55,7 @@ def register(server: Server) -> None:
 
 def _trees(server: Server, argument: Any) -> tuple[Tree, ...]:
     """The tree of the URI that an argument names, else all."""
-    if argument is not None and not isinstance(argument, (Mapping, str)):
-        argument = getattr(argument, "__dict__", None)
-    uri = argument.get("uri") if isinstance(argument, Mapping) else None
+    uri = (as_mapping(argument) or {}).get("uri")
     if isinstance(uri, str):
         placed = server.place(uri)
         return (placed[0],) if placed is not None else ()

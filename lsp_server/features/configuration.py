@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from lsp_server.config import SECTION
+from lsp_server.plain import as_mapping
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -24,7 +24,7 @@ def register(server: Server) -> None:
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def configuration_changed(params: types.DidChangeConfigurationParams) -> None:
-        pushed = params.settings.get(SECTION) if isinstance(params.settings, Mapping) else None
+        pushed = (as_mapping(params.settings) or {}).get(SECTION)
         if pushed is not None:
             _take(server, pushed)
         else:
@@ -32,7 +32,7 @@ def register(server: Server) -> None:
 
     @server.feature(TRUST_METHOD)
     async def trust_changed(params: Any) -> None:
-        given = params if isinstance(params, Mapping) else vars(params)
+        given = as_mapping(params) or {}
         _take(server, {"trusted": given.get("trusted")})
         if not server.settings.trusted:
             await server.runs.cancel_all()

@@ -64,6 +64,7 @@ class Diagnoser:
         self._told: dict[str, str] = {}
         self._unopened: dict[str, str] = {}
         self._indexed: set[Tree] = set()
+        self._stopped = False
 
     # ------------------------------------------------------------------ what happened
 
@@ -79,6 +80,8 @@ class Diagnoser:
 
     def schedule(self, tree: Tree) -> None:
         """Looks at the tree's open files soon, once for any number of calls until then."""
+        if self._stopped:
+            return
         self.index(tree)
         loop = asyncio.get_running_loop()
         due = self._due.setdefault(tree, loop.time() + LONGEST_DELAY)
@@ -93,6 +96,14 @@ class Diagnoser:
         if tree not in self._indexed:
             self._indexed.add(tree)
             self._server.spawn(self._index(tree))
+
+    def stop(self) -> None:
+        """Nothing is looked at any more."""
+        self._stopped = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._due.clear()
 
     # ------------------------------------------------------------------ answers
 
@@ -111,8 +122,10 @@ class Diagnoser:
 
     def answered(self, uri: str, found: Sequence[types.Diagnostic]) -> str:
         """Keeps what a client is being told; the identity of that answer."""
-        self._told[uri] = _identity(found)
-        return self._told[uri]
+        identity = _identity(found)
+        if self._server.pulls:
+            self._told[uri] = identity
+        return identity
 
     # ------------------------------------------------------------------ work
 

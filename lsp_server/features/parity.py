@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from pygls.exceptions import JsonRpcException
 
 from analyzers.facts.model import FileFacts
 from analyzers.findings import Location
-from lsp_server.checks.errors import CheckError, UntrustedWorkspaceError
+from lsp_server.checks.errors import CheckError
 from lsp_server.checks.findings import findings_of
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.local import LocalExecutor
@@ -24,6 +24,7 @@ from lsp_server.checks.queue import CheckQueue
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import could_not_start
 from lsp_server.documents import uri_of
+from lsp_server.plain import as_mapping
 from lsp_server.session import Session
 from lsp_server.status import Run
 from lsp_server.verdicts import Verdict
@@ -38,6 +39,7 @@ VERDICT_METHOD = "ditproof/verdict"
 INVALID_PARAMS = -32602
 REQUEST_FAILED = -32803
 _REPORT_EVERY = 0.1
+_UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in the editor first."
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +64,8 @@ def register(server: Server) -> None:
     @server.command(CANCEL)
     async def cancel(arguments: list[Any]) -> int:
         wanted = arguments[0] if arguments else None
-        if isinstance(wanted, Mapping):
-            wanted = wanted.get("id")
-        return await server.runs.cancel(str(wanted)) if wanted is not None else await server.runs.cancel_all()
+        run = (as_mapping(wanted) or {"id": wanted}).get("id")
+        return await server.runs.cancel(str(run)) if run is not None else await server.runs.cancel_all()
 
 
 class ParityRuns:
@@ -80,8 +81,15 @@ class ParityRuns:
 
         Raises `JsonRpcException` where the workspace is not trusted or there is nothing to run.
         """
+        if not self._server.settings.trusted:
+            raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
         tree, target = await self._target(argument)
-        request = await self._request(tree, target)
+        request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
+        try:
+            found = await asyncio.to_thread(find_interpreter, tree.root, self._server.settings.python)
+        except CheckError as error:
+            return self._settle(tree, target, could_not_start(request, error))
+        request = replace(request, python=found.path)
         run = Run(uuid.uuid4().hex, f"parity of {target.test.rpartition('/')[2]}")
         progress = await self._begin(run, request.key)
         self._running[run.id] = request.key
@@ -106,9 +114,8 @@ class ParityRuns:
     # ------------------------------------------------------------------ what to run
 
     async def _target(self, argument: Any) -> tuple[Tree, Target]:
-        if not isinstance(argument, Mapping):
-            raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
-        uri, test, line = argument.get("uri"), argument.get("test"), argument.get("line")
+        given = as_mapping(argument) or {}
+        uri, test, line = given.get("uri"), given.get("test"), given.get("line")
         if isinstance(uri, str):
             placed = self._server.place(uri)
             if placed is None:
@@ -153,21 +160,6 @@ class ParityRuns:
                 return tree
         raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
 
-    async def _request(self, tree: Tree, target: Target) -> CheckRequest:
-        settings = self._server.settings
-        if not settings.trusted:
-            error = UntrustedWorkspaceError(str(tree.root))
-            raise JsonRpcException(str(error), REQUEST_FAILED)
-        request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
-        try:
-            found = await asyncio.to_thread(find_interpreter, tree.root, settings.python)
-        except CheckError as error:
-            result = could_not_start(request, error)
-            raise JsonRpcException(
-                str(self._settle(tree, target, result)["reason"]), REQUEST_FAILED
-            ) from error
-        return CheckRequest(str(tree.root), found.path, target.test, trusted=True, port=target.port)
-
     # ------------------------------------------------------------------ the run
 
     async def _result(self, request: CheckRequest, run: Run, progress: str | None) -> CheckResult:
@@ -183,10 +175,7 @@ class ParityRuns:
                 report = types.WorkDoneProgressReport(message=event.message, cancellable=True)
                 self._server.work_done_progress.report(progress, report)
 
-        try:
-            return await self._queue.submit(request, on_event)
-        except UntrustedWorkspaceError as error:
-            raise JsonRpcException(str(error), REQUEST_FAILED) from error
+        return await self._queue.submit(request, on_event)
 
     async def _begin(self, run: Run, key: str) -> str | None:
         window = self._server.client_capabilities.window

@@ -11,6 +11,7 @@ from pygls.exceptions import JsonRpcException
 
 from lsp_server.documents import file_of
 from lsp_server.features.configuration import ask_for_settings
+from lsp_server.plain import as_mapping
 from lsp_server.session import Changes
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def register(server: Server) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        given = params.initialization_options
-        if isinstance(given, dict):
-            server.settings = server.settings.updated(given.get("settings"))
+        given = as_mapping(params.initialization_options) or {}
+        server.settings = server.settings.updated(given.get("settings"))
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
@@ -42,6 +42,10 @@ def register(server: Server) -> None:
             _take_folder(server, folder.uri)
         await _watch(server)
         await ask_for_settings(server)
+
+    @server.feature(types.SHUTDOWN)
+    async def shutdown(params: None) -> None:
+        await server.wind_down()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def folders_changed(params: types.DidChangeWorkspaceFoldersParams) -> None:

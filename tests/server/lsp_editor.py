@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from lsprotocol import types
 from pygls.protocol import default_converter
@@ -28,12 +28,23 @@ def converter() -> Any:
             plain, types.Command if isinstance(plain.get("command"), str) else types.CodeAction
         )
 
-    made.register_structure_hook(Union[types.Command, types.CodeAction], lambda plain, _: one(plain))
+    made.register_structure_hook(types.Command | types.CodeAction, lambda plain, _: one(plain))
     made.register_structure_hook(
-        Union[Sequence[Union[types.Command, types.CodeAction]], None],
+        Sequence[types.Command | types.CodeAction] | None,
         lambda plain, _: None if plain is None else [one(item) for item in plain],
     )
     return made
+
+
+def plain(value: Any) -> Any:
+    """JSON that no type describes, as dicts and lists: pygls makes named tuples of it."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
 
 
 class Editor:
@@ -46,6 +57,7 @@ class Editor:
         self.status: list[Any] = []
         self.verdicts: list[Any] = []
         self.refreshes = 0
+        self.client_encoding = "utf-16"
         self.settings: dict[str, Any] = {"trusted": False, "python": None}
         self.registered: list[types.Registration] = []
         self.published: dict[str, list[types.PublishDiagnosticsParams]] = {}
@@ -79,7 +91,7 @@ class Editor:
         )
         self.client.text_document_did_change(
             types.DidChangeTextDocumentParams(
-                types.VersionedTextDocumentIdentifier(uri, self.versions[uri]), [change]
+                types.VersionedTextDocumentIdentifier(uri=uri, version=self.versions[uri]), [change]
             )
         )
         return self.versions[uri]
@@ -120,7 +132,7 @@ class Editor:
         return value
 
     async def indexed(self) -> None:
-        await self.until(lambda: any(s.state == "ready" for s in self.status), "the tree is not indexed")
+        await self.until(lambda: any(s["state"] == "ready" for s in self.status), "the tree is not indexed")
 
     async def diagnostics(
         self, path: str, met: Callable[[list[types.Diagnostic]], Any] = lambda found: True
@@ -142,6 +154,13 @@ class Editor:
             )
         )
 
+    async def until_gone(self, process: int) -> None:
+        """Waits until a process has ended."""
+        deadline = asyncio.get_running_loop().time() + WAIT
+        while _lives(process):
+            assert asyncio.get_running_loop().time() < deadline, f"process {process} is still there"
+            await asyncio.sleep(0.05)
+
     async def actions(
         self, path: str, found: types.Diagnostic | types.Range, only: Sequence[str] | None = None
     ) -> list[types.CodeAction]:
@@ -160,15 +179,24 @@ class Editor:
         return [action for action in answer or () if isinstance(action, types.CodeAction)]
 
     async def command(self, name: str, *arguments: Any) -> Any:
-        return await self.client.workspace_execute_command_async(
-            types.ExecuteCommandParams(name, list(arguments))
+        return plain(
+            await self.client.workspace_execute_command_async(
+                types.ExecuteCommandParams(name, list(arguments))
+            )
         )
 
     async def request(self, method: str, params: Any = None) -> Any:
-        return await self.client.protocol.send_request_async(method, params)
+        return plain(await self.client.protocol.send_request_async(method, params))
 
     def heard(self) -> None:
         self._news.set()
+
+
+def _lives(process: int) -> bool:
+    try:
+        return "Z (zombie)" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def capabilities(*, pull: bool = False, encodings: Sequence[str] = ("utf-16",)) -> types.ClientCapabilities:
@@ -214,25 +242,32 @@ async def editor_at(
     editor.settings.update(settings or {})
     _listen(client, editor)
     await client.start_io(*command)
-    await client.initialize_session(
+    answer = await client.initialize_session(
         types.InitializeParams(
             capabilities=able or capabilities(),
             workspace_folders=[types.WorkspaceFolder(f.as_uri(), f.name) for f in folders or [root]],
             initialization_options={"settings": editor.settings},
         )
     )
+    encoding = answer.capabilities.position_encoding
+    editor.client_encoding = str(getattr(encoding, "value", encoding))
     try:
         yield editor
     finally:
-        await client.shutdown_session()
+        if not client.stopped:
+            await client.shutdown_session()
         await client.stop()
 
 
 def _listen(client: LanguageClient, editor: Editor) -> None:
-    client.protocol.fm.features.pop(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, None)
-    client.protocol.fm.features.pop(types.WORKSPACE_CONFIGURATION, None)
-    client.protocol.fm.features.pop(types.CLIENT_REGISTER_CAPABILITY, None)
-    client.protocol.fm.features.pop(types.WORKSPACE_DIAGNOSTIC_REFRESH, None)
+    for answered in (
+        types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS,
+        types.WORKSPACE_CONFIGURATION,
+        types.CLIENT_REGISTER_CAPABILITY,
+        types.WORKSPACE_DIAGNOSTIC_REFRESH,
+        types.WORKSPACE_CODE_LENS_REFRESH,
+    ):
+        client.protocol.fm.features.pop(answered, None)  # pytest-lsp's own answer
 
     @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
     def published(params: types.PublishDiagnosticsParams) -> None:
@@ -252,12 +287,16 @@ def _listen(client: LanguageClient, editor: Editor) -> None:
         editor.refreshes += 1
         editor.heard()
 
+    @client.feature(types.WORKSPACE_CODE_LENS_REFRESH)
+    def refresh_lenses(params: Any) -> None:
+        editor.heard()
+
     @client.feature("ditproof/status")
     def status(params: Any) -> None:
-        editor.status.append(params)
+        editor.status.append(plain(params))
         editor.heard()
 
     @client.feature("ditproof/verdict")
     def verdict(params: Any) -> None:
-        editor.verdicts.append(params)
+        editor.verdicts.append(plain(params))
         editor.heard()
