@@ -44,7 +44,8 @@ def ditproof(environment: dict[str, str]) -> Run:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "tree"
-    write_tree(folder, {COPY: DUPLICATE})
+    # One rule: what is tested here must not change with every rule that is added.
+    write_tree(folder, {COPY: DUPLICATE, "ditproof.toml": 'select = ["DIT106"]\n'})
     return folder
 
 
@@ -55,7 +56,7 @@ def test_findings_exit_with_1_and_json_is_alone_on_standard_output(ditproof: Run
 
 
 def test_remarks_stay_off_standard_output(ditproof: Run, root: Path) -> None:
-    (root / "pyproject.toml").write_text("[tool.ditproof]\nselct = []\n")
+    (root / "ditproof.toml").write_text("selct = []\n")
     done = ditproof("check", "--root", root, "--format", "json")
     assert done.returncode == 2
     assert "unknown key 'selct'" in done.stderr
