@@ -104,9 +104,11 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     if text.startswith(BYTE_ORDER_MARK):
         return  # `ast.parse` rejects the mark in a string, although Python imports such a file
     facts = sources.facts(path)
-    # A file that does not parse is taken for what it will register once it does: FastVideo could not
-    # import its registry at all meanwhile, and names that come and go tell nobody anything.
     if facts is None or not facts.entries or not facts.has_class:
+        return
+    # On disk, a file that does not parse registers nothing. One that is open in an editor is being
+    # typed in: it is taken for what it will register once it parses, so that names do not flicker.
+    if facts.broken and not sources.is_open(path):
         return
     inside = path[len(profile.models) + 1 :].split("/")
     if len(inside) == 1:
