@@ -81,6 +81,12 @@ _RESUMES = (
     r"|import[ \t]+[\w.]+(?:[ \t]|$)|from[ \t]+[\w.]+[ \t]+import\b"
     r"|[A-Za-z_]\w*[ \t]*(?::[^=\n]+)?=[^=])"
 )
+_BEGINS = re.compile(
+    r"[ \t]*(?:(?:class|def|async[ \t]+def|return|raise|import|with|while|assert|del|pass)\b|@\w+[^\n]*\n"
+    r"|(?:try|else|finally)[ \t]*:|(?:if|for|elif|except)\b[^\n]*:[ \t]*(?:\#[^\n]*)?$"
+    r"|[\w.]+(?:[ \t]*:[^=\n]+)?[ \t]+=[ \t])",
+    re.MULTILINE,
+)
 _FORMATTED = re.compile(r"(?<!\w)(?:[ft]r?|r[ft])\Z", re.IGNORECASE)
 _IN_FORMATTED = re.compile(r"\\N\{[^}\n]*\}|\\[^{}]|\{\{|\}\}|[{}\n\"']", re.DOTALL)
 _IN_FIELD = re.compile(r"\#[^\n]*|\"\"\"|'''|[\"'(\[{)\]}:]")
@@ -116,6 +122,7 @@ def _level(indent: str) -> _Level:
 
 
 _TOP = _level("")
+_EVERY_LINE = re.compile(re.sub(r"\| \\n\(\?!INDENT[^)]*\)", "", _TOKEN), re.VERBOSE)
 
 
 def normalise_newlines(text: str) -> str:
@@ -175,6 +182,51 @@ def split_body(text: str, indent: str) -> tuple[str, ...]:
         found.extend(_pieces(text[position:end], level) if damaged else [text[position:end]])
         position = end
     return tuple(found)
+
+
+def logical_lines(text: str, *, damaged: bool) -> list[range]:
+    """The lines (from 0) of each statement of a chunk, at any depth; of a compound one, its head.
+
+    Decorators count to what they decorate. `damaged`: the chunk does not parse; then a bracket that is
+    open where a line can only begin a statement is taken to be unfinished.
+    """
+    found: list[range] = []
+    begin: int | None = None
+    depth = line = position = 0
+    # `fresh`: no code of the logical line has been seen yet.
+    fresh, decorated = True, False
+    while (token := _EVERY_LINE.match(text, position)) is not None:
+        kind = token.lastgroup or "end"
+        at = token.start(kind)
+        code = text[position:at].strip() or ("" if kind in ("comment", "newline", "end") else text[at])
+        if code and fresh:
+            fresh, decorated = False, code.startswith("@")
+            begin = line if begin is None else begin
+        position = token.end()
+        if kind in ("string", "triple"):
+            position = _end_of_string(text, token, [])
+            position = len(text) if position < 0 else position
+            line += text.count("\n", at, position)
+        elif kind == "joined":
+            line += token.group().count("\n")
+        elif kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth = max(0, depth - 1)
+        elif kind == "newline":
+            line += 1
+            if damaged and depth and _BEGINS.match(text, position):
+                depth = 0
+            if not depth and not fresh:
+                fresh = True
+                if begin is not None and not decorated:
+                    found.append(range(begin, line))
+                    begin = None
+        elif kind == "end":
+            if begin is not None:
+                found.append(range(begin, line + 1))
+            break
+    return found
 
 
 def resplit(text: str, indent: str = "") -> tuple[str, ...]:

@@ -59,6 +59,14 @@ class _Step:
     repeated_at: Location | None
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """What building a class runs and builds; each class with the place where it is repeated, if so."""
+
+    constructors: frozenset[tuple[str, str]]
+    parts: tuple[tuple[Placed[ClassFacts], Location | None], ...]
+
+
 def find_blocks(names: Names, ports: tuple[Port, ...]) -> dict[str, Block]:
     """Full class name -> the block that it is part of."""
     blocks: dict[str, Block] = {}
@@ -83,18 +91,34 @@ def _blocks_of(names: Names, port: Placed[ClassFacts]) -> tuple[tuple[str, Block
         if (name, build.repeated_at is not None) in seen:
             continue
         seen.add((name, build.repeated_at is not None))
-        steps = list(_steps(names, build))
+        recipe = _recipe_of(names, build.cls)
         if build.repeated_at is not None:
-            constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
-            block = Block(build.cls, port.fact.name, port.path, build.chain, build.repeated_at, constructors)
+            block = Block(
+                build.cls, port.fact.name, port.path, build.chain, build.repeated_at, recipe.constructors
+            )
             found.append((name, block))
-        for step in steps:
-            for fact in step.function.fact.calls:
-                for made in _classes_built(names, step, fact):
-                    if not is_embedder(made.fact.name) and not is_head(made.fact.name):
-                        at = build.repeated_at or _repeated_at(names, step, fact)
-                        pending.append(_Build(made, (*build.chain, made.fact.name), at))
+        for made, repeated_at in recipe.parts:
+            at = build.repeated_at or repeated_at
+            pending.append(_Build(made, (*build.chain, made.fact.name), at))
     return tuple(found)
+
+
+def _recipe_of(names: Names, cls: Placed[ClassFacts]) -> _Recipe:
+    key = ("recipe", cls.path, cls.fact.name, cls.line)
+    return names.memory.about(cls.path, cls.fact, key, partial(_recipe, names, cls))
+
+
+def _recipe(names: Names, cls: Placed[ClassFacts]) -> _Recipe:
+    steps = list(_steps(names, cls))
+    parts = (
+        (made, _repeated_at(names, step, fact))
+        for step in steps
+        for fact in step.function.fact.calls
+        for made in _classes_built(names, step, fact)
+        if not is_embedder(made.fact.name) and not is_head(made.fact.name)
+    )
+    constructors = frozenset((s.owner, s.function.fact.name) for s in steps if s.owner)
+    return _Recipe(constructors, tuple(parts))
 
 
 def is_embedder(name: str) -> bool:
@@ -108,10 +132,10 @@ def is_head(name: str) -> bool:
     return name.endswith("Head") or "final" in name.lower()
 
 
-def _steps(names: Names, build: _Build) -> Iterator[_Step]:
+def _steps(names: Names, cls: Placed[ClassFacts]) -> Iterator[_Step]:
     """The functions that run when the class is built, outermost first."""
     pending: deque[_Step] = deque()
-    for owner in names.ancestry(build.cls).classes:
+    for owner in names.ancestry(cls).classes:
         init = owner.fact.method("__init__")
         if init is None:
             continue
@@ -128,7 +152,7 @@ def _steps(names: Names, build: _Build) -> Iterator[_Step]:
         seen.add(key)
         yield step
         for fact in step.function.fact.calls:
-            called = _function_called(names, build.cls, step, fact)
+            called = _function_called(names, cls, step, fact)
             if called is not None:
                 at = _repeated_at(names, step, fact)
                 pending.append(_Step(called.path, called.owner, called.function, at))

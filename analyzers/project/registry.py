@@ -5,10 +5,12 @@ Source: `fastvideo/models/registry.py`, `_discover_and_register_models` and the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from analyzers.facts.chunks import BYTE_ORDER_MARK
 from analyzers.facts.model import (
     Assignment,
     Collection,
@@ -99,10 +101,14 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     text = sources.text(path)
     if text is None or "EntryClass" not in text:
         return
+    if text.startswith(BYTE_ORDER_MARK):
+        return  # `ast.parse` rejects the mark in a string, although Python imports such a file
     facts = sources.facts(path)
-    # A file that does not parse is taken for what it will register once it does: FastVideo could not
-    # import its registry at all meanwhile, and names that come and go tell nobody anything.
     if facts is None or not facts.entries or not facts.has_class:
+        return
+    # On disk, a file that does not parse registers nothing. One that is open in an editor is being
+    # typed in: it is taken for what it will register once it parses, so that names do not flicker.
+    if facts.broken and not sources.is_open(path):
         return
     inside = path[len(profile.models) + 1 :].split("/")
     if len(inside) == 1:
@@ -133,38 +139,53 @@ def legacy_rows(facts: FileFacts, combined: str) -> tuple[LegacyRow, ...] | None
     """The rows of the tables that the combined table spreads; None where facts cannot follow it."""
     if facts.broken:
         return None
-    table = facts.assignment_of(combined)
-    if table is None:
-        return None
+    tables = _Tables(facts)
     rows: list[LegacyRow] = []
-    if not _collect(facts, combined, table, rows, seen=frozenset()):
-        return None
-    return tuple(rows)
+    return tuple(rows) if tables.collect(combined, len(facts.assignments), rows) else None
 
 
-def _collect(
-    facts: FileFacts,
-    name: str,
-    table: Placed[Assignment],
-    rows: list[LegacyRow],
-    seen: frozenset[str],
-) -> bool:
-    value = table.fact.value
-    if not isinstance(value, Mapping) or name in seen:
-        return False
-    for key, item in value.items:
-        if key is None:
-            inner = facts.assignment_of(item.dotted) if isinstance(item, Reference) else None
-            if inner is None or not isinstance(item, Reference):
-                return False
-            if not _collect(facts, item.dotted, inner, rows, seen | {name}):
-                return False
-            continue
-        row = _row(name, table, key, item)
-        if row is None:
+class _Tables:
+    """The dict displays of the registry file, in the order in which the module executes."""
+
+    def __init__(self, facts: FileFacts) -> None:
+        self.facts = facts
+
+    def collect(self, name: str, before: int, rows: list[LegacyRow]) -> bool:
+        """Adds the rows that table `name` holds just before the module's assignment `before`.
+
+        False where it cannot be told: the name is not assigned by then, not a display of rows and
+        spread tables, assigned under a condition, or changed in place somewhere.
+        """
+        if self._changes(name):
             return False
-        rows.append(row)
-    return True
+        assigned = [
+            (index, placed)
+            for index, placed in enumerate(self.facts.assignments[:before])
+            if name in placed.fact.names and (placed.fact.value is not None or placed.fact.augmented)
+        ]
+        if not assigned or any(placed.fact.conditional for _, placed in assigned):
+            return False
+        index, table = assigned[-1]
+        if not isinstance(table.fact.value, Mapping) or table.fact.augmented:
+            return False
+        for key, item in table.fact.value.items:
+            if key is None:
+                # Spread where the display is evaluated: what is assigned later does not count.
+                if not isinstance(item, Reference) or not self.collect(item.dotted, index, rows):
+                    return False
+                continue
+            row = _row(name, table, key, item)
+            if row is None:
+                return False
+            rows.append(row)
+        return True
+
+    def _changes(self, name: str) -> bool:
+        """Whether some line may change the dict in place; a mention that looks like it is enough."""
+        pattern = re.compile(
+            rf"(?<![\w.]){re.escape(name)}\s*(?:\[|\|=|\.(?:update|pop|popitem|clear|setdefault)\b)"
+        )
+        return any(pattern.search(chunk.text) for chunk in self.facts.chunks)
 
 
 def _row(table_name: str, table: Placed[Assignment], key: Expr, item: Expr) -> LegacyRow | None:

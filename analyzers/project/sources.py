@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -60,9 +61,8 @@ class Sources:
         return known
 
     def problem(self, path: str) -> str | None:
-        """Why `text` gave None."""
-        self.text(path)
-        return self._problems.get(path)
+        """Why `text` gave None; None where it did not."""
+        return self._problems.get(path) if self.text(path) is None else None
 
     def is_open(self, path: str) -> bool:
         """Whether an editor's text lies over the file."""
@@ -70,19 +70,19 @@ class Sources:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file, on disk or open in the editor."""
-        return path in self._overlays or (self.root / path).is_file()
+        return path in self._overlays or os.path.isfile(self.root / path)  # noqa: PTH113 - never raises
 
     def facts(self, path: str) -> FileFacts | None:
-        """The facts of a file; None where there is no such file."""
+        """The facts of a file; None where there is nothing of that name, not even a dangling link."""
         self.memory.read(path)
         known = self._facts.get(path)
         if known is not None:
             return known
         text = self.text(path)
         if text is None:
-            if not self.exists(path):
+            if not os.path.lexists(self.root / path):
                 return None
-            facts = FileFacts(path, (), unreadable=self._problems.get(path, "cannot be read"))
+            facts = FileFacts(path, (), unreadable=self._problems[path])
         elif path in self._analyses:
             facts = self._analyses[path].update(text)
         elif self._cache is not None:
@@ -170,8 +170,13 @@ class Sources:
     # ------------------------------------------------------------------ the disk
 
     def _read(self, path: str) -> str | None:
+        target = self.root / path
         try:
-            text = (self.root / path).read_bytes().decode("utf-8")
+            # Reading a pipe or a device would wait for ever.
+            if not stat.S_ISREG(target.stat().st_mode):
+                self._problems[path] = "cannot be read: not a regular file"
+                return None
+            text = target.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
             self._problems[path] = f"not UTF-8 (byte {error.start}): save it as UTF-8"
         except OSError as error:

@@ -23,7 +23,12 @@ _MLP = re.compile(
 _NOT_HOT = re.compile(r"mod(ulation)?(_|$)|ada_?ln|ada_?norm|norm", re.IGNORECASE)
 """Modulation and norm layers have their own linears; adapters are rarely trained on them."""
 
-_NAMES_THE_CHOICE = re.compile(r"nn\.Linear|ReplicatedLinear|\bLoRA\b|\bfp32\b|\bfloat32\b", re.IGNORECASE)
+_NAMES_THE_CLASS = re.compile(r"nn\.Linear|ReplicatedLinear")
+_NAMES_THE_CHOICE = re.compile(
+    r"nn\.Linear|ReplicatedLinear|\b(fp32|float32)\b|(?<![-\w])LoRA\b", re.IGNORECASE
+)
+"""AdaLN-LoRA is a kind of modulation and says nothing about adapters."""
+
 _NAMES_THE_KEYS = re.compile(
     r"state[-_ ]?dict|checkpoint|official|upstream|positional|Sequential", re.IGNORECASE
 )
@@ -106,11 +111,11 @@ def _is_meant(
     dtype = fact.call.keyword("dtype")
     if isinstance(dtype, Reference) and dtype.tail in ("float32", "float"):
         return True
-    told = (context.file.docstring, cls.fact.docstring, method.fact.docstring)
-    words = "\n".join((*filter(None, told), _comments_at(context, method, fact)))
-    if _NAMES_THE_CHOICE.search(words):
+    comments = _comments_at(context, method, fact)
+    near = "\n".join((cls.fact.docstring or "", method.fact.docstring or "", comments))
+    if _NAMES_THE_CLASS.search(context.file.docstring or "") or _NAMES_THE_CHOICE.search(near):
         return True
-    return _is_positional(context, fact) and _NAMES_THE_KEYS.search(words) is not None
+    return _is_positional(context, fact) and _NAMES_THE_KEYS.search(comments) is not None
 
 
 def _is_positional(context: Context, fact: CallFact) -> bool:
@@ -227,10 +232,11 @@ RULE = Rule(
     ),
     exceptions=(
         "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
-        "and output heads. Layers built with `dtype=torch.float32`. Choices that a comment in the same "
-        "paragraph, or the docstring of the module, class or method, explains: it names `nn.Linear`, "
-        "`ReplicatedLinear`, LoRA or fp32, or, for layers inside `nn.Sequential`, the state dict, the "
-        "checkpoint or the official names, which depend on the position. Classes that no port reaches."
+        "and output heads. Layers built with `dtype=torch.float32`. Choices that are explained: in the "
+        "module's docstring by naming `nn.Linear` or `ReplicatedLinear`, in the docstring of the class or "
+        "method or in a comment of the same paragraph also by naming LoRA or fp32. For layers inside "
+        "`nn.Sequential`, whose names depend on the position, a comment that names the state dict, the "
+        "checkpoint or the official layers. Classes that no port reaches."
     ),
     source="`fastvideo/layers/AGENTS.md`; `fastvideo/layers/lora/linear.py`, `get_lora_layer`",
     check=check,

@@ -21,8 +21,7 @@ _COMPARES = re.compile(
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of the file; stays silent where the tree comes without parity tests."""
     project = context.project
-    own = [p for p in project.ports if p.cls.path == context.file.path]
-    untested = [p for p in own if not p.parity_tests]
+    untested = [p for p in project.ports if p.cls.path == context.file.path and not p.parity_tests]
     if not untested:
         return
     tests = _tests(project)
@@ -153,9 +152,8 @@ RULE = Rule(
         "`torch.testing.assert_close`."
     ),
     exceptions=(
-        "Trees that hold no parity test at all (an installed package without its tests). A "
-        "subclass that redefines neither `__init__` nor `forward` is exercised "
-        "by its base's tests."
+        "Trees that hold no parity test at all (an installed package without its tests). A subclass that "
+        "redefines neither `__init__` nor `forward` is exercised by its base's tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,

@@ -29,7 +29,7 @@ def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None)
         if settings.enabled(rule.code, rule.name, path):
             ran |= {rule.code, rule.name}
             found.extend(rule.check(Context(project, facts, rule)))
-    suppressions = find_suppressions(facts, project.sources.text(path) or "")
+    suppressions = find_suppressions(facts)
     if suppressions:
         found = apply_suppressions(found, suppressions, frozenset(ran))
     return sorted(

@@ -6,54 +6,81 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from analyzers.facts.chunks import normalise_newlines
+from analyzers.facts.chunks import logical_lines, normalise_newlines
 from analyzers.facts.model import FileFacts
 from analyzers.findings import Finding, Location, Severity, Span
 
-_DIRECTIVE = re.compile(r"#\s*ditproof:\s*ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>[^#]*)")
-_OPEN = re.compile(
-    r"\#[^\n]*|\"\"\"(?:[^\\\"]|\\.|\"(?!\"\"))*\"\"\"|'''(?:[^\\']|\\.|'(?!''))*'''"
-    r"|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[()\[\]{}]|\\\n|\n",
-    re.DOTALL,
-)
+_DIRECTIVE = re.compile(r"#\s*ditproof:\s*ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>(?:(?!\s#\s).)*)")
+_CODE_OR_NAME = re.compile(r"DIT\d{3}|[a-z][a-z0-9]*(?:-[a-z0-9]+)+|[a-z]{3,}")
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """One directive; `lines` are the statement's lines (from 0) that it speaks for."""
+    """One directive; `lines` are the statement's lines (from 0) that it speaks for.
+
+    `certain`: the statement parses, so that a finding that is not there is not there.
+    """
 
     codes: tuple[str, ...]
     reason: str
     location: Location
     lines: range
+    certain: bool
 
-    def covers(self, finding: Finding) -> bool:
-        """Whether it names the finding's rule and stands at the finding's statement."""
-        named = any(c in (finding.code, finding.name) for c in self.codes)
-        return named and finding.location.span.line in self.lines
+    def covers(self, finding: Finding) -> str | None:
+        """The code or name by which it covers a finding that begins at its statement, else None."""
+        if finding.location.span.line not in self.lines:
+            return None
+        return next((c for c in self.codes if c in (finding.code, finding.name)), None)
 
 
-def find_suppressions(facts: FileFacts, text: str) -> tuple[Suppression, ...]:
-    """The directives of a file."""
-    directives = [
-        (placed, match)
-        for placed in facts.comments
-        if (match := _DIRECTIVE.match(placed.fact.text)) is not None
-    ]
-    if not directives:
-        return ()
-    statements = _logical_lines(normalise_newlines(text))
-    found = []
-    for placed, match in directives:
-        location = placed.at(placed.fact.span)
-        line = location.span.line
-        codes = tuple(c.strip() for c in (match["codes"] or "").split(",") if c.strip())
-        if placed.fact.own_line:
-            lines = next((s for s in statements if s.start > line), range(0))
-        else:
-            lines = next((s for s in statements if line in s), range(line, line + 1))
-        found.append(Suppression(codes, match["reason"].strip(" :-\t"), location, lines))
+def find_suppressions(facts: FileFacts) -> tuple[Suppression, ...]:
+    """The directives of a file.
+
+    A comment after code speaks for the whole statement (of a compound statement: its head, with
+    decorators), and so does one on a line of its own inside the statement; one above, for the
+    statement that follows.
+    """
+    found: list[Suppression] = []
+    for index, chunk in enumerate(facts.chunks):
+        directives = [
+            (comment, match)
+            for comment in chunk.facts.comments
+            if (match := _DIRECTIVE.search(comment.text)) is not None
+        ]
+        if not directives:
+            continue
+        # A comment at the end of a chunk stands above the statement that the next one begins with.
+        statements = _statements(facts, index)
+        if index + 1 < len(facts.chunks):
+            statements += _statements(facts, index + 1)
+        for comment, match in directives:
+            span = comment.span.shifted(chunk.line)
+            lines = next((s for s in statements if span.line in s), None)
+            if lines is None:
+                lines = next((s for s in statements if s.start > span.line), range(0))
+            found.append(
+                Suppression(
+                    codes=tuple(_normal(c) for c in (match["codes"] or "").split(",") if c.strip()),
+                    reason=match["reason"].strip(" :-\t"),
+                    location=Location(facts.path, span),
+                    lines=lines,
+                    certain=not facts.broken,
+                )
+            )
     return tuple(found)
+
+
+def _statements(facts: FileFacts, index: int) -> list[range]:
+    """The lines of each statement of a chunk, counted from the file's beginning."""
+    chunk = facts.chunks[index]
+    found = logical_lines(chunk.text, damaged=chunk.facts.problem is not None)
+    return [range(lines.start + chunk.line, lines.stop + chunk.line) for lines in found]
+
+
+def _normal(code: str) -> str:
+    code = code.strip()
+    return code.upper() if code[:3].upper() == "DIT" else code.lower()
 
 
 def apply_suppressions(
@@ -62,21 +89,22 @@ def apply_suppressions(
     """The findings that remain, and what is wrong with the suppressions themselves.
 
     `checked`: codes and names of the rules that ran; a suppression of a rule that did not run is
-    not called unused.
+    not called unused, nor is one in a file that does not parse.
     """
     kept: list[Finding] = []
-    used: set[int] = set()
+    used: set[tuple[int, str]] = set()
     for finding in findings:
-        covering = [i for i, s in enumerate(suppressions) if s.covers(finding)]
+        covering = [(i, by) for i, s in enumerate(suppressions) if (by := s.covers(finding)) is not None]
         used.update(covering)
         if not covering:
             kept.append(finding)
     for index, suppression in enumerate(suppressions):
-        kept.extend(_faults(suppression, index in used, checked))
+        unused = tuple(c for c in suppression.codes if c in checked and (index, c) not in used)
+        kept.extend(_faults(suppression, unused if suppression.certain else ()))
     return kept
 
 
-def _faults(suppression: Suppression, used: bool, checked: frozenset[str]) -> Iterable[Finding]:
+def _faults(suppression: Suppression, unused: tuple[str, ...]) -> Iterable[Finding]:
     finding = Finding(
         code="DIT002",
         name="suppression-without-reason",
@@ -97,13 +125,16 @@ def _faults(suppression: Suppression, used: bool, checked: frozenset[str]) -> It
             message="this suppression gives no reason: write it after the bracket, "
             f"`# ditproof: ignore[{', '.join(suppression.codes)}] reason`",
         )
-    if not used and checked.issuperset(suppression.codes):
-        yield replace(
-            finding,
-            code="DIT003",
-            name="suppression-unused",
-            message=f"nothing to suppress here for {', '.join(suppression.codes)}: remove the comment",
-        )
+    finding = replace(finding, code="DIT003", name="suppression-unused")
+    for code in suppression.codes:
+        if not _CODE_OR_NAME.fullmatch(code):
+            yield replace(
+                finding, message=f"'{code}' is neither the code nor the name of a rule: it suppresses nothing"
+            )
+    if unused:
+        rest = [c for c in suppression.codes if c not in unused]
+        remedy = f"leave only {', '.join(rest)}" if rest else "remove the comment"
+        yield replace(finding, message=f"nothing to suppress here for {', '.join(unused)}: {remedy}")
 
 
 def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) -> tuple[Span, str]:
@@ -114,11 +145,10 @@ def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) ->
     """
     line = finding.location.span.line
     rows = normalise_newlines(text).split("\n")
-    statement = next(
-        (s for s in _logical_lines(normalise_newlines(text)) if line in s), range(line, line + 1)
-    )
+    statements = (s for index in range(len(facts.chunks)) for s in _statements(facts, index))
+    statement = next((s for s in statements if line in s), range(line, line + 1))
     for placed in facts.comments:
-        match = _DIRECTIVE.match(placed.fact.text)
+        match = _DIRECTIVE.search(placed.fact.text)
         span = placed.at(placed.fact.span).span
         above = placed.fact.own_line and span.line == statement.start - 1
         if match is not None and match["codes"] is not None and (above or span.line in statement):
@@ -134,31 +164,3 @@ def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) ->
     first = rows[statement.start] if statement.start < len(rows) else ""
     indent = first[: len(first) - len(first.lstrip())]
     return Span(statement.start, 0, statement.start, 0), f"{indent}{directive}\n"
-
-
-def _logical_lines(text: str) -> list[range]:
-    """The lines of each logical line that holds code; decorators count to what they decorate."""
-    found: list[range] = []
-    depth = start = line = position = 0
-    decorated = False
-    for match in _OPEN.finditer(text):
-        token = match.group()
-        if token in "([{":
-            depth += 1
-        elif token in ")]}":
-            depth = max(0, depth - 1)
-        elif token == "\n" and depth == 0:
-            content = text[position : match.start()].strip()
-            if content and not content.startswith("#"):
-                decorated = content.startswith("@")
-                if not decorated:
-                    found.append(range(start, line + 1))
-            line += 1
-            position = match.end()
-            if not decorated:
-                start = line
-            continue
-        line += token.count("\n")
-    if text[position:].strip():
-        found.append(range(start, line + 1))
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 import time
 from collections import Counter
@@ -107,6 +108,7 @@ def command(
         )
         code = _diff(tree, paths, wanted) if diff else _check(tree, paths, wanted)
     finally:
+        gc.unfreeze()
         gc.enable()
     # Wrong settings outweigh findings: the findings may not be those that the user meant.
     return ExitCode.USAGE if tell_problems(tree.settings) else code
@@ -178,7 +180,9 @@ def _text(project: Project, result: Result, wanted: Options, fixed: int) -> str:
         parts = [statistics_text(result.findings, colour=colour)]
     else:
         lines = lines_of(project.sources)
-        parts = ["\n".join(finding_text(f, lines, colour=colour) for f in result.findings)]
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        texts = (finding_text(f, lines, colour=colour, columns=columns) for f in result.findings)
+        parts = ["\n".join(texts)]
     if not wanted.quiet:
         if result.findings:
             parts.append("\n")
@@ -198,6 +202,7 @@ def _fix(project: Project, files: tuple[str, ...], wanted: Options) -> int:
     """Takes the fixes; how many findings they settle."""
     from lsp_server.commands.fixing import fix_all, write_texts
 
+    _collect_garbage_of_edits()
     outcome = fix_all(project, files, _allowed(wanted))
     write_texts(project, outcome.texts)
     _tell_refused(outcome.refused, wanted)
@@ -209,12 +214,20 @@ def _diff(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
 
     facts: FactsCache | None = DiskFactsCache() if wanted.cache else None
     project = project_of(tree, TracedSources(tree.root, facts))
-    outcome = fix_all(project, requested_files(project, paths), _allowed(wanted))
+    files = requested_files(project, paths)
+    _collect_garbage_of_edits()
+    outcome = fix_all(project, files, _allowed(wanted))
     write(diff_text(diff_of(project, outcome.texts), colour=colours(sys.stdout)))
     _tell_refused(outcome.refused, wanted)
     if not wanted.quiet:
         say(f"Would fix {count(len(outcome.settled), 'finding')} in {count(len(outcome.texts), 'file')}.")
     return ExitCode.FINDINGS if outcome.texts else ExitCode.CLEAN
+
+
+def _collect_garbage_of_edits() -> None:
+    """Syntax trees of edits are large and may hold cycles; what is there already is left out."""
+    gc.freeze()
+    gc.enable()
 
 
 def _allowed(wanted: Options) -> frozenset[Applicability]:

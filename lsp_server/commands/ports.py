@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from analyzers.project.ports import Port
@@ -14,6 +16,9 @@ from lsp_server.commands.workspace import open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.payloads import ports_json
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 @click.command("ports")
@@ -35,7 +40,7 @@ def command(root: str | None, python: str | None, output_format: str, quiet: boo
     if output_format == "json":
         write_json(ports_json(ports))
     else:
-        write(_table(ports))
+        write(_table(ports, tree.profile.dits))
         if not quiet:
             unreachable = [port.name for port in ports if port.reachable == "unreachable"]
             write(f"{count(len(ports), 'port')}")
@@ -48,23 +53,35 @@ def command(root: str | None, python: str | None, output_format: str, quiet: boo
     return ExitCode.USAGE if tell_problems(tree.settings) else ExitCode.CLEAN
 
 
-def _table(ports: tuple[Port, ...]) -> str:
+def _table(ports: tuple[Port, ...], dits: str) -> str:
+    """What is there and what is missing, one row a port; the names behind it are in the JSON."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("PORT", "WHERE", "REGISTRY", "CONFIG", "MAPPING", "ORACLE", "TESTS"):
-        table.add_column(title, overflow="fold")
+    table.add_column("PORT", overflow="fold")
+    for title in ("REGISTRY", "EXPORTED", "RULES", "ORACLE", "TESTS"):
+        table.add_column(title, no_wrap=True)
+    table.add_column(f"WHERE IN {dits}", overflow="fold", ratio=1)
     styles = {"discovered": "green", "legacy": "yellow", "unreachable": "bold red"}
     for port in ports:
-        config = port.config.fact.name if port.config is not None else "?"
+        where = port.location.path.removeprefix(dits + "/")
         table.add_row(
             Text(port.name, style="bold"),
-            f"{port.location.path}:{port.location.span.line + 1}",
             Text(port.reachable, style=styles[port.reachable]),
-            config + (" (not exported)" if port.exported is False else ""),
-            count(port.mapping.rules, "rule") if port.mapping is not None else "?",
-            port.oracle.ref if port.oracle is not None else "-",
+            _exported(port),
+            str(port.mapping.rules) if port.mapping is not None else "?",
+            port.oracle.ref.partition(":")[0].rpartition("/")[2] if port.oracle is not None else "-",
             str(len(port.parity_tests)) if port.parity_tests else "none",
+            f"{where}:{port.location.span.line + 1}",
         )
     return rendered(table)
+
+
+def _exported(port: Port) -> Text:
+    """Whether its config is; a question mark where that cannot be told, or no config is known."""
+    from rich.text import Text
+
+    if port.exported is None:
+        return Text("?")
+    return Text("yes") if port.exported else Text("no", style="yellow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,25 +14,54 @@ MOST_COLUMNS = 110
 """Width of a source excerpt; of a longer line only the part around the finding is shown."""
 
 _TAB = "    "
+_INDENT = "    "
 
 
-def finding_text(finding: Finding, lines: LinesOf, *, colour: bool) -> str:
-    """One finding, several lines, with a line end."""
+def finding_text(finding: Finding, lines: LinesOf, *, colour: bool, columns: int | None = None) -> str:
+    """One finding, several lines, with a line end.
+
+    `columns`: where to wrap the prose, for a terminal; without, each message stays on one line.
+    """
     style = finding.severity.value
-    head = (
-        f"{styled(_place(finding.location, lines), 'place', on=colour)}: "
-        f"{styled(f'{finding.severity.value}[{finding.code}]', style, on=colour)} {finding.name}: "
-        f"{printable(finding.message)}"
-    )
-    out = [head, *_excerpt(finding.location, lines, style, colour=colour)]
+
+    def prose(parts: Sequence[tuple[str, str | None]], text: str) -> str:
+        plain = "".join(part for part, _ in parts)
+        head = "".join(styled(part, kind, on=colour) if kind else part for part, kind in parts)
+        return head + _wrapped(printable(text), len(plain), columns)
+
+    place = _place(finding.location, lines)
+    opening = [
+        (place, "place"),
+        (": ", None),
+        (f"{style}[{finding.code}]", style),
+        (f" {finding.name}: ", None),
+    ]
+    out = [prose(opening, finding.message), *_excerpt(finding.location, lines, style, colour=colour)]
     for related in finding.related:
-        where = styled(_place(related.location, lines), "place", on=colour)
-        out.append(f"  {styled('=', 'gutter', on=colour)} {where}: {printable(related.message)}")
+        where = _place(related.location, lines)
+        out.append(
+            prose(
+                [("  ", None), ("=", "gutter"), (" ", None), (where, "place"), (": ", None)], related.message
+            )
+        )
     if finding.fix is not None:
         option = "--fix" if finding.fix.applicability is Applicability.SAFE else "--fix --unsafe-fixes"
-        label = styled("help:", "help", on=colour)
-        out.append(f"  {label} {printable(finding.fix.title)} ({option})")
+        out.append(prose([("  ", None), ("help:", "help"), (" ", None)], f"{finding.fix.title} ({option})"))
     return "\n".join(out) + "\n"
+
+
+def _wrapped(text: str, used: int, columns: int | None) -> str:
+    """`text` for a line of which `used` columns are taken, wrapped between words."""
+    if columns is None or used + width(text) <= columns:
+        return text
+    room = max(columns, 40)
+    # A long place leaves no room beside it: then the message begins below.
+    first = " " * used if used <= room * 2 // 3 else ""
+    lines = textwrap.wrap(
+        text, room, initial_indent=first or _INDENT, subsequent_indent=_INDENT, break_long_words=False
+    )
+    lines[0] = lines[0][len(first) :] if first else "\n" + lines[0]
+    return "\n".join(lines)
 
 
 def _place(location: Location, lines: LinesOf) -> str:
@@ -52,7 +82,8 @@ def _excerpt(location: Location, lines: LinesOf, style: str, *, colour: bool) ->
     if span.end_line != span.line:
         end = max(len(source.rstrip()), begin + 1)
     first = _first_shown(source, begin, end)
-    before, marked, after = source[first:begin], source[begin:end], source[end:]
+    clipped = min(end, max(first + MOST_COLUMNS, begin + 1))
+    before, marked, after = source[first:begin], source[begin:clipped], source[clipped:]
     before, marked, after = (printable(part.replace("\t", _TAB)) for part in (before, marked, after))
     if first:
         before = "…" + before

@@ -26,7 +26,7 @@ PARITY_TIMEOUT = 180
 IMAGES = {
     "quick-fix.png": "vscode-quickfix.png",
     "parity-passed.png": "vscode-parity.png",
-    "parity-failed.png": "vscode-parity-failed.png",
+    "parity-failed-line.png": "vscode-parity-failed.png",
 }
 """Which screenshots the documentation shows, and under which names."""
 

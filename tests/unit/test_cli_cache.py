@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from cli_testing import COPY, DUPLICATE, NO_ENTRY, REGISTRY, SOUND, Cli, cli, tree_at
+from cli_testing import COPY, DUPLICATE, REGISTRY, SOUND, Cli, cli, tree_at
 from hypothesis import given
 from hypothesis import strategies as st
 
