@@ -20,6 +20,8 @@ from analyzers.project.sources import Sources
 from analyzers.rules.base import Rule, Tier
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_file
+from lsp_server.entries import collector_paused
+from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.moving import moved
 
 SETTINGS_FILES = ("pyproject.toml", "ditproof.toml")
@@ -51,7 +53,8 @@ class Session:
     """Facts, settings and findings of the tree at `root`."""
 
     def __init__(self, root: Path) -> None:
-        self.sources = Sources(root)
+        self.cache = DiskFactsCache()
+        self.sources = Sources(root, self.cache)
         self.root = self.sources.root
         self.settings = Settings()
         self.profile: Profile = FASTVIDEO
@@ -95,9 +98,13 @@ class Session:
             for path in self.sources.walk(folder):
                 text = self.sources.text(path)
                 if folder != self.profile.models or (text is not None and "EntryClass" in text):
-                    self.project.file(path)
+                    with collector_paused():
+                        self.project.file(path)
                     yield
-        yield from (None for _ in self.project.ports[:1])
+        with collector_paused():
+            _ = self.project.ports, self.project.blocks
+        self.cache.prune()
+        yield
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests."""

@@ -26,12 +26,13 @@ log = logging.getLogger(__name__)
 
 class Tree:
     """One FastVideo tree, as the event loop sees it. `ready`: its index has been
-    built once. `revision` grows with every change."""
+    built once. `revision` grows with every change, `disk_revision` with those on disk."""
 
     def __init__(self, root: Path, thread: ThreadPoolExecutor) -> None:
         self.root = root
         self.ready = False
         self.revision = 0
+        self.disk_revision = 0
         self._thread = thread
         self._session: Session | None = None
         self._changes = Changes()
@@ -46,6 +47,8 @@ class Tree:
     def note(self, changes: Changes) -> None:
         """Keeps changes for the next question."""
         self.revision += 1
+        if changes.files or changes.everything:
+            self.disk_revision += 1
         self._changes.add(changes)
 
     async def ask(self, question: Callable[[Session], T]) -> T:

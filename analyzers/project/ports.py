@@ -264,6 +264,9 @@ class Ports:
 
     @cached_property
     def _parity_tests(self) -> tuple[str, ...]:
+        return self.sources.memory.get(("parity tests",), self._listed_parity_tests)
+
+    def _listed_parity_tests(self) -> tuple[str, ...]:
         return tuple(
             path
             for root in self.profile.test_roots

@@ -46,8 +46,8 @@ def register(server: Server) -> None:
     async def document_diagnostic(
         params: types.DocumentDiagnosticParams,
     ) -> types.DocumentDiagnosticReport:
-        found = await server.diagnoser.present(params.text_document.uri)
-        identity = server.diagnoser.answered(params.text_document.uri, found)
+        found, revision = await server.diagnoser.present(params.text_document.uri)
+        identity = server.diagnoser.answered(params.text_document.uri, found, revision)
         if identity == params.previous_result_id:
             return types.RelatedUnchangedDocumentDiagnosticReport(result_id=identity)
         return types.RelatedFullDocumentDiagnosticReport(items=found, result_id=identity)
@@ -62,6 +62,8 @@ class Diagnoser:
         self._timers: dict[Tree, asyncio.TimerHandle] = {}
         self._looking: set[Tree] = set()
         self._told: dict[str, str] = {}
+        self._answered: dict[str, int] = {}
+        self._settings_of: dict[Tree, int] = {}
         self._unopened: dict[str, str] = {}
         self._indexed: set[Tree] = set()
         self._stopped = False
@@ -78,8 +80,13 @@ class Diagnoser:
         if self._told.pop(uri, None) is not None and not self._server.pulls:
             self._push(uri, None, [])
 
-    def schedule(self, tree: Tree) -> None:
-        """Looks at the tree's open files soon, once for any number of calls until then."""
+    def schedule(self, tree: Tree, *, anew: bool = False) -> None:
+        """Looks at the tree's open files soon, once for any number of calls until then.
+
+        `anew`: what was answered may be wrong although no file has changed (a verdict, a setting).
+        """
+        if anew:
+            self._answered.clear()
         if self._stopped:
             return
         self.index(tree)
@@ -107,24 +114,27 @@ class Diagnoser:
 
     # ------------------------------------------------------------------ answers
 
-    async def present(self, uri: str) -> list[types.Diagnostic]:
-        """The diagnostics of a document's present text; empty for what no tree holds."""
+    async def present(self, uri: str) -> tuple[list[types.Diagnostic], int]:
+        """The diagnostics of a document's present text (none for what no tree holds), and the revision
+        of the tree that they speak of."""
         while True:
             placed = self._server.place(uri)
             document = self._server.documents.get(uri)
             if placed is None or not placed[1].endswith(".py"):
-                return []
+                return [], 0
+            revision = placed[0].revision
             version = document.version if document is not None else None
             found = await self._diagnose(*placed)
             now = self._server.documents.get(uri)
             if now is document and (now is None or now.version == version):
-                return found
+                return found, revision
 
-    def answered(self, uri: str, found: Sequence[types.Diagnostic]) -> str:
+    def answered(self, uri: str, found: Sequence[types.Diagnostic], revision: int) -> str:
         """Keeps what a client is being told; the identity of that answer."""
         identity = _identity(found)
         if self._server.pulls:
             self._told[uri] = identity
+            self._answered[uri] = revision
         return identity
 
     # ------------------------------------------------------------------ work
@@ -143,7 +153,7 @@ class Diagnoser:
         finally:
             tree.ready = True
             self._server.status.indexed(name, summary)
-        self.schedule(tree)
+        self.schedule(tree, anew=True)
         await self._server.refresh_lenses()
 
     def _start(self, tree: Tree) -> None:
@@ -182,8 +192,8 @@ class Diagnoser:
     async def _refresh_if_wrong(self, tree: Tree) -> None:
         for document, path in list(self._server.opened(tree)):
             told = self._told.get(document.uri)
-            if told is None:
-                continue  # not asked yet
+            if told is None or self._answered.get(document.uri) == tree.revision:
+                continue  # not asked yet, or answered after the last change
             version = document.version
             found = await self._diagnose(tree, path)
             if document.version == version and _identity(found) != self._told.get(document.uri):
@@ -214,6 +224,9 @@ class Diagnoser:
 
     async def _tell_settings(self, tree: Tree) -> None:
         """Pushed to every client: none asks for the diagnostics of a TOML file."""
+        if self._settings_of.get(tree) == tree.disk_revision:
+            return
+        self._settings_of[tree] = tree.disk_revision
         encoding = self._server.encoding
         found = await tree.ask(lambda session: settings_diagnostics(session, encoding))
         for path in SETTINGS_FILES:

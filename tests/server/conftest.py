@@ -8,10 +8,19 @@ import pytest
 
 from analyzers.rules.examples import write_tree
 
+SELECTED = 'select = ["DIT00", "DIT103", "DIT106", "DIT110", "DIT9"]\n'
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers started by a test keep nothing in the user's own cache."""
+    monkeypatch.setenv("DITPROOF_CACHE_DIR", str(tmp_path / "cache"))
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The small FastVideo-shaped tree of the rule examples."""
+    """The small FastVideo-shaped tree of the rule examples, with the few rules that tests look for."""
     root = tmp_path.resolve() / "tree"
     write_tree(root, {})
+    (root / "ditproof.toml").write_text(SELECTED)
     return root

@@ -86,11 +86,15 @@ async def test_settings_count_without_a_restart(tree: Path) -> None:
         editor.saved_outside("ditproof.toml", 'ignore = ["DIT106"]\n')
         await editor.diagnostics(COPY, lambda found: "DIT106" not in codes(found))
         editor.saved_outside("ditproof.toml", None)
-        editor.saved_outside("pyproject.toml", "[tool.ditproof]\nignore = []\n")
+        await editor.diagnostics(COPY, lambda found: "DIT106" in codes(found))
+        editor.saved_outside("pyproject.toml", '[tool.ditproof]\nignore = ["DIT106"]\n')
+        await editor.diagnostics(COPY, lambda found: "DIT106" not in codes(found))
+        editor.saved_outside("pyproject.toml", None)
         await editor.diagnostics(COPY, lambda found: "DIT106" in codes(found))
 
 
 async def test_a_wrong_setting_is_shown_at_its_line(tree: Path) -> None:
+    (tree / "ditproof.toml").unlink()
     async with editor_at(tree) as editor:
         editor.open(SOUND)
         await editor.indexed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -196,10 +197,9 @@ async def test_other_documents_are_left_alone(tree: Path, tmp_path: Path) -> Non
 
 
 async def test_two_trees_do_not_mix(tree: Path, tmp_path: Path) -> None:
-    from analyzers.rules.examples import write_tree
-
     second = tmp_path.resolve() / "second"
-    write_tree(second, {COPY: COPIED})
+    shutil.copytree(tree, second)
+    (second / COPY).write_text(COPIED)
     async with editor_at(tree, folders=[tree, second]) as editor:
         editor.open(SOUND)
         other = editor.open("", (second / COPY).read_text(), uri=(second / COPY).as_uri())

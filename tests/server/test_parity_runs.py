@@ -40,8 +40,8 @@ async def test_an_untrusted_workspace_is_refused(tree: Path) -> None:
         with pytest.raises(JsonRpcException, match="trust the workspace"):
             await parity(editor, uri=editor.uri(TEST), line=1)
         assert not (tree / "ran").exists()
-        editor.client.protocol.notify("ditproof/trustChanged", {"trusted": True})
         editor.settings.update(TRUSTED)
+        editor.client.protocol.notify("ditproof/trustChanged", {"trusted": True})
         editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings=None))
         answer = await parity(editor, uri=editor.uri(TEST), line=1)
         assert answer["status"] == "passed"
