@@ -27,12 +27,10 @@ MAXIMUM_DEPTH = 24
 
 def span_of(node: ast.expr | ast.stmt | ast.excepthandler | ast.keyword | ast.alias | ast.arg) -> Span:
     """The stretch of a node, relative to the text that was parsed."""
-    return Span(
-        node.lineno - 1,
-        node.col_offset,
-        (node.end_lineno or node.lineno) - 1,
-        node.end_col_offset if node.end_col_offset is not None else node.col_offset,
-    )
+    end, column = node.end_lineno, node.end_col_offset
+    assert end is not None
+    assert column is not None
+    return Span(node.lineno - 1, node.col_offset, end - 1, column)
 
 
 def dotted_name(node: ast.expr) -> str | None:
@@ -50,9 +48,12 @@ def dotted_name(node: ast.expr) -> str | None:
 def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
     """The facts of an expression; what the vocabulary has no word for, or lies deeper, is `Opaque`."""
     span = span_of(node)
+    # The four kinds that nearly all expressions are, before the rest.
+    if isinstance(node, ast.Name):
+        return Reference(node.id, span)
     if isinstance(node, ast.Constant):
         return Constant(node.value, span)
-    if isinstance(node, (ast.Name, ast.Attribute)):
+    if isinstance(node, ast.Attribute):
         dotted = dotted_name(node)
         if dotted is not None:
             return Reference(dotted, span)

@@ -188,6 +188,18 @@ class _Context:
     target: str | None = None
     in_class: bool = False
 
+    def inside_call(self, callee: str) -> _Context:
+        """The surroundings of a call's arguments. Written out: there is one for every call."""
+        return _Context(
+            self.conditional,
+            self.repeated,
+            self.type_checking,
+            self.guarded,
+            (*self.enclosing, callee),
+            self.target,
+            self.in_class,
+        )
+
 
 _OUTSIDE = _Context()
 _IN_CLASS = _Context(in_class=True)
@@ -668,6 +680,8 @@ class _Walk:
 
     def expression(self, node: ast.expr, use: Use, context: _Context) -> None:
         """Walks an expression whose value is used as `use` says."""
+        if type(node) is ast.Constant:
+            return
         if isinstance(node, ast.Call):
             self.call(node, use, context)
         elif isinstance(node, ast.Name):
@@ -738,12 +752,13 @@ class _Walk:
             )
         )
         self.expression(node.func, _OTHER, context)
-        inner = replace(context, enclosing=(*context.enclosing, callee or "?"))
-        argument = Use("argument", callee)
-        for item in node.args:
-            self.expression(item, argument, inner)
-        for word in node.keywords:
-            self.expression(word.value, argument, inner)
+        if node.args or node.keywords:
+            inner = context.inside_call(callee or "?")
+            argument = Use("argument", callee)
+            for item in node.args:
+                self.expression(item, argument, inner)
+            for word in node.keywords:
+                self.expression(word.value, argument, inner)
         if use.kind == "name":
             scope.unstored.append(index)
 

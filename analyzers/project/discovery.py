@@ -107,7 +107,7 @@ def hides(project: Project, cls: Placed[ClassFacts]) -> bool:
     word = re.compile(rf"\b{re.escape(cls.fact.name)}\b")
     for path in project.sources.walk(project.profile.models):
         text = project.sources.text(path) or ""
-        if DISCOVERED_NAME in text and word.search(text):
+        if DISCOVERED_NAME in text and cls.fact.name in text and word.search(text):
             facts = project.file(path)
             if facts is not None and facts.broken:
                 return True

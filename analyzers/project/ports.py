@@ -190,8 +190,17 @@ class Ports:
 
         In this order: the config that its `param_names_mapping` (or another class attribute) is
         copied from, the annotation of `config` in `__init__`, the only DiT config that the class's
-        module imports, the only one in the config module of the same name.
+        module imports, the only one in the config module of the same name; else that of a base port.
         """
+        for owner in self.names.ancestry(cls).classes:
+            if self.names.qualified_class(owner) == self.profile.base_dit:
+                continue
+            found = self._own_config(owner)
+            if found is not None:
+                return found
+        return None
+
+    def _own_config(self, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
         for attribute in cls.fact.attributes:
             for name in attribute.names:
                 outcome = self.names.class_attribute(cls, name)
@@ -214,12 +223,7 @@ class Ports:
         family = self._family(cls)
         beside = self.sources.facts(f"{self.profile.dit_configs}/{family}.py")
         own = [c for c in (beside.classes if beside else ()) if self._is_dit_config(c)]
-        if len(own) == 1:
-            return own[0]
-        for base in self.names.ancestry(cls).classes[1:]:
-            if self.names.qualified_class(base) != self.profile.base_dit:
-                return self.config_of(base)
-        return None
+        return own[0] if len(own) == 1 else None
 
     def _is_dit_config(self, cls: Placed[ClassFacts]) -> bool:
         base = self.profile.dit_config_base

@@ -179,8 +179,8 @@ class Sources:
             text = target.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
             self._problems[path] = f"not UTF-8 (byte {error.start}): save it as UTF-8"
-        except OSError as error:
-            self._problems[path] = f"cannot be read: {error.strerror or error}"
+        except (OSError, ValueError) as error:
+            self._problems[path] = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         else:
             return text
         return None
