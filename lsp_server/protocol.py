@@ -23,6 +23,18 @@ class Protocol(LanguageServerProtocol):
         """The server, by its own type."""
         return cast("Server", self._server)
 
+    @lsp_method(types.INITIALIZE)
+    def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, types.InitializeResult]:
+        """Offers to be asked for diagnostics only to a client that can be told to ask again.
+
+        Findings cross files and come late while a tree is read. Neovim 0.11 asks but cannot be told,
+        and would show a file's first, empty answer until the next key.
+        """
+        result: types.InitializeResult = yield from super().lsp_initialize(params)
+        if not self.ours.pulls:
+            result.capabilities.diagnostic_provider = None
+        return result
+
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(
         self, params: types.DidOpenTextDocumentParams

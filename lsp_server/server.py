@@ -70,9 +70,15 @@ class Server(LanguageServer):
 
     @property
     def pulls(self) -> bool:
-        """Whether the client asks for diagnostics itself."""
+        """Whether the client asks for diagnostics itself, and can be told to ask again."""
         document = self.client_capabilities.text_document
-        return document is not None and document.diagnostic is not None
+        asks = document is not None and document.diagnostic is not None
+        return asks and self._can_refresh_diagnostics
+
+    @property
+    def _can_refresh_diagnostics(self) -> bool:
+        workspace = self.client_capabilities.workspace
+        return workspace is not None and bool(workspace.diagnostics and workspace.diagnostics.refresh_support)
 
     def tell(self, text: str, kind: types.MessageType = types.MessageType.Info) -> None:
         """One line in the client's log."""
@@ -80,8 +86,7 @@ class Server(LanguageServer):
 
     async def refresh_diagnostics(self) -> None:
         """Asks the client to ask again for the diagnostics that it shows."""
-        workspace = self.client_capabilities.workspace
-        if workspace is not None and workspace.diagnostics and workspace.diagnostics.refresh_support:
+        if self._can_refresh_diagnostics:
             await self._refresh(self.workspace_diagnostic_refresh_async(None))
 
     async def refresh_lenses(self) -> None:

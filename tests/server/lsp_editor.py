@@ -58,6 +58,7 @@ class Editor:
         self.verdicts: list[Any] = []
         self.refreshes = 0
         self.client_encoding = "utf-16"
+        self.offered = types.ServerCapabilities()
         self.settings: dict[str, Any] = {"trusted": False, "python": None}
         self.registered: list[types.Registration] = []
         self.published: dict[str, list[types.PublishDiagnosticsParams]] = {}
@@ -199,7 +200,9 @@ def _lives(process: int) -> bool:
         return False
 
 
-def capabilities(*, pull: bool = False, encodings: Sequence[str] = ("utf-16",)) -> types.ClientCapabilities:
+def capabilities(
+    *, pull: bool = False, refresh: bool = True, encodings: Sequence[str] = ("utf-16",)
+) -> types.ClientCapabilities:
     """What a modern editor can do."""
     return types.ClientCapabilities(
         general=types.GeneralClientCapabilities(
@@ -220,7 +223,7 @@ def capabilities(*, pull: bool = False, encodings: Sequence[str] = ("utf-16",)) 
             workspace_folders=True,
             workspace_edit=types.WorkspaceEditClientCapabilities(document_changes=True),
             did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(dynamic_registration=True),
-            diagnostics=types.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
+            diagnostics=types.DiagnosticWorkspaceClientCapabilities(refresh_support=refresh),
             code_lens=types.CodeLensWorkspaceClientCapabilities(refresh_support=True),
         ),
     )
@@ -249,6 +252,7 @@ async def editor_at(
             initialization_options={"settings": editor.settings},
         )
     )
+    editor.offered = answer.capabilities
     encoding = answer.capabilities.position_encoding
     editor.client_encoding = str(getattr(encoding, "value", encoding))
     try:

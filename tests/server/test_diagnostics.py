@@ -113,6 +113,14 @@ async def test_a_client_that_pulls_is_told_to_pull_again(tree: Path) -> None:
         assert editor.uri(SOUND) not in editor.published, "pushed to a client that pulls"
 
 
+async def test_a_client_that_cannot_be_told_to_pull_again_is_pushed_to(tree: Path) -> None:
+    (tree / COPY).write_text(COPIED)
+    async with editor_at(tree, able=capabilities(pull=True, refresh=False)) as editor:
+        assert editor.offered.diagnostic_provider is None
+        editor.open(SOUND)
+        await editor.diagnostics(SOUND, has("DIT106"))
+
+
 async def test_a_pull_answers_for_the_present_text(tree: Path) -> None:
     (tree / COPY).write_text(COPIED)
     async with editor_at(tree, able=capabilities(pull=True)) as editor:
