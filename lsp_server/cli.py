@@ -67,9 +67,13 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"ditproof {version('ditproof')}")
+        try:
+            number = version("ditproof")
+        except PackageNotFoundError:
+            number = "(not installed: run from its sources)"
+        click.echo(f"ditproof {number}")
         ctx.exit()
 
 
@@ -110,6 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.code if isinstance(error, CommandError) else error.exit_code
+    except SystemExit:
+        # How click ends when nobody reads its help or version any more; results go through `terminal.write`.
+        return ExitCode.CLEAN
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED

@@ -164,9 +164,13 @@ def _registry(project: Project) -> dict[str, Any]:
 
 def _text(seen: Examination, quiet: bool) -> str:
     rows: list[tuple[str, str]] = []
+    own = _version("ditproof") or "from its sources"
     if not quiet:
         rows += [
-            ("ditproof", f"{_version('ditproof')} on Python {platform.python_version()} ({sys.executable})"),
+            (
+                "ditproof",
+                f"{own} on Python {platform.python_version()} ({sys.executable})",
+            ),
             ("with", ", ".join(f"{name} {_version(name) or 'missing'}" for name in DEPENDENCIES)),
         ]
         if seen.tree is not None and seen.project is not None:

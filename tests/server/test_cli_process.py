@@ -73,13 +73,15 @@ def test_forced_colours(ditproof: Run, root: Path, environment: dict[str, str]) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
-@pytest.mark.parametrize("arguments", [["check"], ["check", "--format", "json"], ["rule"], ["ports"]])
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["check", "--format", "json"], ["rule"], ["ports"], ["--help"]]
+)
 def test_a_reader_that_leaves_changes_nothing(
     root: Path, environment: dict[str, str], arguments: list[str]
 ) -> None:
     for number in range(200):  # more than a pipe holds
         (root / f"fastvideo/models/dits/copy{number}.py").write_text(DUPLICATE)
-    options = [] if arguments == ["rule"] else ["--root", str(root)]
+    options = [] if arguments in (["rule"], ["--help"]) else ["--root", str(root)]
     process = subprocess.Popen(
         [sys.executable, "-m", "lsp_server", *arguments, *options],
         stdout=subprocess.PIPE,
