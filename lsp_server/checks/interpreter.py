@@ -11,13 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyzers.project.settings import load_settings
 from lsp_server.checks.environment import child_environment
 from lsp_server.checks.errors import InterpreterError, UntrustedWorkspaceError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 _PROBE_TIMEOUT = 30.0
 _NEXT = "Set `python` under [tool.ditproof], or pass --python."
@@ -39,10 +35,11 @@ print(json.dumps({"version": list(sys.version_info[:3]), "executable": sys.execu
 
 @dataclass(frozen=True)
 class Candidate:
-    """An interpreter, and where its name came from (for messages)."""
+    """An interpreter, where its name came from (for messages), and whether a person chose it."""
 
     path: str
     source: str
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,28 +70,35 @@ class Interpreter:
 
 
 def find_interpreter(
-    root: Path, explicit: str | None = None, environment: Mapping[str, str] | None = None
+    root: Path,
+    explicit: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    named_by: str = "the editor's settings",
 ) -> Candidate:
     """The project's interpreter: the first candidate that exists.
 
-    One that a person named (argument or settings) must exist; the others are only looked for.
-    Raises InterpreterError if it does not, or if there is none at all.
+    One that a person named (`explicit`, said to be `named_by`, or the settings) must exist; the others
+    are only looked for. Raises InterpreterError if it does not, or if there is none at all.
     """
     environment = os.environ if environment is None else environment
-    for candidate in candidates(root, explicit, environment):
+    for candidate in candidates(root, explicit, environment, named_by):
         if Path(candidate.path).is_file():
             return candidate
-        if candidate.source in ("the setting", "pyproject.toml", "ditproof.toml"):
+        if candidate.chosen:
             raise InterpreterError(f"{candidate.path}, named by {candidate.source}, does not exist.", _NEXT)
     raise InterpreterError(f"No Python interpreter was found for {root}.", _NEXT)
 
 
-def candidates(root: Path, explicit: str | None, environment: Mapping[str, str]) -> Iterator[Candidate]:
+def candidates(
+    root: Path, explicit: str | None, environment: Mapping[str, str], named_by: str
+) -> Iterator[Candidate]:
     """Where an interpreter may be, best first; relative names count from the root."""
     if explicit:
-        yield Candidate(_resolved(root, explicit), "the setting")
-    for name, value in _configured(root):
-        yield Candidate(_resolved(root, value), name)
+        yield Candidate(_resolved(root, explicit), named_by, chosen=True)
+    settings = load_settings(root)
+    if settings.python and settings.source:
+        yield Candidate(_resolved(root, settings.python), settings.source, chosen=True)
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         if environment.get(variable) and not _is_own(Path(environment[variable])):
             yield Candidate(_python_in(Path(environment[variable])), variable)
@@ -152,21 +156,6 @@ def probe_interpreter(path: str, *, trusted: bool, root: Path | None = None) -> 
         fastvideo=told["fastvideo"],
         diffusers=told["diffusers"],
     )
-
-
-def _configured(root: Path) -> Iterator[tuple[str, str]]:
-    for name, keys in (("ditproof.toml", ()), ("pyproject.toml", ("tool", "ditproof"))):
-        try:
-            table: object = tomllib.loads((root / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise InterpreterError(f"{root / name} cannot be read: {error}.", "Correct the file.") from error
-        for key in keys:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        value = table.get("python") if isinstance(table, dict) else None
-        if isinstance(value, str) and value:
-            yield name, value
 
 
 def _resolved(root: Path, value: str) -> str:

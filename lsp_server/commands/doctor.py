@@ -23,7 +23,7 @@ from lsp_server.commands.workspace import Tree, open_tree, project_of
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
 
-DEPENDENCIES = ("pygls", "lsprotocol", "libcst", "tree-sitter", "click", "rich")
+DEPENDENCIES = ("pygls", "lsprotocol", "libcst", "click", "rich")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _look_at_tree(seen: Examination, tree: Tree) -> None:
 
 def _look_at_interpreter(seen: Examination, root: Path, python: str | None) -> None:
     try:
-        seen.candidate = find_interpreter(root, python)
+        seen.candidate = find_interpreter(root, python, named_by="--python")
         seen.interpreter = probe_interpreter(seen.candidate.path, trusted=True, root=root)
         seen.interpreter.require_parity()
     except CheckError as error:

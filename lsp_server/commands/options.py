@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ def project_options(function: F) -> F:
         click.option(
             "--python",
             metavar="PATH",
+            callback=_from_here,
             help="The project's interpreter. Checks that run code use it; analysis runs none.",
         ),
         click.option(
@@ -28,6 +30,14 @@ def project_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def _from_here(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A path counts from the current folder, as on any command line; a bare name is looked up later."""
+    if value is None or not ("/" in value or os.sep in value):
+        return value
+    # Not resolved: a virtual environment's python is a link, and the link is the environment.
+    return os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
 
 
 def format_option(function: F) -> F:

@@ -85,7 +85,7 @@ def command(
     tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
     targets, port = _targets(tree, test)
     try:
-        interpreter = find_interpreter(tree.root, python)
+        interpreter = find_interpreter(tree.root, python, named_by="--python")
         probe_interpreter(interpreter.path, trusted=True, root=tree.root).require_parity()
     except CheckError as error:
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error

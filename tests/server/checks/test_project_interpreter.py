@@ -43,7 +43,7 @@ def test_order(tmp_path: Path) -> None:
     assert found() == (venv, "pyproject.toml")
     (root / "ditproof.toml").write_text('python = ".venv"\n')
     assert found() == (dot_venv, "ditproof.toml")
-    assert found(on_path) == (on_path, "the setting")
+    assert found(on_path) == (on_path, "the editor's settings")
 
 
 def test_the_servers_own_environment_is_not_the_projects(tmp_path: Path) -> None:
@@ -56,10 +56,10 @@ def test_the_servers_own_environment_is_not_the_projects(tmp_path: Path) -> None
 
 def test_a_named_interpreter_must_exist(tmp_path: Path) -> None:
     make(tmp_path / ".venv/bin/python")
-    with pytest.raises(InterpreterError, match="named by the setting, does not exist"):
+    with pytest.raises(InterpreterError, match="named by the editor's settings, does not exist"):
         find_interpreter(tmp_path, "no/such/python", {})
-    (tmp_path / "pyproject.toml").write_text("[tool.ditproof\n")
-    with pytest.raises(InterpreterError, match="cannot be read"):
+    (tmp_path / "pyproject.toml").write_text('[tool.ditproof]\npython = "gone"\n')
+    with pytest.raises(InterpreterError, match=r"gone, named by pyproject.toml, does not exist"):
         find_interpreter(tmp_path, None, {})
 
 
