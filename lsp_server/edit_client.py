@@ -44,6 +44,7 @@ class EditClient:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._next = 0
+        self._closed = False
         self._known: dict[str, dict[str, str]] = {}
         self._files: dict[str, Changes] = {}
 
@@ -72,8 +73,13 @@ class EditClient:
         """The text of a file after all its safe fixes (none: no text). Raises `EditRefused`."""
         return await self._ask(root, texts, {"path": path})
 
+    def close(self) -> None:
+        """Ends the worker for good: whoever waits for it is refused."""
+        self._closed = True
+        self.kill()
+
     def kill(self) -> None:
-        """Ends the worker at once."""
+        """Ends the worker at once; the next request starts another."""
         process, self._process = self._process, None
         self._known.clear()
         self._files.clear()
@@ -97,6 +103,8 @@ class EditClient:
 
     async def _ask_twice(self, root: Path, texts: Mapping[str, str], what: dict[str, Any]) -> dict[str, str]:
         for attempt in (1, 2):
+            if self._closed:
+                raise EditRefused("the server is closing")
             try:
                 answer = await asyncio.wait_for(self._exchange(str(root), texts, what), self.limit)
             except asyncio.TimeoutError:

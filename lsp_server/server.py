@@ -14,7 +14,7 @@ from pygls.lsp.server import LanguageServer
 
 from lsp_server.config import ClientSettings
 from lsp_server.documents import Document, Documents, file_of
-from lsp_server.edit_client import EditClient
+from lsp_server.edit_client import EditClient, EditRefused
 from lsp_server.features import (
     code_actions,
     commands,
@@ -125,6 +125,14 @@ class Server(LanguageServer):
         tree.note(changes)
         self.edits.note(tree.root, changes)
 
+    async def warm_edits(self, tree: Tree) -> None:
+        """Starts the edit worker before the first fix is asked for."""
+        texts = {path: document.text for document, path in self.opened(tree)}
+        try:
+            await self.edits.warm_up(tree.root, texts)
+        except EditRefused as refusal:
+            log.warning("the edit worker is not ready: %s", refusal)
+
     # ------------------------------------------------------------------ work
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -141,7 +149,7 @@ class Server(LanguageServer):
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-        self.edits.kill()
+        self.edits.close()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -150,7 +158,7 @@ class Server(LanguageServer):
 
     def shutdown(self) -> None:
         """Ends what the server started; called when the connection is gone."""
-        self.edits.kill()
+        self.edits.close()
         self.trees.close()
         super().shutdown()  # type: ignore[no-untyped-call]
 

@@ -155,6 +155,7 @@ class Diagnoser:
             self._server.status.indexed(name, summary)
         self.schedule(tree, anew=True)
         await self._server.refresh_lenses()
+        await self._server.warm_edits(tree)
 
     def _start(self, tree: Tree) -> None:
         self._timers.pop(tree, None)
