@@ -137,8 +137,10 @@ def _faults(suppression: Suppression, unused: tuple[str, ...]) -> Iterable[Findi
         yield replace(finding, message=f"nothing to suppress here for {', '.join(unused)}: {remedy}")
 
 
-def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) -> tuple[Span, str]:
+def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str = "") -> tuple[Span, str]:
     """Where a directive that covers a finding goes, and what to write there (line ends are `\\n`).
+
+    Without a reason the directive works, and is reported until somebody writes one.
 
     A directive that already stands at the statement takes the code in. Else it goes to the end of the
     line, or above the statement where that has several lines (its end may lie in a string) or a comment.
@@ -155,7 +157,7 @@ def directive_for(finding: Finding, facts: FileFacts, text: str, reason: str) ->
             column = span.column + len(placed.fact.text[: match.end("codes")].encode())
             separator = ", " if match["codes"].strip() else ""
             return Span(span.line, column, span.line, column), separator + finding.code
-    directive = f"# ditproof: ignore[{finding.code}] {reason}"
+    directive = f"# ditproof: ignore[{finding.code}] {reason}".rstrip()
     row = rows[line] if line < len(rows) else ""
     commented = any(p.at(p.fact.span).span.line == line for p in facts.comments)
     if len(statement) == 1 and not commented:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 FIX_ALL = "source.fixAll.ditproof"
-REASON = "TODO: say why"
-"""What stands for the reason in a new suppression: it counts as one, and any search for TODO finds it."""
 PATIENCE = {True: 2.0, False: 0.35}
 """Seconds that an answer waits for the edit worker: when somebody asked, and when the editor did."""
 MOST_FIXES = 8
@@ -163,7 +161,7 @@ class Fixes:
             if facts is None or text is None:
                 return []
             chosen = [by_code[code] for code in sorted(by_code)]
-            return [(finding, directive_for(finding, facts, text, REASON)) for finding in chosen]
+            return [(finding, directive_for(finding, facts, text)) for finding in chosen]
 
         found = []
         for finding, (span, text) in await tree.ask(places) if by_code else []:
