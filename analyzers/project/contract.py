@@ -36,6 +36,11 @@ _HARMLESS_WITH_SELF = frozenset(
 _REGISTERING = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
 """Methods of `nn.Module` that make the attribute named by their first argument."""
 
+_PLAIN_DECORATORS = frozenset(
+    {"abstractmethod", "classmethod", "inference_mode", "no_grad", "override", "property", "staticmethod"}
+)
+"""Decorators, by the last part of their name, that set nothing on the instance."""
+
 
 @dataclass(frozen=True)
 class BaseContract:
@@ -96,8 +101,8 @@ class Construction:
     """What `__init__` and all that it calls on `self` do.
 
     `owner`: the class that defines the `__init__` which runs first. `sets`: attributes set on some
-    path; `always`: those set outside every branch. `calls`: methods called on `self`. `certain`:
-    everything that could set an attribute or call a method was followed.
+    path; `always`: those set outside every branch. `calls`: methods called on `self` or above it.
+    `certain`: everything that could set an attribute or call a method was followed.
     """
 
     owner: Placed[ClassFacts]
@@ -135,7 +140,8 @@ class _Walk:
         self.always: set[str] = set()
         self.calls: set[str] = set()
         self.certain = ancestry.self_contained and not any(
-            c.fact.method("__getattr__") or c.fact.method("__setattr__") for c in self.classes
+            c.fact.method("__getattr__") or c.fact.method("__setattr__") or c.fact.decorators
+            for c in self.classes
         )
         self._seen: set[tuple[str, int, str, bool]] = set()
 
@@ -145,6 +151,8 @@ class _Walk:
         if key in self._seen:
             return
         self._seen.add(key)
+        if not _PLAIN_DECORATORS.issuperset(map(_decorator_name, method.decorators)):
+            self.certain = False  # it may do anything before and after
         own = self_name(method)
         if own is None:
             return  # static: it cannot reach the instance
@@ -169,6 +177,7 @@ class _Walk:
         function = call.function
         above = function.base if isinstance(function, Attribute) else None
         if isinstance(function, Attribute) and isinstance(above, Call) and above.callee == "super":
+            self.calls.add(function.name)
             self._above(owner, function.name, conditional)
             return
         callee = call.callee
@@ -189,6 +198,7 @@ class _Walk:
         base, _, name = (callee or "").rpartition(".")
         parent = self.names.class_of(owner.path, base) if base else None
         if parent is not None and _is_name(call.arguments[0] if call.arguments else None, own):
+            self.calls.add(name)
             for cls in self.names.ancestry(parent).classes:
                 called = cls.fact.method(name)
                 if called is not None:
@@ -224,6 +234,11 @@ def _given(call: Call) -> Iterator[Expr]:
             pending.extend(v for _, v in value.items)
         else:
             yield value
+
+
+def _decorator_name(decorator: Expr) -> str:
+    function = decorator.function if isinstance(decorator, Call) else decorator
+    return function.tail if isinstance(function, Reference) else ""
 
 
 def _is_name(value: Expr | None, name: str) -> bool:

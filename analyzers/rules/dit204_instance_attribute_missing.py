@@ -95,8 +95,9 @@ RULE = Rule(
     ),
     how="Set the attributes in `__init__`, usually from the config of the same name.",
     exceptions=(
-        "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, or "
-        "have a base that cannot be followed. Classes that only serve as a base."
+        "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, have "
+        "a decorator on the class or `__init__`, or a base that cannot be followed. Classes that only serve as "
+        "a base."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     check=check,
@@ -140,6 +141,10 @@ EntryClass = EchoTransformer3DModel
                     "        configure(self, config)\n", "\n\ndef configure(model, config):\n    pass\n"
                 )
             },
+        ),
+        Example(
+            "a decorator of the class may set them",
+            {_FILE: _model("").replace("class Echo", "@with_dimensions\nclass Echo", 1)},
         ),
     ),
     invalid=(

@@ -97,8 +97,8 @@ RULE = Rule(
     ),
     how="Call `self.__post_init__()` as the last statement of `__init__`.",
     exceptions=(
-        "A port whose `__init__` hands `self` to code that is not followed. Classes that only serve as a "
-        "base. There is no fix where `__init__` can return early, where an attribute is set in a branch "
+        "A port whose `__init__` hands `self` to code that is not followed, or that is decorated (so may its "
+        "class be). Classes that only serve as a base. There is no fix where `__init__` can return early, where an attribute is set in a branch "
         "only, or where a class overrides `__post_init__`: the call would not run, or not pass."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
@@ -114,6 +114,12 @@ RULE = Rule(
                     "        self._finish()\n\n    def _finish(self):\n        self.__post_init__()\n"
                 )
             },
+        ),
+        Example("the base's is called", {_FILE: _model("        super().__post_init__()\n")}),
+        Example("the base's is called by name", {_FILE: _model("        BaseDiT.__post_init__(self)\n")}),
+        Example(
+            "a decorator may call it",
+            {_FILE: _model("").replace("    def __init__", "    @checked\n    def __init__")},
         ),
     ),
     invalid=(
