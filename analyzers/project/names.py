@@ -423,7 +423,7 @@ class Names:
         """
         ancestry = self.ancestry(cls)
         for index, owner in enumerate(ancestry.classes):
-            if _defines_otherwise(owner.fact, name):
+            if _defines_otherwise(owner.fact, name) or self._imports_in_body(owner, name):
                 return Unknown(owner.at(owner.fact.name_span))
             stored = _stored(owner.fact.attributes, name)
             if not stored:
@@ -436,15 +436,29 @@ class Names:
                 return Unknown(where)  # a base that cannot be seen may come first
             if value is None or stored[-1].conditional or any(a.augmented for a in stored):
                 return Unknown(where)
-            if self._changed_afterwards(owner):
+            if self._changed_afterwards(owner, name):
                 return Unknown(where)
             return self.value(owner.path, owner, value, (where,), MAXIMUM_HOPS)
         return Missing() if ancestry.self_contained else Unknown()
 
-    def _changed_afterwards(self, cls: Placed[ClassFacts]) -> bool:
-        """Whether the module stores attributes on the class after its body (`Class.x = ...`)."""
+    def _imports_in_body(self, cls: Placed[ClassFacts], name: str) -> bool:
+        """Whether an import in the class body makes the attribute."""
         facts = self.sources.facts(cls.path)
-        return facts is not None and any(cls.fact.name in a.fact.names for a in facts.assignments)
+        return facts is not None and any(
+            i.fact.bound in (name, "*") and i.fact.function == cls.fact.name for i in facts.imports
+        )
+
+    def _changed_afterwards(self, cls: Placed[ClassFacts], name: str) -> bool:
+        """Whether a decorator, or a line of the module, may change the attribute after the class body."""
+        facts = self.sources.facts(cls.path)
+        if cls.fact.decorators and not is_dataclass(cls.fact):
+            return True
+        if facts is None:
+            return False
+        changed = f"{cls.fact.name}.{name}."
+        return any(cls.fact.name in a.fact.names for a in facts.assignments) or any(
+            (c.fact.call.callee or "").startswith(changed) for c in facts.calls
+        )
 
     def value(
         self,

@@ -144,6 +144,16 @@ class EchoTransformer3DModel(SoundTransformer3DModel):
             },
         ),
         Example(
+            "imported in the class body",
+            {
+                _FILE: (
+                    f"{_HEAD}class EchoTransformer3DModel(BaseDiT):\n"
+                    "    from fastvideo.models.names import param_names_mapping\n"
+                    f"{_INIT}"
+                )
+            },
+        ),
+        Example(
             "a base that demands nothing",
             {
                 "fastvideo/models/dits/base.py": (

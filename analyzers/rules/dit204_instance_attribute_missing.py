@@ -95,9 +95,9 @@ RULE = Rule(
     ),
     how="Set the attributes in `__init__`, usually from the config of the same name.",
     exceptions=(
-        "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, have "
-        "a decorator on the class or `__init__`, or a base that cannot be followed. Classes that only serve as "
-        "a base."
+        "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, "
+        "have a decorator on the class or `__init__`, or a base that cannot be followed. Classes that only "
+        "serve as a base."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     check=check,

@@ -98,8 +98,9 @@ RULE = Rule(
     how="Call `self.__post_init__()` as the last statement of `__init__`.",
     exceptions=(
         "A port whose `__init__` hands `self` to code that is not followed, or that is decorated (so may its "
-        "class be). Classes that only serve as a base. There is no fix where `__init__` can return early, where an attribute is set in a branch "
-        "only, or where a class overrides `__post_init__`: the call would not run, or not pass."
+        "class be). Classes that only serve as a base. There is no fix where `__init__` can return early, "
+        "where an attribute is set in a branch only, or where a class overrides `__post_init__`: the call "
+        "would not run, or not pass."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     fixable=Applicability.SAFE,

@@ -37,6 +37,8 @@ def check(context: Context) -> Iterator[Finding]:
         if held.location == offered.location or not _differ(held.value, offered.value):
             continue
         own = port.cls.fact.attribute(_NAME)
+        if own is not None and held.config is not None and not _extends(context, config, held.config):
+            continue  # the class says which config is its own; the annotation is a wider or another one
         where = port.cls.at(own.value.span) if own is not None and own.value is not None else port.location
         what = "empty" if not held.value.items else "another one"
         yield context.finding(
@@ -65,6 +67,13 @@ def _config(context: Context, port: Port) -> Placed[ClassFacts] | None:
         if found is not None and found in context.project.dit_configs:
             return found
     return port.config
+
+
+def _extends(context: Context, config: Placed[ClassFacts], other: Placed[ClassFacts]) -> bool:
+    """Whether `config` derives from the config (or arch config) `other`, or holds one that does."""
+    arch = context.names.arch_config_class(config)
+    wanted = context.names.qualified_class(other)
+    return any(context.names.derives_from(held, wanted) for held in (config, arch) if held is not None)
 
 
 def _set_on_instance(context: Context, port: Port) -> bool:
@@ -158,9 +167,10 @@ RULE = Rule(
     how="Copy the mapping: `param_names_mapping = XConfig().param_names_mapping`.",
     exceptions=(
         "Equal mappings, wherever they are written; a config mapping that only passes every name through; "
-        "mappings with computed entries; a mapping that a method stores on the instance; classes that only "
-        "serve as a base. The fix is unsafe where the class holds rules of its own: those may be the right "
-        "ones, and the config's the stale ones."
+        "mappings with computed entries; a mapping that a method stores on the instance; a mapping that the "
+        "class copies from another config than the one `__init__` is annotated with, unless the latter "
+        "derives from the former; classes that only serve as a base. The fix is unsafe where the class holds "
+        "rules of its own: those may be the right ones, and the config's the stale ones."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`",
     fixable=Applicability.SAFE,
@@ -181,6 +191,24 @@ RULE = Rule(
             {_FILE: _model("{}", "EchoConfig", "echo"), _CONFIG: _ECHO_CONFIG},
         ),
         Example(
+            "copied from its own config, annotated with another",
+            {
+                _FILE: _model("EchoConfig().param_names_mapping", "SoundConfig", "sound").replace(
+                    "from fastvideo.models",
+                    "from fastvideo.configs.models.dits.echo import EchoConfig\nfrom fastvideo.models",
+                    1,
+                ),
+                _CONFIG: _ECHO_CONFIG.replace(r"^(.*)$", r"^echo\.(.*)$"),
+            },
+        ),
+        Example(
+            "filled below the class",
+            {
+                _FILE: _model("{}")
+                + "EchoTransformer3DModel.param_names_mapping.update(SoundConfig().param_names_mapping)\n"
+            },
+        ),
+        Example(
             "stored on the instance",
             {_FILE: _model("{}", more="        self.param_names_mapping = config.param_names_mapping\n")},
         ),
@@ -199,6 +227,23 @@ RULE = Rule(
             {_FILE: _model('{r"^blocks\\.(.*)$": r"layers.\\1"}')},
             findings=(Expected(_FILE, 6, "which is another one"),),
             fixed={_FILE: _model("SoundConfig().param_names_mapping")},
+        ),
+        Example(
+            "copied from the config's parent",
+            {
+                _FILE: _model("SoundConfig().param_names_mapping", "EchoConfig", "echo").replace(
+                    "import EchoConfig", "import EchoConfig, SoundConfig"
+                ),
+                _CONFIG: _ECHO_CONFIG.replace(r"^(.*)$", r"^echo\.(.*)$")
+                .replace("import DiTArchConfig, DiTConfig", "import DiTArchConfig")
+                .replace(
+                    "@dataclass\n",
+                    "from fastvideo.configs.models.dits.sound import SoundConfig\n\n\n@dataclass\n",
+                    1,
+                )
+                .replace("EchoConfig(DiTConfig)", "EchoConfig(SoundConfig)"),
+            },
+            findings=(Expected(_FILE, 6, "which is another one"),),
         ),
     ),
 )
