@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
-from analyzers.project.names import External, Names
+from analyzers.project.names import External, Names, set_by_name
 
 LINEAR = "torch.nn.Linear"
 
@@ -55,8 +55,8 @@ def submodule(names: Names, cls: Placed[ClassFacts], chain: str) -> Submodule | 
     """What `self.<chain>` (`to_q`, `attn.to_q`) holds, or None where it cannot be told.
 
     Every assignment to the attribute, in the class and all its bases, must be the construction of a
-    known class, or a choice of such; `None` beside it is no other class, since calling it would fail
-    anyway.
+    known class, or a choice of such, and no `setattr` may set it; `None` beside it is no other class,
+    since calling it would fail anyway.
     """
     name, _, rest = chain.partition(".")
     found = _attribute(names, cls, name)
@@ -78,6 +78,9 @@ def _attribute(names: Names, cls: Placed[ClassFacts], name: str) -> Submodule | 
         if owner.fact.attribute(name) is not None or owner.fact.method(name) is not None:
             return None
         for method in owner.fact.methods:
+            by_name = set_by_name(method)
+            if by_name is None or name in by_name:
+                return None
             for assignment in method.assignments:
                 if assignment.name == name:
                     kinds |= _kinds(names, owner.path, method, assignment.value)

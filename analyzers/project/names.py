@@ -776,16 +776,17 @@ def is_dataclass(cls: ClassFacts) -> bool:
     return any(isinstance(d, Reference) and d.tail == "dataclass" for d in plain)
 
 
-def calls_parent(method: FunctionFacts) -> bool:
-    """Whether a method calls its parent's of the same name, by `super()` or by the class's name."""
+def calls_parent(method: FunctionFacts, name: str | None = None) -> bool:
+    """Whether a method calls its parent's `name` (of its own name by default), by `super()` or by class."""
     own = self_name(method)
+    wanted = name or method.name
     for item in method.calls:
         function = item.call.function
-        if isinstance(function, Attribute) and function.name == method.name:
+        if isinstance(function, Attribute) and function.name == wanted:
             base = function.base
             if isinstance(base, Call) and base.callee == "super":
                 return True
-        if isinstance(function, Reference) and function.tail == method.name:
+        if isinstance(function, Reference) and function.tail == wanted:
             head = function.dotted.rpartition(".")[0]
             if head and head != own:
                 return True

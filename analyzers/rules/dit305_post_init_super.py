@@ -18,9 +18,9 @@ def check(context: Context) -> Iterator[Finding]:
         return
     for cls in context.file.classes:
         method = cls.fact.method(_NAME)
-        if method is None or cls.fact.partial or not is_dataclass(cls.fact):
+        if method is None or cls.fact.partial or not _is_run(context, cls):
             continue
-        if method.decorators or calls_parent(method) or _hands_on(method):
+        if method.decorators or any(calls_parent(m, _NAME) for m in cls.fact.methods) or _hands_on(method):
             continue
         parent = _parent(context, cls)
         if parent is None:
@@ -37,6 +37,11 @@ def check(context: Context) -> Iterator[Finding]:
             related=(Related(parent.at(above.name_span), "the one that is not called"),),
             fix=_fix(cls, method, above),
         )
+
+
+def _is_run(context: Context, cls: Placed[ClassFacts]) -> bool:
+    """Whether a constructor made by `dataclass` calls the method: the class's own or an inherited one."""
+    return any(is_dataclass(c.fact) for c in context.names.ancestry(cls).classes)
 
 
 def _parent(context: Context, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
@@ -115,8 +120,9 @@ RULE = Rule(
     ),
     how="Call `super().__post_init__()` first.",
     exceptions=(
-        "Parents that do nothing, classes that are no dataclasses, bases that cannot be followed. There is "
-        "no fix where the parent reads what the override sets: then the place of the call matters."
+        "Parents that do nothing, classes that neither are nor inherit from dataclasses, bases that cannot "
+        "be followed. There is no fix where the parent reads what the override sets: then the place of the "
+        "call matters."
     ),
     source="`fastvideo/configs/models/dits/base.py`, `DiTArchConfig.__post_init__`",
     fixable=Applicability.SAFE,
@@ -129,6 +135,15 @@ RULE = Rule(
         Example(
             "calls it by name",
             {_FILE: _config("        SoundArchConfig.__post_init__(self)\n", base="SoundArchConfig")},
+        ),
+        Example(
+            "calls it in a helper",
+            {
+                _FILE: _config(
+                    "        self._derive()\n\n    def _derive(self) -> None:\n"
+                    "        super().__post_init__()\n        self.depth = self.num_layers\n"
+                )
+            },
         ),
         Example(
             "the parent has none",
@@ -160,6 +175,15 @@ class EchoGrid:
                 ),
             ),
             fixed={_FILE: _config("        super().__post_init__()\n        self.depth = self.num_layers\n")},
+        ),
+        Example(
+            "a subclass that is not decorated inherits the constructor that calls it",
+            {
+                _FILE: _config("        self.depth = self.num_layers\n").replace(
+                    "@dataclass\nclass EchoArchConfig", "class EchoArchConfig"
+                )
+            },
+            findings=(Expected(_FILE, 11, "never calls that of 'DiTArchConfig'"),),
         ),
         Example(
             "a docstring stays first",

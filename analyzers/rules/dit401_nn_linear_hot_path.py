@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from analyzers.facts.model import CallFact, ClassFacts, FunctionFacts, Placed, Reference
+from analyzers.facts.model import Attribute, CallFact, ClassFacts, Expr, FunctionFacts, Placed, Reference
 from analyzers.findings import Finding, Related, Severity, Span
 from analyzers.project.blocks import Block, is_embedder
 from analyzers.project.layers import LINEAR, built_class
@@ -108,14 +108,27 @@ def _is_meant(
     """Embedders, layers that are kept in fp32, and choices that a comment or docstring explains."""
     if is_embedder(cls.fact.name) or (fact.target is not None and is_embedder(fact.target)):
         return True
-    dtype = fact.call.keyword("dtype")
-    if isinstance(dtype, Reference) and dtype.tail in ("float32", "float"):
+    if _is_full_precision(fact.call.keyword("dtype")) or _is_cast_up(method.fact, fact):
         return True
     comments = _comments_at(context, method, fact)
     near = "\n".join((cls.fact.docstring or "", method.fact.docstring or "", comments))
     if _NAMES_THE_CLASS.search(context.file.docstring or "") or _NAMES_THE_CHOICE.search(near):
         return True
     return _is_positional(context, fact) and _NAMES_THE_KEYS.search(comments) is not None
+
+
+def _is_full_precision(dtype: Expr | None) -> bool:
+    return isinstance(dtype, Reference) and dtype.tail in ("float32", "float")
+
+
+def _is_cast_up(method: FunctionFacts, fact: CallFact) -> bool:
+    """Whether the layer is cast where it is built: `nn.Linear(...).float()`, `.to(torch.float32)`."""
+    for other in method.calls:
+        function = other.call.function
+        if isinstance(function, Attribute) and function.base.span == fact.call.span:
+            given = (*other.call.arguments, other.call.keyword("dtype"))
+            return function.name == "float" or (function.name == "to" and any(map(_is_full_precision, given)))
+    return False
 
 
 def _is_positional(context: Context, fact: CallFact) -> bool:
@@ -232,9 +245,9 @@ RULE = Rule(
     ),
     exceptions=(
         "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
-        "and output heads. Layers built with `dtype=torch.float32`. Choices that are explained: in the "
-        "module's docstring by naming `nn.Linear` or `ReplicatedLinear`, in the docstring of the class or "
-        "method or in a comment of the same paragraph also by naming LoRA or fp32. For layers inside "
+        "and output heads. Layers built with `dtype=torch.float32`, or cast to it on the spot. Choices that "
+        "are explained: in the module's docstring by naming `nn.Linear` or `ReplicatedLinear`, in the "
+        "docstring of the class or method or in a comment of the same paragraph also by naming LoRA or fp32. For layers inside "
         "`nn.Sequential`, whose names depend on the position, a comment that names the state dict, the "
         "checkpoint or the official layers. Classes that no port reaches."
     ),
@@ -245,6 +258,16 @@ RULE = Rule(
         Example(
             "model-level projections and embedders",
             {_SOUND: _port("self.to_q = ReplicatedLinear(dim, dim)\nself.pos_embed = nn.Linear(3, dim)")},
+        ),
+        Example(
+            "adapters in fp32",
+            {
+                _SOUND: _port(
+                    "self.gate = nn.Linear(dim, 1, dtype=torch.float32)\n"
+                    "self.scale = nn.Linear(dim, 1).float()\n"
+                    "self.shift = nn.Linear(dim, 1).to(torch.float32)"
+                )
+            },
         ),
         Example(
             "a positional Sequential whose names are explained",

@@ -298,6 +298,15 @@ RULE = Rule(
             "an nn.Linear used as the tensor that it gives",
             {_SOUND: _block("return F.gelu(self.up(x)) + x", "self.up = nn.Linear(dim, dim)")},
         ),
+        Example(
+            "set again by name",
+            {
+                _SOUND: _block(
+                    "return self.to_q(x) + 1",
+                    'self.to_q = ReplicatedLinear(dim, dim)\nsetattr(self, "to_q", nn.Identity())',
+                )
+            },
+        ),
     ),
     invalid=(
         Example(
