@@ -66,7 +66,7 @@ def _binds(names: Names, facts: FileFacts, name: str, hops: int) -> bool | None:
         submodule = f"{names.module_name(facts.path)}.{name}"
         if names.module_path(submodule) is not None:
             return None  # bound once something imports it
-    if any(_may_bind(chunk, name) for chunk in facts.chunks):
+    if may_bind(facts, name):
         return None
     for star in (i.fact for i in facts.imports if i.fact.bound == "*" and i.fact.function is None):
         target = names.absolute(facts.path, "." * star.level + star.module)
@@ -75,6 +75,11 @@ def _binds(names: Names, facts: FileFacts, name: str, hops: int) -> bool | None:
         if source is None or _binds(names, source, name, hops - 1) is not False:
             return None
     return False
+
+
+def may_bind(facts: FileFacts, name: str) -> bool:
+    """Whether a statement of the module, other than its plain assignments, could bind the name."""
+    return any(_may_bind(chunk, name) for chunk in facts.chunks)
 
 
 def _may_bind(chunk: PlacedChunk, name: str) -> bool:

@@ -17,12 +17,17 @@ from analyzers.facts.model import (
     Reference,
 )
 from analyzers.findings import Finding, Location, Severity
+from analyzers.project.bindings import may_bind
 from analyzers.project.names import External
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _SKIPS = frozenset({"pytest.mark.skip", "unittest.skip"})
 _SKIPS_IF = frozenset({"pytest.mark.skipif", "unittest.skipIf"})
+_SKIPS_UNLESS = frozenset({"unittest.skipUnless"})
 _FAILS = frozenset({"pytest.mark.xfail", "unittest.expectedFailure"})
+_SWALLOWS = frozenset({"pytest.raises", "contextlib.suppress"})
+"""Context managers inside which a skip does not end the test."""
+
 _RAISED = frozenset({"unittest.SkipTest", "unittest.case.SkipTest", "pytest.skip.Exception"})
 
 
@@ -87,9 +92,20 @@ def _body(context: Context, test: Placed[FunctionFacts]) -> Iterator[Finding]:
         ends = _ends(context, fact)
         if ends is None:
             continue
-        if not any(r.span < fact.call.span for r in test.fact.returns):
+        returned = any(r.span < fact.call.span for r in test.fact.returns)
+        if not returned and not _is_swallowed(context, test.fact, fact):
             yield _finding(context, test.at(fact.call.span), test.fact.name, ends)
         return
+
+
+def _is_swallowed(context: Context, test: FunctionFacts, skip: CallFact) -> bool:
+    """Whether a `with` before the skip may be around it and swallow what it raises."""
+    return any(
+        fact.use.kind == "with"
+        and fact.call.span < skip.call.span
+        and _full_name(context, fact.call.callee or "") in _SWALLOWS
+        for fact in test.calls
+    )
 
 
 def _ends(context: Context, fact: CallFact) -> str | None:
@@ -121,11 +137,17 @@ def _marked(context: Context, location: Location, mark: Expr, who: str) -> Itera
         yield _finding(context, location, who, "is skipped")
     elif name in _SKIPS_IF and call is not None:
         condition = call.keyword("condition") or next(iter(call.arguments), None)
-        if condition is not None and _is_true(context, condition):
+        if condition is not None and _is_constantly(context, condition, True):
+            yield _finding(context, location, who, "is skipped")
+        elif condition is None and not call.unpacks and name == "pytest.mark.skipif":
+            yield _finding(context, location, who, "is skipped")  # pytest takes that for a plain skip
+    elif name in _SKIPS_UNLESS and call is not None:
+        condition = call.keyword("condition") or next(iter(call.arguments), None)
+        if condition is not None and _is_constantly(context, condition, False):
             yield _finding(context, location, who, "is skipped")
     elif name in _FAILS:
         condition = _condition_of_xfail(call)
-        if condition is None or _is_true(context, condition):
+        if condition is None or _is_constantly(context, condition, True):
             runs = call.keyword("run") if call is not None else None
             never = isinstance(runs, Constant) and runs.value is False
             yield _finding(context, location, who, "is not run" if never else "is expected to fail")
@@ -145,17 +167,19 @@ def _meant(context: Context, mark: Expr) -> Expr:
     given = [a for a in context.file.assignments if mark.dotted in a.fact.names]
     if placed is None or placed.fact.value is None or placed.fact.conditional or len(given) != 1:
         return mark
+    if may_bind(context.file, mark.dotted):
+        return mark  # a loop, or a function that says `global`, may give it another value
     return placed.fact.value
 
 
-def _is_true(context: Context, condition: Expr) -> bool:
-    """Whether a condition holds on every machine: a literal, or a name that only ever gets one."""
+def _is_constantly(context: Context, condition: Expr, truth: bool) -> bool:
+    """Whether a condition is so on every machine: a literal, or a name that only ever gets one."""
     value = _meant(context, condition)
     if not isinstance(value, Constant):
         return False
     if isinstance(value.value, str):
-        return value.value.strip() in ("True", "1")  # pytest evaluates strings
-    return bool(value.value)
+        return truth and value.value.strip() in ("True", "1")  # pytest evaluates strings
+    return bool(value.value) is truth
 
 
 def _full_name(context: Context, dotted: str) -> str | None:
@@ -197,7 +221,8 @@ RULE = Rule(
         "behind a check for the clone or the weights. Delete a test that cannot run any more."
     ),
     exceptions=(
-        "Skips and xfails behind any condition, a `try`, or after a `return`; single parameters marked with "
+        "Skips and xfails behind any condition, a `try`, or after a `return`; a skip after `with "
+        "pytest.raises(...)` or `contextlib.suppress(...)`; single parameters marked with "
         "`pytest.param(..., marks=...)`; `pytest.importorskip`; files that are no parity tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
@@ -234,6 +259,33 @@ def test_returns_first():
     if torch.cuda.is_available():
         return
     pytest.skip("needs CUDA")
+"""
+            },
+        ),
+        Example(
+            "flags that a probe or a loop sets, a skip that is swallowed",
+            {
+                _TEST: _IMPORTS
+                + """\
+MISSING = True
+BROKEN = True
+
+
+def _probe():
+    global MISSING
+    MISSING = False
+
+
+_probe()
+for BROKEN in (False,):
+    pass
+
+
+@pytest.mark.skipif(MISSING, reason="no clone")
+@pytest.mark.skipif(BROKEN, reason="broken")
+def test_a():
+    with pytest.raises(pytest.skip.Exception):
+        pytest.skip("no clone")
 """
             },
         ),
@@ -287,6 +339,31 @@ def test_e():
                 Expected(_TEST, 19, "test_c is skipped"),
                 Expected(_TEST, 24, "test_d is expected to fail"),
                 Expected(_TEST, 29, "test_e is not run"),
+            ),
+        ),
+        Example(
+            "conditions that are none",
+            {
+                _TEST: _IMPORTS
+                + """\
+import unittest
+
+
+@pytest.mark.skipif(reason="later")
+def test_a():
+    assert torch
+
+
+class TestSound(unittest.TestCase):
+
+    @unittest.skipUnless(False, "later")
+    def test_b(self):
+        assert torch
+"""
+            },
+            findings=(
+                Expected(_TEST, 7, "test_a is skipped on every machine"),
+                Expected(_TEST, 14, "test_b is skipped"),
             ),
         ),
         Example(
