@@ -53,27 +53,23 @@ def _means(context: Context, init: str, cls: Placed[ClassFacts]) -> bool:
 
 def _only_beside(context: Context, cls: Placed[ClassFacts]) -> bool:
     """Whether only other configs of its module use the class: then it is their base or part."""
-    name = cls.fact.name
-    word = re.compile(rf"\b{re.escape(name)}\b")
-    # The class line itself is one mention; a sibling that uses it makes a second.
-    text = context.project.sources.text(cls.path) or ""
-    if len(word.findall(text)) < 2 or not _used_by_sibling(context, cls):
+    word = re.compile(rf"\b{re.escape(cls.fact.name)}\b")
+    if not _used_by_sibling(context, cls, word):
         return False
-    for path in context.project.sources.walk(context.profile.package):
-        if path != cls.path and word.search(context.project.sources.text(path) or ""):
-            return False
-    return True
-
-
-def _used_by_sibling(context: Context, cls: Placed[ClassFacts]) -> bool:
-    """Whether another config of the module derives from the class."""
-    qualified = context.names.qualified_class(cls)
-    return any(
-        other.path == cls.path
-        and other.fact.name != cls.fact.name
-        and qualified in map(context.names.qualified_class, context.names.ancestry(other).classes[1:])
-        for other in context.project.dit_configs
+    return not any(
+        path != cls.path and word.search(context.project.sources.text(path) or "")
+        for path in context.project.sources.walk(context.profile.package)
     )
+
+
+def _used_by_sibling(context: Context, cls: Placed[ClassFacts], word: re.Pattern[str]) -> bool:
+    """Whether another config of the module names the class: as its base, or in a field."""
+    siblings = {
+        other.line
+        for other in (*context.project.dit_configs, *context.project.dit_arch_configs)
+        if other.path == cls.path and other.fact.name != cls.fact.name
+    }
+    return any(chunk.line in siblings and word.search(chunk.text) for chunk in context.file.chunks)
 
 
 _CONFIG = "fastvideo/configs/models/dits/vivid.py"
@@ -121,8 +117,9 @@ RULE = Rule(
     ),
     how="Import the config in the bucket's `__init__` and add its name to `__all__`.",
     exceptions=(
-        "Names with a leading underscore, and configs that only another config of the same module derives "
-        "from. An `__init__` with a star import from outside the tree or a computed `__all__` is left alone."
+        "Names with a leading underscore, and configs that only other configs of the same module use, as "
+        "their base or in a field. An `__init__` with a star import from outside the tree or a computed "
+        "`__all__` is left alone."
     ),
     source="`fastvideo/configs/models/dits/__init__.py`",
     fixable=Applicability.SAFE,
@@ -134,6 +131,14 @@ RULE = Rule(
             {
                 _CONFIG: _SOURCE.replace("VividConfig", "VividBaseConfig")
                 + "\n\n@dataclass\nclass VividConfig(VividBaseConfig):\n    pass\n",
+                _INIT: _BOTH,
+            },
+        ),
+        Example(
+            "a part of the config beside it",
+            {
+                _CONFIG: _SOURCE.replace("VividConfig", "VividPartConfig")
+                + "\n\n@dataclass\nclass VividConfig(DiTConfig):\n    part: VividPartConfig | None = None\n",
                 _INIT: _BOTH,
             },
         ),

@@ -247,7 +247,8 @@ RULE = Rule(
         "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
         "and output heads. Layers built with `dtype=torch.float32`, or cast to it on the spot. Choices that "
         "are explained: in the module's docstring by naming `nn.Linear` or `ReplicatedLinear`, in the "
-        "docstring of the class or method or in a comment of the same paragraph also by naming LoRA or fp32. For layers inside "
+        "docstring of the class or method or in a comment of the same paragraph also by naming LoRA or fp32. "
+        "For layers inside "
         "`nn.Sequential`, whose names depend on the position, a comment that names the state dict, the "
         "checkpoint or the official layers. Classes that no port reaches."
     ),
