@@ -59,7 +59,19 @@ def _is_missing(project: Project, port: Port) -> bool:
             return False
         if _is_part(project, port.cls):
             return False
+        if _is_overwritten(project, port.cls):
+            return False
     return not hides(project, port.cls)
+
+
+def _is_overwritten(project: Project, cls: Placed[ClassFacts]) -> bool:
+    """Whether an `EntryClass` names the class, and another file takes the name (`registry-duplicate`)."""
+    qualified = project.names.qualified_class(cls)
+    return any(
+        (named := project.names.class_of(entry.path, entry.name)) is not None
+        and project.names.qualified_class(named) == qualified
+        for entry, _ in project.registry.duplicates
+    )
 
 
 def _is_abstract(project: Project, cls: Placed[ClassFacts]) -> bool:
@@ -185,8 +197,9 @@ RULE = Rule(
     how="Add `EntryClass = X` at the end of the file that defines the class; a list for several.",
     exceptions=(
         "Abstract bases, classes with a leading underscore, classes that another port derives from and that "
-        "no row names, and classes that another DiT module builds as a part of itself. A file that does not "
-        "parse is left alone. No fix is offered where the registry already loads another class under the "
+        "no row names, and classes that another DiT module builds as a part of itself. A class whose own "
+        "`EntryClass` another file overrides is a matter of `registry-duplicate`. A file that does not parse "
+        "is left alone. No fix is offered where the registry already loads another class under the "
         "same name, or where an `EntryClass` stands in the file that discovery cannot read (see "
         "`entry-class-undiscoverable` and `entry-class-unknown`)."
     ),
@@ -220,6 +233,13 @@ RULE = Rule(
                 "        self.backbone = VividBackbone(config, hf_config)\n\n"
                 "    def forward(self, *args, **kwargs):\n        return self.backbone(*args, **kwargs)\n\n\n"
                 "EntryClass = VividTransformer3DModel\n"
+            },
+        ),
+        Example(
+            "another file's EntryClass takes the name",
+            {
+                _NEW: _SOURCE + "\n\nEntryClass = VividTransformer3DModel\n",
+                "fastvideo/models/dits/vivid_copy.py": _SOURCE + "\n\nEntryClass = VividTransformer3DModel\n",
             },
         ),
         Example(

@@ -20,7 +20,7 @@ _CONSEQUENCES = {
 _INTENDED = re.compile(
     r"(?i)\b(?:intention(?:al|ally)?|intended|deliberate(?:ly)?|on purpose|by design|empty|disabled?|disables"
     r"|skip(?:ped|s)?|never|without|unused|unsupported|not|no|none|nothing|off|cannot|can't|doesn't|don't"
-    r"|isn't|aren't|avoids?|eager|only)\b"
+    r"|isn't|aren't|avoids?|eager|only|too|because|since|single|fits)\b"
 )
 """Words of a comment that says why there are no conditions."""
 
@@ -180,6 +180,14 @@ RULE = Rule(
     check=check,
     valid=(
         Example("both come from the config", {}),
+        Example(
+            "a comment gives the reason",
+            {
+                _FILE: _model(
+                    "    _fsdp_shard_conditions = []  # too small to shard\n    _compile_conditions = [len]\n"
+                )
+            },
+        ),
         Example(
             "compile conditions left to the base's `__post_init__`",
             {
