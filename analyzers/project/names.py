@@ -429,6 +429,8 @@ class Names:
             if not stored:
                 if owner.fact.partial:
                     return Unknown()
+                if self._changed_afterwards(owner):
+                    return Unknown(owner.at(owner.fact.name_span))
                 continue
             where = owner.at(stored[-1].span)
             value = stored[-1].value
@@ -772,8 +774,7 @@ def calls_parent(method: FunctionFacts) -> bool:
             if isinstance(base, Call) and base.callee == "super":
                 return True
         if isinstance(function, Reference) and function.tail == method.name:
-            head = function.dotted.rpartition(".")[0]
-            if head and head != own:
+            if function.head not in (own, function.tail):
                 return True
     return False
 
