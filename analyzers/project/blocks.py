@@ -26,10 +26,10 @@ _LIST = "torch.nn.ModuleList"
 class Block:
     """A class that is part of a repeated block.
 
-    `port`: a port that builds it so, of the class's own file (`home`) where there is one, else the
-    first by family and name. `chain`: class names from the
-    port down to the class. `repeated_at`: the construction that is repeated. `constructors`: the
-    methods that run when the class is built, as (full name of the owning class, method).
+    `port`: a port that builds it so, of the class's own file where there is one, else the first by
+    family and name; `home`: that port's file. `chain`: class names from the port down to the class.
+    `repeated_at`: the construction that is repeated. `constructors`: the methods that run when the
+    class is built, as (full name of the owning class, method).
     """
 
     cls: Placed[ClassFacts]

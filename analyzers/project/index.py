@@ -85,23 +85,15 @@ class Project:
     @cached_property
     def dit_configs(self) -> tuple[Placed[ClassFacts], ...]:
         """Classes below the DiT config folder that derive from the DiT config base (itself left out)."""
-        return self._configs(self.profile.dit_config_base)
-
-    @cached_property
-    def dit_arch_configs(self) -> tuple[Placed[ClassFacts], ...]:
-        """Classes below the DiT config folder that derive from the DiT arch config base."""
-        return self._configs(self.profile.dit_arch_config_base)
-
-    def _configs(self, base: str) -> tuple[Placed[ClassFacts], ...]:
         memory = self.sources.memory
         return tuple(
             cls
             for path in self.sources.walk(self.profile.dit_configs)
-            for cls in memory.get(("configs", base, path), partial(self._configs_in, base, path))
+            for cls in memory.get(("configs", path), partial(self._configs_in, path))
         )
 
-    def _configs_in(self, base: str, path: str) -> tuple[Placed[ClassFacts], ...]:
-        facts = self.file(path)
+    def _configs_in(self, path: str) -> tuple[Placed[ClassFacts], ...]:
+        facts, base = self.file(path), self.profile.dit_config_base
         return tuple(
             cls
             for cls in (facts.classes if facts is not None else ())

@@ -773,9 +773,12 @@ def calls_parent(method: FunctionFacts) -> bool:
             base = function.base
             if isinstance(base, Call) and base.callee == "super":
                 return True
-        if isinstance(function, Reference) and function.tail == method.name:
-            if function.head not in (own, function.tail):
-                return True
+        if (
+            isinstance(function, Reference)
+            and function.tail == method.name
+            and function.head not in (own, function.tail)
+        ):
+            return True
     return False
 
 

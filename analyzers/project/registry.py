@@ -22,7 +22,7 @@ from analyzers.facts.model import (
     Placed,
     Reference,
 )
-from analyzers.findings import Location
+from analyzers.findings import Location, Span
 from analyzers.project.profile import Profile
 from analyzers.project.sources import Sources
 
@@ -196,7 +196,7 @@ def _row(table_name: str, table: Placed[Assignment], key: Expr, item: Expr) -> L
     parts = [i.value for i in item.items if isinstance(i, Constant) and isinstance(i.value, str)]
     if len(parts) != 3:
         return None
-    stretch = type(key.span)(key.span.line, key.span.column, item.span.end_line, item.span.end_column)
+    stretch = Span(key.span.line, key.span.column, item.span.end_line, item.span.end_column)
     return LegacyRow(
         table=table_name,
         architecture=key.value,
