@@ -15,8 +15,9 @@ from functools import partial
 
 from analyzers.facts.model import CallFact, ClassFacts, Either, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
+from analyzers.project.idioms import calls_parent
 from analyzers.project.layers import canonical
-from analyzers.project.names import External, Names, calls_parent
+from analyzers.project.names import External, Names
 from analyzers.project.ports import Port
 
 _LIST = "torch.nn.ModuleList"

@@ -10,6 +10,7 @@ import pytest
 
 from analyzers.facts.model import Assignment, Collection, Constant, Mapping, Placed
 from analyzers.project.contract import construction, default_constructible
+from analyzers.project.idioms import calls_parent
 from analyzers.project.names import (
     External,
     Missing,
@@ -18,7 +19,6 @@ from analyzers.project.names import (
     Outcome,
     Resolved,
     Unknown,
-    calls_parent,
 )
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.sources import Sources
