@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from analyzers.facts.chunks import BYTE_ORDER_MARK
+from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.model import (
     Assignment,
     Collection,
@@ -99,7 +100,7 @@ def _rows_of(sources: Sources, profile: Profile) -> tuple[LegacyRow, ...] | None
 def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Discovered]:
     """What discovery takes from one file below the models folder, in the order of the value."""
     text = sources.text(path)
-    if text is None or "EntryClass" not in text:
+    if text is None or DISCOVERED_NAME not in text:
         return
     if text.startswith(BYTE_ORDER_MARK):
         return  # `ast.parse` rejects the mark in a string, although Python imports such a file
