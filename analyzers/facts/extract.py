@@ -7,17 +7,13 @@ a branch, what becomes of the value) downwards, so that no rule ever walks a tre
 from __future__ import annotations
 
 import ast
-import builtins
 import re
-import warnings
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
 from analyzers.facts.chunks import Chunk
+from analyzers.facts.entries import DISCOVERED_NAME, entries_of
 from analyzers.facts.expressions import convert, dotted_name, span_of
 from analyzers.facts.memo import Memo
 from analyzers.facts.model import (
@@ -25,25 +21,30 @@ from analyzers.facts.model import (
     CallFact,
     ChunkFacts,
     ClassFacts,
-    Collection,
     Either,
-    EntryAssignment,
-    Expr,
     FunctionFacts,
     Import,
     Keyword,
     Opaque,
-    Parameter,
     Reference,
     Return,
     SelfAssignment,
     SyntaxProblem,
     Use,
 )
-from analyzers.findings import Span
-
-DISCOVERED_NAME = "EntryClass"
-"""The name that FastVideo's registry discovery looks for (`fastvideo/models/registry.py`)."""
+from analyzers.facts.nodes import (
+    catches_import_error,
+    changed_name,
+    definition_span,
+    elements,
+    is_type_checking,
+    parameters_of,
+    takes_anything,
+    use_by,
+)
+from analyzers.facts.scope import OTHER, Scope
+from analyzers.facts.syntax import parse, problem_of
+from analyzers.findings import START_OF_FILE, Span
 
 ARGUMENT_DEPTH = 4
 """How deep the arguments of a call are kept; deeper calls have facts of their own."""
@@ -67,10 +68,6 @@ MUTATORS = frozenset(
 )
 """Methods that change the list, dict or set they are called on."""
 
-_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
-"""The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""
-
-_OTHER = Use("other")
 _EXPRESSION = Use("expression")
 _OPERAND = Use("operand")
 _RETURN = Use("return")
@@ -102,15 +99,8 @@ def extract(chunk: Chunk, methods: Methods | None = None) -> ChunkFacts:
     except (ValueError, RecursionError, MemoryError) as error:
         # Null bytes, nesting beyond the parser's stack: Python rejects these without a position.
         message = str(error) or "too deeply nested for Python's parser"
-        return ChunkFacts(comments=chunk.comments, problem=SyntaxProblem(message, Span(0, 0, 0, 0)))
+        return ChunkFacts(comments=chunk.comments, problem=SyntaxProblem(message, START_OF_FILE))
     return replace(extract_tree(tree, chunk.text, methods), comments=chunk.comments)
-
-
-def parse(text: str) -> ast.Module:
-    """`ast.parse` without its warnings (invalid escapes are not what is asked here)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
 
 
 def extract_tree(tree: ast.Module, text: str, methods: Methods | None = None) -> ChunkFacts:
@@ -120,60 +110,17 @@ def extract_tree(tree: ast.Module, text: str, methods: Methods | None = None) ->
         walk.module(tree)
     except RecursionError:
         message = "too deeply nested to be analysed"
-        return ChunkFacts(problem=SyntaxProblem(message, Span(0, 0, 0, 0)))
+        return ChunkFacts(problem=SyntaxProblem(message, START_OF_FILE))
     return ChunkFacts(
         imports=tuple(walk.imports),
         assignments=tuple(walk.assignments),
         classes=tuple(walk.classes),
         functions=tuple(walk.functions),
         calls=walk.scope.calls_of_module(),
-        entries=tuple(_entries(tree)) if DISCOVERED_NAME in text else (),
+        entries=tuple(entries_of(tree)) if DISCOVERED_NAME in text else (),
         has_class=walk.has_class,
         docstring=ast.get_docstring(tree, clean=False),
     )
-
-
-def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:
-    """Python's error as a fact; its offsets count code points from 1 and may be missing."""
-    lines = text.split("\n")
-    line = min(max((error.lineno or 1) - 1, 0), len(lines) - 1)
-    content = lines[line]
-    begin = min(max((error.offset or 1) - 1, 0), len(content))
-    end_line = (error.end_lineno or line + 1) - 1
-    end = (error.end_offset or 0) - 1
-    if end_line != line or end <= begin:
-        end = min(begin + 1, len(content)) if begin < len(content) else begin
-    end = min(end, len(content))
-    width = len(content[:begin].encode("utf-8", "surrogatepass"))
-    stop = len(content[:end].encode("utf-8", "surrogatepass"))
-    return SyntaxProblem(error.msg, Span(line, width, line, stop))
-
-
-def _entries(tree: ast.Module) -> Iterable[EntryAssignment]:
-    """In the order of `ast.walk`, level by level; only nodes that can hold statements are opened."""
-    level: list[ast.AST] = [tree]
-    depth = 0
-    while level:
-        following: list[ast.AST] = []
-        for node in level:
-            if isinstance(node, ast.Assign):
-                if any(isinstance(t, ast.Name) and t.id == DISCOVERED_NAME for t in node.targets):
-                    yield EntryAssignment(_as_written(node.value), depth, span_of(node))
-            else:
-                for block in _BLOCKS:
-                    following.extend(getattr(node, block, ()))
-        level = following
-        depth += 1
-
-
-def _as_written(node: ast.expr) -> Expr:
-    """`convert`, but a sum of strings stays a sum: discovery reads displays of names and strings alone."""
-    value = convert(node)
-    if isinstance(value, Collection) and isinstance(node, (ast.List, ast.Tuple)):
-        items = zip(value.items, node.elts, strict=True)
-        kept = tuple(Opaque("BinOp", i.span) if isinstance(n, ast.BinOp) else i for i, n in items)
-        return replace(value, items=kept)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,81 +152,6 @@ _OUTSIDE = _Context()
 _IN_CLASS = _Context(in_class=True)
 
 
-_Branch: TypeAlias = tuple[tuple[int, int], ...]
-"""The branches around a place, outermost first: (statement, arm), numbered within the scope."""
-
-
-def _excludes(branch: _Branch, other: _Branch) -> bool:
-    """Whether the two stand in different arms of one statement, so that one run sees only one."""
-    for (statement, arm), (other_statement, other_arm) in zip(branch, other, strict=False):
-        if statement != other_statement:
-            return False
-        if arm != other_arm:
-            return True
-    return False
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What a function (or the module) collects while it is walked.
-
-    `events`: stores (no use) and uses of local names in the order of the text. `pending`: calls
-    whose value a local name keeps, with that name, the event to look on from, and their branch.
-    """
-
-    name: str | None = None
-    self_name: str | None = None
-    calls: list[CallFact] = field(default_factory=list)
-    assignments: list[SelfAssignment] = field(default_factory=list)
-    returns: list[Return] = field(default_factory=list)
-    reads: set[str] = field(default_factory=set)
-    listed: list[str] = field(default_factory=list)
-    renames: list[tuple[str, Reference | Either]] = field(default_factory=list)
-    events: list[tuple[str, Use | None, _Branch]] = field(default_factory=list)
-    pending: list[tuple[int, str, int, _Branch]] = field(default_factory=list)
-    unstored: list[int] = field(default_factory=list)
-    branch: _Branch = ()
-    forks: int = 0
-    nested: int = 0
-
-    def inner_name(self, name: str) -> str:
-        """The dotted name of a definition inside this scope."""
-        return f"{self.name}.{name}" if self.name else name
-
-    def event(self, name: str, use: Use | None) -> None:
-        """Notes that a name is used, or (no use) stored."""
-        self.events.append((name, use, self.branch))
-
-    def stored(self, name: str) -> None:
-        """The values of the calls noted in `unstored` have just been stored under a local name."""
-        self.pending.extend((index, name, len(self.events), self.branch) for index in self.unstored)
-        self.unstored.clear()
-
-    def calls_of_module(self) -> tuple[CallFact, ...]:
-        """The calls; where a stored value goes is not followed, since later chunks may use the name."""
-        for index, name, _, _ in self.pending:
-            self.calls[index] = replace(self.calls[index], use=Use("name", name, _OTHER))
-        return tuple(self.calls)
-
-    def finished_calls(self) -> tuple[CallFact, ...]:
-        """The calls, each value stored under a local name completed with that name's next use."""
-        if not self.pending:
-            return tuple(self.calls)
-        wanted = {name for _, name, _, _ in self.pending}
-        events: dict[str, list[tuple[int, Use | None, _Branch]]] = {name: [] for name in wanted}
-        for position, (name, use, branch) in enumerate(self.events):
-            if name in wanted:
-                events[name].append((position, use, branch))
-        for index, name, since, branch in self.pending:
-            following = events[name]
-            first = bisect_left(following, since, key=lambda event: event[0])
-            then = next(
-                (use for _, use, b in islice(following, first, None) if not _excludes(branch, b)), None
-            )
-            self.calls[index] = replace(self.calls[index], use=Use("name", name, then))
-        return tuple(self.calls)
-
-
 class _Walk:
     def __init__(self, text: str, methods: Methods | None) -> None:
         self.lines = text.split("\n")
@@ -288,7 +160,7 @@ class _Walk:
         self.assignments: list[Assignment] = []
         self.classes: list[ClassFacts] = []
         self.functions: list[FunctionFacts] = []
-        self.scope = _Scope()
+        self.scope = Scope()
         self.has_class = False
 
     # ------------------------------------------------------------------ blocks
@@ -335,7 +207,7 @@ class _Walk:
         elif isinstance(node, ast.Raise):
             for part in (node.exc, node.cause):
                 if part is not None:
-                    self.expression(part, _RAISE if part is node.exc else _OTHER, context)
+                    self.expression(part, _RAISE if part is node.exc else OTHER, context)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imported(node, context)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -348,22 +220,22 @@ class _Walk:
             if classes is not None:
                 classes.append(found)
         elif isinstance(node, ast.If):
-            self.expression(node.test, _OTHER, context)
+            self.expression(node.test, OTHER, context)
             inner = replace(context, conditional=True)
-            checking = replace(inner, type_checking=True) if _is_type_checking(node.test) else inner
+            checking = replace(inner, type_checking=True) if is_type_checking(node.test) else inner
             with self.arms() as arm:
                 arm(0)
                 self.block(node.body, checking, assignments, classes, functions)
                 arm(1)
                 self.block(node.orelse, inner, assignments, classes, functions)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
-            self.expression(node.iter, _OTHER, context)
+            self.expression(node.iter, OTHER, context)
             self.store(node.target, context)
             inner = replace(context, conditional=True, repeated=True)
             self.block(node.body, inner, assignments, classes, functions)
             self.block(node.orelse, replace(context, conditional=True), assignments, classes, functions)
         elif isinstance(node, ast.While):
-            self.expression(node.test, _OTHER, context)
+            self.expression(node.test, OTHER, context)
             inner = replace(context, conditional=True, repeated=True)
             self.block(node.body, inner, assignments, classes, functions)
             self.block(node.orelse, replace(context, conditional=True), assignments, classes, functions)
@@ -376,18 +248,18 @@ class _Walk:
         elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
             self.tried(node, context, assignments, classes, functions)  # type: ignore[arg-type]
         elif isinstance(node, ast.Match):
-            self.expression(node.subject, _OTHER, context)
+            self.expression(node.subject, OTHER, context)
             inner = replace(context, conditional=True)
             with self.arms() as arm:
                 for index, case in enumerate(node.cases):
                     arm(index)
                     if case.guard is not None:
-                        self.expression(case.guard, _OTHER, inner)
+                        self.expression(case.guard, OTHER, inner)
                     self.block(case.body, inner, assignments, classes, functions)
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
-                    self.expression(child, _OTHER, context)
+                    self.expression(child, OTHER, context)
 
     @contextmanager
     def arms(self) -> Iterator[Callable[[int], None]]:
@@ -411,14 +283,14 @@ class _Walk:
         functions: list[FunctionFacts] | None,
     ) -> None:
         inner = replace(context, conditional=True)
-        guarded = replace(inner, guarded=True) if any(map(_catches_import_error, node.handlers)) else inner
+        guarded = replace(inner, guarded=True) if any(map(catches_import_error, node.handlers)) else inner
         with self.arms() as arm:
             arm(0)
             self.block(node.body, guarded, assignments, classes, functions)
             for index, handler in enumerate(node.handlers):
                 arm(index + 1)
                 if handler.type is not None:
-                    self.expression(handler.type, _OTHER, inner)
+                    self.expression(handler.type, OTHER, inner)
                 self.block(handler.body, inner, assignments, classes, functions)
             arm(0)
             self.block(node.orelse, inner, assignments, classes, functions)
@@ -430,12 +302,12 @@ class _Walk:
         self.has_class = True
         outside = _OUTSIDE
         for expr in (*node.bases, *(k.value for k in node.keywords), *node.decorator_list):
-            self.expression(expr, _OTHER, outside)
+            self.expression(expr, OTHER, outside)
         attributes: list[Assignment] = []
         methods: list[FunctionFacts] = []
         classes: list[ClassFacts] = []
         scope = self.scope
-        self.scope = _Scope(name=scope.inner_name(node.name))
+        self.scope = Scope(name=scope.inner_name(node.name))
         self.block(node.body, _IN_CLASS, attributes, classes, methods)
         self.scope = scope
         bases = tuple(convert(b) for b in node.bases)
@@ -449,7 +321,7 @@ class _Walk:
             methods=tuple(methods),
             classes=tuple(classes),
             partial=False,
-            span=_definition_span(node),
+            span=definition_span(node),
             name_span=self.name_span(node, node.name),
         )
 
@@ -475,8 +347,8 @@ class _Walk:
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> FunctionFacts:
         self.evaluated_outside(node, _OUTSIDE)
-        parameters = tuple(_parameters(node.args))
-        own = _Scope(name=self.scope.inner_name(node.name))
+        parameters = tuple(parameters_of(node.args))
+        own = Scope(name=self.scope.inner_name(node.name))
         static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
         if method and parameters and not static:
             own.self_name = parameters[0].name
@@ -493,7 +365,7 @@ class _Walk:
             returns=tuple(own.returns),
             reads=frozenset(own.reads),
             listed=tuple(own.listed),
-            span=_definition_span(node),
+            span=definition_span(node),
             name_span=self.name_span(node, node.name),
             renames=tuple(own.renames),
             annotation=convert(node.returns) if node.returns is not None else None,
@@ -518,10 +390,10 @@ class _Walk:
     def evaluated_outside(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context) -> None:
         """What a definition evaluates where it stands: decorators and defaults."""
         for decorator in node.decorator_list:
-            self.expression(decorator, _OTHER, context)
+            self.expression(decorator, OTHER, context)
         for default in (*node.args.defaults, *node.args.kw_defaults):
             if default is not None:
-                self.expression(default, _OTHER, context)
+                self.expression(default, OTHER, context)
 
     def name_span(self, node: ast.stmt, name: str) -> Span:
         line = node.lineno - 1
@@ -542,11 +414,11 @@ class _Walk:
         assignments: list[Assignment] | None,
     ) -> None:
         if annotation is not None and assignments is None:
-            self.expression(annotation, _OTHER, replace(context, type_checking=True))
+            self.expression(annotation, OTHER, replace(context, type_checking=True))
         attribute = self.self_attribute(targets[0])
         if value is not None:
             inner = replace(context, target=attribute) if attribute else context
-            self.expression(value, _use_by(targets), inner)
+            self.expression(value, use_by(targets), inner)
         for target in targets:
             self.store(target, context)
         if isinstance(targets[0], ast.Name):
@@ -558,7 +430,7 @@ class _Walk:
                 self.scope.assignments.append(
                     SelfAssignment(name, converted, context.conditional, span_of(node))
                 )
-            for element in _elements(target):
+            for element in elements(target):
                 name = self.self_attribute(element)
                 if name is not None:
                     self.scope.assignments.append(
@@ -583,11 +455,11 @@ class _Walk:
                         span,
                     )
                 )
-            parts = tuple(e.id for t in targets for e in _elements(t) if isinstance(e, ast.Name))
+            parts = tuple(e.id for t in targets for e in elements(t) if isinstance(e, ast.Name))
             if parts:
                 unpacked = Opaque("Unpacked", span)
                 assignments.append(Assignment(parts, unpacked, None, False, context.conditional, span))
-            changed = tuple(name for t in targets if (name := _changed_name(t)) is not None)
+            changed = tuple(name for t in targets if (name := changed_name(t)) is not None)
             if changed and value is not None:
                 assignments.append(Assignment(changed, convert(value), None, True, context.conditional, span))
 
@@ -615,7 +487,7 @@ class _Walk:
         if name is not None:
             self.scope.reads.add(name)
             self.scope.assignments.append(SelfAssignment(name, None, context.conditional, span_of(node)))
-        changed = node.target.id if isinstance(node.target, ast.Name) else _changed_name(node.target)
+        changed = node.target.id if isinstance(node.target, ast.Name) else changed_name(node.target)
         if assignments is not None and changed is not None:
             assignments.append(
                 Assignment(
@@ -660,10 +532,10 @@ class _Walk:
             self.store(target.value, context)
         elif isinstance(target, ast.Attribute):
             if self.self_attribute(target) is None:
-                self.expression(target.value, _OTHER, context)
+                self.expression(target.value, OTHER, context)
         elif isinstance(target, ast.Subscript):
-            self.expression(target.value, _OTHER, context)
-            self.expression(target.slice, _OTHER, context)
+            self.expression(target.value, OTHER, context)
+            self.expression(target.slice, OTHER, context)
 
     def self_attribute(self, node: ast.expr) -> str | None:
         """The name of `self.name`, or None."""
@@ -692,7 +564,7 @@ class _Walk:
             index = node.slice.value if isinstance(node.slice, ast.Constant) else None
             detail = index if isinstance(index, (int, str)) and not isinstance(index, bool) else None
             self.expression(node.value, Use("index", detail), context)
-            self.expression(node.slice, _OTHER, context)
+            self.expression(node.slice, OTHER, context)
         elif isinstance(node, ast.BinOp):
             # Sums may be thousands of terms long, each nested in the left side of the next.
             terms: list[ast.expr] = []
@@ -703,27 +575,27 @@ class _Walk:
             for term in (left, *reversed(terms)):
                 self.expression(term, _OPERAND, context)
         elif isinstance(node, (ast.UnaryOp, ast.Compare)):
-            role = _OTHER if _takes_anything(node) else _OPERAND
+            role = OTHER if takes_anything(node) else _OPERAND
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, role, context)
         elif isinstance(node, ast.IfExp):
             inner = replace(context, conditional=True)
-            self.expression(node.test, _OTHER, context)
+            self.expression(node.test, OTHER, context)
             self.expression(node.body, use, inner)
             self.expression(node.orelse, use, inner)
         elif isinstance(node, ast.BoolOp):
-            self.expression(node.values[0], _OTHER, context)
+            self.expression(node.values[0], OTHER, context)
             inner = replace(context, conditional=True)
             for value in node.values[1:]:
-                self.expression(value, _OTHER, inner)
+                self.expression(value, OTHER, inner)
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             self.comprehension(node, context)
         elif isinstance(node, ast.Lambda):
             self.own_names(node.args)
             self.expression(node.body, _RETURN, replace(context, conditional=True))
         elif isinstance(node, ast.NamedExpr):
-            self.expression(node.value, _OTHER, context)
+            self.expression(node.value, OTHER, context)
             self.scope.event(node.target.id, None)
         elif isinstance(node, ast.Starred):
             self.expression(node.value, Use("starred"), context)
@@ -733,7 +605,7 @@ class _Walk:
                 self.scope.listed.extend(item for item in items if isinstance(item, str))
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
-                    self.expression(child, _OTHER, context)
+                    self.expression(child, OTHER, context)
 
     def call(self, node: ast.Call, use: Use, context: _Context) -> None:
         converted = convert(node, ARGUMENT_DEPTH)
@@ -751,7 +623,7 @@ class _Walk:
                 context.conditional,
             )
         )
-        self.expression(node.func, _OTHER, context)
+        self.expression(node.func, OTHER, context)
         if node.args or node.keywords:
             inner = context.inside_call(callee or "?")
             argument = Use("argument", callee)
@@ -778,99 +650,12 @@ class _Walk:
     ) -> None:
         inner = replace(context, repeated=True, conditional=True)
         for index, generator in enumerate(node.generators):
-            self.expression(generator.iter, _OTHER, inner if index else context)
+            self.expression(generator.iter, OTHER, inner if index else context)
             self.store(generator.target, inner)
             for test in generator.ifs:
-                self.expression(test, _OTHER, inner)
+                self.expression(test, OTHER, inner)
         if isinstance(node, ast.DictComp):
-            self.expression(node.key, _OTHER, inner)
-            self.expression(node.value, _OTHER, inner)
+            self.expression(node.key, OTHER, inner)
+            self.expression(node.value, OTHER, inner)
         else:
-            self.expression(node.elt, _OTHER, inner)
-
-
-def _takes_anything(node: ast.UnaryOp | ast.Compare) -> bool:
-    """Whether the operator asks nothing of its operands: `not`, `is`, `in`."""
-    if isinstance(node, ast.UnaryOp):
-        return isinstance(node.op, ast.Not)
-    if isinstance(node, ast.Compare):
-        return all(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in node.ops)
-    return False
-
-
-def _use_by(targets: list[ast.expr]) -> Use:
-    if len(targets) != 1:
-        return _OTHER
-    target = targets[0]
-    if isinstance(target, ast.Name):
-        return Use("name", target.id)
-    if isinstance(target, (ast.Tuple, ast.List)):
-        starred = any(isinstance(e, ast.Starred) for e in target.elts)
-        return Use("unpack", None if starred else len(target.elts))
-    return Use("store", dotted_name(target))
-
-
-def _elements(target: ast.expr) -> Iterable[ast.expr]:
-    """The single targets within a tuple or list target."""
-    if isinstance(target, (ast.Tuple, ast.List)):
-        for element in target.elts:
-            inner = element.value if isinstance(element, ast.Starred) else element
-            if isinstance(inner, (ast.Tuple, ast.List)):
-                yield from _elements(inner)
-            else:
-                yield inner
-
-
-def _changed_name(target: ast.expr) -> str | None:
-    """`name` for a store to `name[key]` or `name.attribute`, else None."""
-    if isinstance(target, (ast.Subscript, ast.Attribute)) and isinstance(target.value, ast.Name):
-        return target.value.id
-    return None
-
-
-def _definition_span(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Span:
-    """From the first decorator to the end of the body."""
-    span = span_of(node)
-    if not node.decorator_list:
-        return span
-    first = span_of(node.decorator_list[0])
-    return Span(first.line, max(first.column - 1, 0), span.end_line, span.end_column)
-
-
-def _parameters(arguments: ast.arguments) -> Iterable[Parameter]:
-    positional = [*arguments.posonlyargs, *arguments.args]
-    missing = len(positional) - len(arguments.defaults)
-    defaults: list[ast.expr | None] = [*([None] * missing), *arguments.defaults]
-    for index, (argument, default) in enumerate(zip(positional, defaults, strict=True)):
-        kind = "positional" if index < len(arguments.posonlyargs) else "any"
-        yield _parameter(argument, kind, default)
-    if arguments.vararg is not None:
-        yield _parameter(arguments.vararg, "variadic", None)
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        yield _parameter(argument, "keyword", default)
-    if arguments.kwarg is not None:
-        yield _parameter(arguments.kwarg, "keywords", None)
-
-
-def _parameter(argument: ast.arg, kind: str, default: ast.expr | None) -> Parameter:
-    return Parameter(
-        argument.arg,
-        kind,
-        convert(default) if default is not None else None,
-        convert(argument.annotation) if argument.annotation is not None else None,
-    )
-
-
-def _catches_import_error(handler: ast.ExceptHandler) -> bool:
-    """Whether a failed import may end here; a name that is no built-in exception may stand for it."""
-    caught = handler.type
-    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    for kind in kinds:
-        known = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
-        if not isinstance(known, type) or issubclass(ModuleNotFoundError, known):
-            return True
-    return False
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return dotted_name(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "t.TYPE_CHECKING")
+            self.expression(node.elt, OTHER, inner)

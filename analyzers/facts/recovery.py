@@ -14,10 +14,11 @@ from functools import partial
 from typing import TypeVar
 
 from analyzers.facts.chunks import Chunk, resplit, split_body
-from analyzers.facts.extract import extract_tree, parse
+from analyzers.facts.extract import extract_tree
 from analyzers.facts.memo import Memo
 from analyzers.facts.model import Assignment, ChunkFacts, ClassFacts, FunctionFacts, Import
 from analyzers.facts.shift import shifted
+from analyzers.facts.syntax import parse
 from analyzers.findings import Span
 
 MAXIMUM_HEADER = 40

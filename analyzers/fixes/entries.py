@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import libcst as cst
 
-from analyzers.facts.extract import DISCOVERED_NAME
+from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.fixes.base import Refused
 from analyzers.fixes.sequences import LINE_LENGTH, layout_of
 from analyzers.fixes.texts import Piece, appended, parse_piece, pieces, source_of, without_statement

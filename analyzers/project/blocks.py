@@ -15,8 +15,9 @@ from functools import partial
 
 from analyzers.facts.model import CallFact, ClassFacts, Either, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
+from analyzers.project.idioms import calls_parent
 from analyzers.project.layers import canonical
-from analyzers.project.names import External, Names, calls_parent
+from analyzers.project.names import External, Names
 from analyzers.project.ports import Port
 
 _LIST = "torch.nn.ModuleList"
@@ -26,10 +27,10 @@ _LIST = "torch.nn.ModuleList"
 class Block:
     """A class that is part of a repeated block.
 
-    `port`: a port that builds it so, of the class's own file (`home`) where there is one, else the
-    first by family and name. `chain`: class names from the
-    port down to the class. `repeated_at`: the construction that is repeated. `constructors`: the
-    methods that run when the class is built, as (full name of the owning class, method).
+    `port`: a port that builds it so, of the class's own file where there is one, else the first by
+    family and name; `home`: that port's file. `chain`: class names from the port down to the class.
+    `repeated_at`: the construction that is repeated. `constructors`: the methods that run when the
+    class is built, as (full name of the owning class, method).
     """
 
     cls: Placed[ClassFacts]

@@ -18,13 +18,13 @@ from analyzers.facts.model import (
     Constant,
     Expr,
     FunctionFacts,
-    Keyword,
     Mapping,
     Placed,
     Reference,
     Starred,
 )
-from analyzers.project.names import Missing, Names, self_name, set_by_name
+from analyzers.project.idioms import is_field, self_name, set_by_name
+from analyzers.project.names import Missing, Names
 from analyzers.project.profile import Profile
 
 _HARMLESS_WITH_SELF = frozenset(
@@ -298,7 +298,4 @@ def default_constructible(names: Names, config: Placed[ClassFacts]) -> bool:
 
 def _is_required_field(value: Expr) -> bool:
     """`field(...)` without a default."""
-    if not isinstance(value, Call) or (value.callee or "").rpartition(".")[2] != "field":
-        return False
-    words: tuple[Keyword, ...] = value.keywords
-    return not any(k.name in ("default", "default_factory", None) for k in words)
+    return is_field(value) and not any(k.name in ("default", "default_factory", None) for k in value.keywords)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from analyzers.facts.extract import DISCOVERED_NAME
+from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.model import (
     Assignment,
     Attribute,

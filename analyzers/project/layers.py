@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed, Reference
 from analyzers.findings import Location
-from analyzers.project.names import External, Names, set_by_name
+from analyzers.project.idioms import set_by_name
+from analyzers.project.names import External, Names
 
 LINEAR = "torch.nn.Linear"
 

@@ -65,7 +65,9 @@ class Memory:
     def forget(self, path: str) -> None:
         """A file has another text."""
         for key in self._readers.pop(path, ()):
-            self._known.pop(key, None)
+            _, reads = self._known.pop(key)
+            for other in reads - {path}:
+                self._readers[other].discard(key)
 
     def clear(self) -> None:
         """Anything may be different."""

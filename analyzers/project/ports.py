@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from analyzers.facts.model import Assignment, ClassFacts, Mapping, Placed, Reference, literal
+from analyzers.facts.model import ClassFacts, Mapping, Placed, Reference
 from analyzers.findings import START_OF_FILE, Location
+from analyzers.project.bindings import listed
 from analyzers.project.names import Names, Resolved
 from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, Spec
@@ -251,12 +252,12 @@ class Ports:
         facts = self.sources.facts(f"{self.profile.dit_configs}/__init__.py")
         if facts is None or facts.broken:
             return None
-        listed = exported_names(facts.assignment_of("__all__"))
-        if listed is None or any(i.fact.bound == "*" for i in facts.imports):
+        exports = listed(facts)
+        if exports is None or any(i.fact.bound == "*" for i in facts.imports):
             return None
         found = self.names.class_of(facts.path, config.fact.name)
         same = found is not None and self.names.qualified_class(found) == self.names.qualified_class(config)
-        return same and config.fact.name in listed
+        return same and any(name == config.fact.name for name, _ in exports)
 
     # ------------------------------------------------------------------ the rest
 
@@ -304,16 +305,3 @@ class Ports:
             if self.sources.exists(candidate):
                 return candidate
         return None
-
-
-def exported_names(assignment: Placed[Assignment] | None) -> frozenset[str] | None:
-    """The strings of an `__all__` display; None where it is missing or computed."""
-    if assignment is None:
-        return None
-    try:
-        value = literal(assignment.fact.value)
-    except ValueError:
-        return None
-    if isinstance(value, (list, tuple, set)) and all(isinstance(v, str) for v in value):
-        return frozenset(value)
-    return None

@@ -14,14 +14,12 @@ class Profile:
     package: str
     models: str
     dits: str
-    configs: str
     dit_configs: str
     registry: str
     legacy_table: str
     test_roots: tuple[str, ...]
     base_dit: str
     model_config_base: str
-    arch_config_base: str
     dit_config_base: str
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
@@ -56,14 +54,12 @@ FASTVIDEO = Profile(
     package="fastvideo",
     models="fastvideo/models",
     dits="fastvideo/models/dits",
-    configs="fastvideo/configs",
     dit_configs="fastvideo/configs/models/dits",
     registry="fastvideo/models/registry.py",
     legacy_table="_LEGACY_FAST_VIDEO_MODELS",
     test_roots=("tests", "fastvideo/tests"),
     base_dit="fastvideo.models.dits.base.BaseDiT",
     model_config_base="fastvideo.configs.models.base.ModelConfig",
-    arch_config_base="fastvideo.configs.models.base.ArchConfig",
     dit_config_base="fastvideo.configs.models.dits.base.DiTConfig",
     dit_arch_config_base="fastvideo.configs.models.dits.base.DiTArchConfig",
     tuple_linears=frozenset(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from analyzers.facts.chunks import BYTE_ORDER_MARK
+from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.model import (
     Assignment,
     Collection,
@@ -22,7 +23,7 @@ from analyzers.facts.model import (
     Placed,
     Reference,
 )
-from analyzers.findings import Location
+from analyzers.findings import Location, Span
 from analyzers.project.profile import Profile
 from analyzers.project.sources import Sources
 
@@ -99,7 +100,7 @@ def _rows_of(sources: Sources, profile: Profile) -> tuple[LegacyRow, ...] | None
 def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Discovered]:
     """What discovery takes from one file below the models folder, in the order of the value."""
     text = sources.text(path)
-    if text is None or "EntryClass" not in text:
+    if text is None or DISCOVERED_NAME not in text:
         return
     if text.startswith(BYTE_ORDER_MARK):
         return  # `ast.parse` rejects the mark in a string, although Python imports such a file
@@ -196,7 +197,7 @@ def _row(table_name: str, table: Placed[Assignment], key: Expr, item: Expr) -> L
     parts = [i.value for i in item.items if isinstance(i, Constant) and isinstance(i.value, str)]
     if len(parts) != 3:
         return None
-    stretch = type(key.span)(key.span.line, key.span.column, item.span.end_line, item.span.end_column)
+    stretch = Span(key.span.line, key.span.column, item.span.end_line, item.span.end_column)
     return LegacyRow(
         table=table_name,
         architecture=key.value,

@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[dict[str, object], tuple[SettingsProblem, ...]]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file), ()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         return {}, (SettingsProblem(path.name, f"cannot be read: {error}"),)
 
 

@@ -16,7 +16,7 @@ from analyzers.facts.file import FileAnalysis, analyse
 from analyzers.facts.model import FileFacts
 from analyzers.project.memory import Memory
 
-_WORD = re.compile(r"[A-Za-z_]\w{3,}")
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 class Sources:
@@ -53,7 +53,7 @@ class Sources:
         return self._texts[path]
 
     def words(self, path: str) -> frozenset[str]:
-        """The words of four characters and more in a file's text, comments and strings included."""
+        """The names and words in a file's text, comments and strings included."""
         self.memory.read(path)
         known = self._words.get(path)
         if known is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analyzers.facts.extract import DISCOVERED_NAME
+from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.model import ClassFacts, Collection, Constant, Expr, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Location, Related, Severity
 from analyzers.project.discovery import annotated_entries, can_register, in_component, named

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import Call, ClassFacts, FunctionFacts, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
-from analyzers.project.names import calls_parent, is_dataclass
+from analyzers.project.idioms import calls_parent, is_dataclass
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _NAME = "__post_init__"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_a_result_stands_until_a_file_behind_it_changes() -> None:
     assert (memory.get("outer", outer), runs) == (2, ["outer", "inner", "outer"])
     memory.forget("b.py")  # read by the inner result alone, and again through it
     assert (memory.get("outer", outer), runs) == (2, ["outer", "inner", "outer", "outer", "inner"])
+
+
+def test_a_forgotten_question_is_let_go() -> None:
+    class Place:
+        """Stands for the part of a key that an edit makes obsolete."""
+
+    memory, place = Memory(), Place()
+    gone = weakref.ref(place)
+
+    def compute() -> int:
+        memory.read("edited.py")
+        memory.read("base.py")
+        return 1
+
+    memory.get(("where", place), compute)
+    del place
+    memory.forget("edited.py")
+    assert gone() is None
 
 
 def test_a_failed_computation_is_not_remembered() -> None:

@@ -10,7 +10,16 @@ import pytest
 
 from analyzers.facts.model import Assignment, Collection, Constant, Mapping, Placed
 from analyzers.project.contract import construction, default_constructible
-from analyzers.project.names import External, Missing, Module, Names, Outcome, Resolved, Unknown
+from analyzers.project.idioms import calls_parent
+from analyzers.project.names import (
+    External,
+    Missing,
+    Module,
+    Names,
+    Outcome,
+    Resolved,
+    Unknown,
+)
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
@@ -607,3 +616,47 @@ def test_a_base_called_by_name_is_followed(tree: Tree) -> None:
     sets, _, _, certain = built(tree, "BaseDiT.__init__(self, config, hf_config)")
     assert "hf_config" in sets
     assert certain
+
+
+# --------------------------------------------------------------------------- what looks like it
+
+
+def test_an_attribute_stored_on_the_class_after_its_body_hides_the_base(tree: Tree) -> None:
+    names = tree(
+        {
+            MODELS + "a.py": """\
+                class Base:
+                    conditions = []
+
+
+                class Port(Base):
+                    pass
+
+
+                Port.conditions = [1]
+                """
+        }
+    )
+    assert isinstance(attribute(names, MODELS + "a.py", "Port", "conditions"), Unknown)
+    assert size(attribute(names, MODELS + "a.py", "Base", "conditions")) == 0
+
+
+def test_another_object_s_method_of_that_name_is_no_call_of_the_parent(tree: Tree) -> None:
+    names = tree(
+        {
+            MODELS + "a.py": """\
+                class Config(Base):
+                    def __post_init__(self):
+                        self.arch_config.__post_init__()
+
+                    def __init__(self):
+                        Base.__init__(self)
+                """
+        }
+    )
+    config = names.class_of(MODELS + "a.py", "Config")
+    assert config is not None
+    assert [(m.name, calls_parent(m)) for m in config.fact.methods] == [
+        ("__post_init__", False),
+        ("__init__", True),
+    ]

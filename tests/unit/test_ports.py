@@ -45,6 +45,23 @@ def test_the_sound_port_has_all_its_parts(tmp_path: Path) -> None:
     assert port.oracle is None
 
 
+def test_a_config_that_is_added_to_the_exports_is_exported(tmp_path: Path) -> None:
+    path = f"{CONFIGS}/__init__.py"
+    apart = "from fastvideo.configs.models.dits.sound import SoundConfig\n__all__ = []\n"
+    files = {path: apart + '__all__ += ["SoundConfig"]\n'}
+    assert ports_of(tmp_path / "a", files)["SoundTransformer3DModel"].exported is True
+    files = {path: apart + '__all__.append("SoundConfig")\n'}
+    assert ports_of(tmp_path / "b", files)["SoundTransformer3DModel"].exported is None
+
+
+def test_a_class_with_a_short_name_has_its_parity_test(tmp_path: Path) -> None:
+    test = "tests/local_tests/sound/test_sound_transformer_parity.py"
+    files = {
+        path: TREE[path].replace("SoundTransformer3DModel", "DiT") for path in (f"{DITS}/sound.py", test)
+    }
+    assert ports_of(tmp_path, files)["DiT"].parity_tests == (test,)
+
+
 def test_how_the_registry_reaches_a_port(tmp_path: Path) -> None:
     without = TREE[f"{DITS}/sound.py"].replace("EntryClass = SoundTransformer3DModel\n", "")
     assert (

@@ -122,7 +122,7 @@ def test_without_a_table_the_defaults_hold(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "ditproof.toml"])
-@pytest.mark.parametrize("content", [b"select = [", b"\xff\xfe", b"a = 1\na = 2\n"])
+@pytest.mark.parametrize("content", [b"select = [", b"\xff\xfe", b"a = 1\na = 2\n", b"a = " + b"[" * 9999])
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     found = load_settings(tmp_path)
