@@ -277,7 +277,8 @@ def main() -> None:
     numbers = {name: found.summary() for name, found in measured.items()}
     ratio = numbers["ours, pull"]["round_trip_p95_ms"] / numbers["ruff"]["round_trip_p95_ms"]
     if options.json:
-        print(json.dumps({"keys": keys, "servers": numbers, "round_trip_in_ruffs": round(ratio, 2)}, indent=2))
+        result = {"keys": keys, "servers": numbers, "round_trip_in_ruffs": round(ratio, 2)}
+        print(json.dumps(result, indent=2))
         return
     print(f"{keys} keys in {FILE}, whole server processes")
     for name, found in numbers.items():
