@@ -61,6 +61,7 @@ docs: tools
 
 bench: tools project
 	@$(BIN)/python benchmarks/keystroke.py
+	@$(BIN)/python benchmarks/server_keys.py
 	@$(BIN)/python benchmarks/check.py
 
 vsix: editors

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import islice
 from pathlib import Path
 
 from lsprotocol import types
@@ -48,20 +48,20 @@ class Document:
         """Changes the text; each change counts its positions in the text that the one before it left."""
         for change in changes:
             if isinstance(change, types.TextDocumentContentChangePartial):
-                starts = _line_starts(self._text)
-                begin = self._offset(change.range.start, starts)
-                end = max(begin, self._offset(change.range.end, starts))
+                begin = self._offset(change.range.start)
+                end = max(begin, self._offset(change.range.end))
                 self._text = self._text[:begin] + change.text + self._text[end:]
             else:
                 self._text = change.text
         self._lines = None
         self.version = version
 
-    def _offset(self, position: types.Position, starts: list[int]) -> int:
-        if position.line + 1 >= len(starts):
+    def _offset(self, position: types.Position) -> int:
+        begin = _line_start(self._text, position.line)
+        if begin is None:
             return len(self._text)
-        begin, following = starts[position.line], starts[position.line + 1]
-        line = self._text[begin:following].rstrip("\r\n")
+        end = _LINE_END.search(self._text, begin)
+        line = self._text[begin : end.start() if end is not None else len(self._text)]
         return begin + code_points_before(line, position.character, self.encoding)
 
 
@@ -106,8 +106,12 @@ def uri_of(root: Path, path: str) -> str:
     return uri
 
 
-def _line_starts(text: str) -> list[int]:
-    """Where each line begins; last, the length of the text plus a line that holds what is beyond."""
+def _line_start(text: str, line: int) -> int | None:
+    """Where a line begins, counted from 0; None beyond the last one."""
+    if line == 0:
+        return 0
     if "\r" in text:
-        return [0, *(match.end() for match in _LINE_END.finditer(text)), len(text)]
-    return [0, *accumulate(len(line) + 1 for line in text.split("\n")[:-1]), len(text)]
+        return next((end.end() for end in islice(_LINE_END.finditer(text), line - 1, None)), None)
+    # One split in C: this is in the path of every key.
+    pieces = text.split("\n", line)
+    return len(text) - len(pieces[-1]) if len(pieces) == line + 1 else None

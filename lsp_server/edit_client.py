@@ -23,6 +23,9 @@ from lsp_server.session import Changes
 LIMIT = 20.0
 """Seconds that one request may take."""
 
+_LONGEST_END = 2.0
+"""Seconds that a closing server waits for a worker that it has killed."""
+
 _PACKAGES = Path(__file__).resolve().parent.parent
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,16 @@ class EditClient:
         """Ends the worker for good: whoever waits for it is refused."""
         self._closed = True
         self.kill()
+
+    async def end(self) -> None:
+        """Closes, and waits until the worker is gone: its pipes must not outlive the event loop."""
+        process = self._process
+        self.close()
+        if process is not None:
+            try:
+                await asyncio.wait_for(process.wait(), _LONGEST_END)
+            except asyncio.TimeoutError:
+                log.warning("the edit worker %s has not ended", process.pid)
 
     def kill(self) -> None:
         """Ends the worker at once; the next request starts another."""
@@ -155,7 +168,7 @@ class EditClient:
             return self._process
         self._known.clear()
         # `-m` looks into the current folder first: it has to be the one that we were loaded from.
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "lsp_server.edit_worker",
@@ -163,4 +176,9 @@ class EditClient:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        return self._process
+        if self._closed:  # meanwhile: nobody else knows of this one
+            process.kill()
+            await process.wait()
+            raise EditRefused("the server is closing")
+        self._process = process
+        return process

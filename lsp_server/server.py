@@ -149,7 +149,7 @@ class Server(LanguageServer):
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-        self.edits.close()
+        await self.edits.end()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

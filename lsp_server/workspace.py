@@ -39,10 +39,9 @@ class Tree:
 
     def relative(self, file: Path) -> str | None:
         """The path of a file of this tree relative to the root, with `/`; None for one outside."""
-        for candidate in (file, file.parent.resolve() / file.name):
-            if candidate.is_relative_to(self.root):
-                return candidate.relative_to(self.root).as_posix()
-        return None
+        if not file.is_relative_to(self.root):
+            file = file.parent.resolve() / file.name
+        return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else None
 
     def note(self, changes: Changes) -> None:
         """Keeps changes for the next question."""
@@ -82,6 +81,7 @@ class Workspace:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis")
         self._trees: dict[Path, Tree] = {}
+        self._around: dict[Path, Tree] = {}
         self._told: set[Path] = set()
 
     @property
@@ -90,7 +90,13 @@ class Workspace:
         return tuple(self._trees.values())
 
     def tree_around(self, folder: Path) -> Tree | None:
-        """The tree that a folder lies in, or None; the first miss below a folder is logged."""
+        """The tree that a folder lies in, or None; the first miss below a folder is logged.
+
+        Found once, it stays: the disk is not asked at every key. A miss may become a tree later.
+        """
+        known = self._around.get(folder)
+        if known is not None:
+            return known
         root = find_root(folder)
         if root is None:
             if folder not in self._told:
@@ -99,6 +105,7 @@ class Workspace:
             return None
         if root not in self._trees:
             self._trees[root] = Tree(root, self._thread)
+        self._around[folder] = self._trees[root]
         return self._trees[root]
 
     def place(self, file: Path) -> tuple[Tree, str] | None:
