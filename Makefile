@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 project:
-	@PYTHON=$(PYTHON) scripts/project_env.sh
+	@DITPROOF_BASE_PYTHON=$(PYTHON) scripts/project_env.sh
 
 editors: tools
 	@PYTHON=$(PYTHON) scripts/setup_editors.sh

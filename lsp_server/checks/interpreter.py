@@ -20,16 +20,20 @@ _NEXT = "Set `python` under [tool.ditproof], or pass --python."
 
 # Looks names up; a name that would need its parent imported is not asked for.
 _PROBE = """
-import importlib.metadata as metadata, importlib.util as util, json, sys
+import json, sys
 def version(name):
+    if sys.version_info < (3, 8):  # too old for a check, and for what follows
+        return None
+    import importlib.metadata as metadata, importlib.util as util
     if util.find_spec(name) is None:
         return None
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "unknown"
-print(json.dumps({"version": list(sys.version_info[:3]), "executable": sys.executable,
-    **{name: version(name) for name in ("torch", "pytest", "fastvideo", "diffusers")}}))
+told = {name: version(name) for name in ("torch", "pytest", "fastvideo", "diffusers")}
+told["version"] = list(sys.version_info[:3])
+print(json.dumps(told))
 """
 
 

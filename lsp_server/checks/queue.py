@@ -66,7 +66,7 @@ class CheckQueue:
     async def cancel(self, key: str | None = None) -> int:
         """End the runs of one port or test (all of them if None); how many there were."""
         ended = 0
-        for slot in self._slots.values():
+        for slot in list(self._slots.values()):  # a run may be submitted meanwhile
             if slot.waiting is not None and key in (None, slot.waiting.request.key):
                 self._drop(slot.waiting, "The run was cancelled.")
                 slot.waiting = None

@@ -24,10 +24,11 @@ _VALUE = r"s?\b['\"]?\s*[=:]\s*['\"]?)"
 _ASSIGNED = re.compile(
     rf"(\b\w*(?:secret|passw(?:or)?d|api_?key|access_?key|credential){_VALUE}[^\s'\",;]{{8,}}"
     # "max_tokens=4096" and "token: torch.Tensor" are no secrets: letters and digits, mixed.
-    rf"|(\b\w*token{_VALUE}(?=\S*\d)(?=\S*[A-Za-z])[^\s'\",;]{{8,}}",
+    rf"|(\b\w*token{_VALUE}(?=\S{{0,200}}?\d)(?=\S{{0,200}}?[A-Za-z])[^\s'\",;]{{8,}}",
     re.IGNORECASE,
 )
-_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(@)", re.IGNORECASE)
+# From every word on a scheme may begin: bounded, or a long line without a space would take seconds.
+_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@]*:)[^\s/@]+(@)", re.IGNORECASE)
 
 
 def redact(text: str) -> str:

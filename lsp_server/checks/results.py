@@ -188,6 +188,19 @@ def _from_outcomes(
     # 0: all passed, 1: some failed, 5: nothing ran. Everything else is pytest's own trouble.
     exit_code = told.first("session").get("exit_code")
     if exit_code not in (0, 1, 5):
+        conftest = re.search(r"^ImportError while loading conftest '(.+?)'\.?$", run.log_tail, re.MULTILINE)
+        if conftest is not None:
+            lines = re.findall(r"^E +(.+)$", run.log_tail, re.MULTILINE) or [
+                "it raised while it was imported"
+            ]
+            missing = re.match(r"ModuleNotFoundError: No module named '([^']+)'", lines[-1])
+            place = _place(conftest[1], None, str(told.first("started").get("root") or request.root))
+            return _Verdict(
+                "error",
+                f"The conftest of {request.test} could not be imported: {lines[-1]}",
+                _install(request, missing[1]) if missing else "Correct the conftest.",
+                place,
+            )
         return _Verdict(
             "error",
             f"pytest could not run {request.test}: {_pytest_error(run.log_tail) or f'exit code {exit_code}'}",

@@ -185,6 +185,17 @@ def test_collection_error_says_where(project: Project, check: Check) -> None:
     assert "`no_such_package` cannot be imported" in result.next_step
 
 
+def test_a_conftest_that_cannot_be_imported(project: Project, check: Check) -> None:
+    request = project("def test_a(): ...\n")
+    Path(request.root, "tests/conftest.py").write_text("import no_such_package.models\n")
+    result = check(request)
+    assert result.status == "error"
+    assert "No module named 'no_such_package'" in result.reason
+    assert "`no_such_package` cannot be imported" in result.next_step
+    assert result.place is not None
+    assert result.place.path == "tests/conftest.py"
+
+
 def test_a_name_that_is_not_there(project: Project, check: Check) -> None:
     request = project("def test_a(): ...\n")
     result = check(request, test="tests/test_it.py::test_b")
