@@ -109,6 +109,11 @@ class Finding:
     fix: Fix | None = None
 
     @property
+    def has_safe_fix(self) -> bool:
+        """Whether its fix is part of fix-all."""
+        return self.fix is not None and self.fix.applicability is Applicability.SAFE
+
+    @property
     def sort_key(self) -> tuple[str, Span, str, str]:
         """Order of a report: by file, place, code, message."""
         return (self.location.path, self.location.span, self.code, self.message)

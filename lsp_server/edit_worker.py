@@ -18,7 +18,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from analyzers.findings import Applicability, Finding
+from analyzers.findings import Finding
 from analyzers.fixes.base import Refused
 from analyzers.fixes.verify import apply_fix
 from analyzers.project.index import Project
@@ -99,7 +99,7 @@ class Worker:
         texts: dict[str, str] = {}
         for _ in range(MOST_FIXES):
             found = check_file(project, path)
-            finding = next((f for f in found if _is_safe(f) and _key(f) not in refused), None)
+            finding = next((f for f in found if f.has_safe_fix and _key(f) not in refused), None)
             if finding is None or finding.fix is None:
                 break
             try:
@@ -113,10 +113,6 @@ class Worker:
             sources = Sources.overlaid(project.sources, result.texts)
             project = Project(sources, project.profile, project.settings)
         return texts
-
-
-def _is_safe(finding: Finding) -> bool:
-    return finding.fix is not None and finding.fix.applicability is Applicability.SAFE
 
 
 def _key(finding: Finding) -> tuple[str, str, int]:

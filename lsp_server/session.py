@@ -106,18 +106,9 @@ class Session:
         self.cache.prune()
         yield
 
-    def is_checked(self, path: str) -> bool:
-        """Whether rules look at a file: models, configs, the registry, parity tests."""
-        profile = self.profile
-        return path.endswith(".py") and (
-            path.startswith((f"{profile.dits}/", f"{profile.dit_configs}/"))
-            or path == profile.registry
-            or profile.is_parity_test(path)
-        )
-
     def findings(self, path: str, *, quick: bool = False) -> list[Finding]:
         """The findings of one file; `quick` asks only the rules that need no other file."""
-        if not self.is_checked(path):
+        if not self.profile.is_checked(path):
             return []
         known = self._findings.get((path, quick))
         if known is None:

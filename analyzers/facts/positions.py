@@ -43,19 +43,6 @@ class LineIndex:
         head = text[: _letters(text, column)]
         return len(head) + sum(1 for c in head if ord(c) > 0xFFFF)
 
-    def byte_column(self, line: int, utf16: int) -> int:
-        """A column in UTF-16 code units as bytes of UTF-8."""
-        text = self.line(line)
-        if text.isascii():
-            return min(utf16, len(text))
-        units = consumed = 0
-        for character in text:
-            if units >= utf16:
-                break
-            units += 2 if ord(character) > 0xFFFF else 1
-            consumed += len(character.encode("utf-8", "surrogatepass"))
-        return consumed
-
 
 def _letters(text: str, column: int) -> int:
     """How many code points end within the first `column` bytes."""

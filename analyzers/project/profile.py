@@ -25,12 +25,12 @@ class Profile:
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
 
-    def contains_dit_code(self, path: str) -> bool:
-        """Whether a file belongs to what porters write: models, configs, the registry, parity tests."""
-        return (
-            path.startswith((self.dits + "/", self.dit_configs + "/"))
+    def is_checked(self, path: str) -> bool:
+        """Whether rules look at a file: models, configs, the registry, parity tests."""
+        return path.endswith(".py") and (
+            path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
-            or self.is_test(path)
+            or self.is_parity_test(path)
         )
 
     def is_test(self, path: str) -> bool:

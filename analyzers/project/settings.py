@@ -23,12 +23,10 @@ KEYS = (
     "select",
     "ignore",
     "per-file-ignores",
-    "baseline",
     "oracles",
-    "recipes",
-    "on-save",
-    "executor",
 )
+NOT_YET = ("baseline", "recipes", "on-save", "executor")
+"""Settings that the format reserves and that nothing in this version acts on."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,7 @@ class Settings:
     select: tuple[str, ...] = ("ALL",)
     ignore: tuple[str, ...] = ()
     per_file_ignores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    baseline: str | None = None
     oracles: Mapping[str, str] = field(default_factory=dict)
-    recipes: Mapping[str, str] = field(default_factory=dict)
-    on_save: Mapping[str, object] = field(default_factory=dict)
-    executor: Mapping[str, object] = field(default_factory=dict)
     source: str | None = None
     problems: tuple[SettingsProblem, ...] = ()
 
@@ -123,6 +117,10 @@ def parse_settings(
     found = list(problems)
     values: dict[str, object] = {}
     for key, value in table.items():
+        if key in NOT_YET:
+            message = f"'{key}' is not supported by this version: it has no effect, remove it"
+            found.append(SettingsProblem(source, message))
+            continue
         if key not in KEYS:
             close = get_close_matches(key, KEYS, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(KEYS)}"
@@ -141,7 +139,7 @@ class _WrongType(Exception):
 
 def _parse(key: str, value: object) -> object:
     """The value in its place's type. Raises `_WrongType`."""
-    if key in ("profile", "python", "baseline"):
+    if key in ("profile", "python"):
         if not isinstance(value, str):
             raise _WrongType("a string")
         return value
@@ -157,7 +155,7 @@ def _parse(key: str, value: object) -> object:
         if any(v is None for v in lists.values()):
             raise _WrongType("a table of lists of strings")
         return lists
-    if key in ("oracles", "recipes") and not all(isinstance(v, str) for v in value.values()):
+    if key == "oracles" and not all(isinstance(v, str) for v in value.values()):
         raise _WrongType("a table of strings")
     return value
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from analyzers.findings import Applicability, Finding, Span
+from analyzers.findings import Finding, Span
 from analyzers.rules.suppressions import directive_for
 from lsp_server.documents import Document, uri_of
 from lsp_server.edit_client import EditRefused
@@ -79,7 +79,7 @@ class Fixes:
         if _asked(context, types.CodeActionKind.QuickFix):
             explicit = context.trigger_kind is not types.CodeActionTriggerKind.Automatic
             actions += await self._fixes(tree, document, touched, context, PATIENCE[explicit])
-        if _asked(context, FIX_ALL) and any(_is_safe(finding) for finding in findings):
+        if _asked(context, FIX_ALL) and any(finding.has_safe_fix for finding in findings):
             actions.append(await self._fix_all(tree, document, path))
         if _asked(context, types.CodeActionKind.QuickFix):
             actions += await self._suppressions(tree, document, path, touched, context)
@@ -119,7 +119,7 @@ class Fixes:
         context: types.CodeActionContext,
         patience: float,
     ) -> list[types.CodeAction]:
-        fixable = sorted((f for f in findings if f.fix), key=lambda f: (not _is_safe(f), f.sort_key))
+        fixable = sorted((f for f in findings if f.fix), key=lambda f: (not f.has_safe_fix, f.sort_key))
         asked = {_key(finding): self._verified(tree, finding) for finding in fixable[:MOST_FIXES]}
         if asked:
             await asyncio.wait(asked.values(), timeout=patience)
@@ -133,7 +133,7 @@ class Fixes:
                 title=finding.fix.title,
                 kind=types.CodeActionKind.QuickFix,
                 diagnostics=_diagnostics(finding, document, context),
-                is_preferred=True if _is_safe(finding) else None,
+                is_preferred=True if finding.has_safe_fix else None,
                 data={
                     "uri": document.uri,
                     "version": document.version,
@@ -263,10 +263,6 @@ def _asked(context: types.CodeActionContext, kind: str) -> bool:
 def _touches(finding: Span, asked: Span) -> bool:
     begin, end = (finding.line, finding.column), (finding.end_line, finding.end_column)
     return begin <= (asked.end_line, asked.end_column) and (asked.line, asked.column) <= end
-
-
-def _is_safe(finding: Finding) -> bool:
-    return finding.fix is not None and finding.fix.applicability is Applicability.SAFE
 
 
 def _can_be_suppressed(finding: Finding) -> bool:

@@ -190,7 +190,7 @@ def test_the_root_is_found_from_below(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "dit", "test", "parity"),
+    ("path", "checked", "test", "parity"),
     [
         (f"{DITS}/a.py", True, False, False),
         (f"{CONFIGS}/a.py", True, False, False),
@@ -199,14 +199,14 @@ def test_the_root_is_found_from_below(tmp_path: Path) -> None:
         ("fastvideo/models/dits_old/a.py", False, False, False),
         ("tests/local_tests/a/test_x.py", True, True, True),
         ("tests/a/test_x_parity.py", True, True, True),
-        ("tests/a/test_x.py", True, True, False),
+        ("tests/a/test_x.py", False, True, False),
         ("fastvideo/tests/x_parity_test.py", True, True, True),
         ("tests/a/parity.py", False, False, False),
         ("tests/a/test_parity.txt", False, False, False),
         ("other/test_parity.py", False, False, False),
     ],
 )
-def test_what_a_file_is(path: str, dit: bool, test: bool, parity: bool) -> None:
-    assert FASTVIDEO.contains_dit_code(path) is dit
+def test_what_a_file_is(path: str, checked: bool, test: bool, parity: bool) -> None:
+    assert FASTVIDEO.is_checked(path) is checked
     assert FASTVIDEO.is_test(path) is test
     assert FASTVIDEO.is_parity_test(path) is parity

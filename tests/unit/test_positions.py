@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lsprotocol import types
 
 from analyzers.facts.positions import LineIndex
+from lsp_server.positions import to_byte_column
 
 LETTERS = st.text(alphabet=st.sampled_from("ab é\u4e2d😀\ud800\u0301\f\t"), max_size=12)
 
@@ -27,7 +29,7 @@ def test_every_letter_boundary_is_found_again(first: str, second: str, end: str,
             head = text[:at]
             assert index.code_points(line, utf8(head)) == len(head)
             assert index.utf16(line, utf8(head)) == utf16(head)
-            assert index.byte_column(line, utf16(head)) == utf8(head)
+            assert to_byte_column(index, types.Position(line, utf16(head)), "utf-16") == utf8(head)
 
 
 @given(LETTERS, st.integers(0, 40), st.integers(0, 3))
@@ -36,10 +38,10 @@ def test_what_lies_beyond_is_clamped(text: str, column: int, line: int) -> None:
     whole = text if line == 0 else ""
     assert index.code_points(line, column) <= len(whole)
     assert index.utf16(line, column) <= utf16(whole)
-    assert index.byte_column(line, column) <= utf8(whole)
+    assert to_byte_column(index, types.Position(line, column), "utf-16") <= utf8(whole)
     assert index.code_points(line, 1000) == len(whole)
     assert index.utf16(line, 1000) == utf16(whole)
-    assert index.byte_column(line, 1000) == utf8(whole)
+    assert to_byte_column(index, types.Position(line, 1000), "utf-16") == utf8(whole)
     assert index.line(-1) == ""
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzers.project.settings import KEYS, Settings, load_settings, parse_settings
+from analyzers.project.settings import KEYS, NOT_YET, Settings, load_settings, parse_settings
 
 GOOD: dict[str, Any] = {
     "profile": "fastvideo",
@@ -17,11 +17,7 @@ GOOD: dict[str, Any] = {
     "select": ["DIT1", "DIT401"],
     "ignore": ["registry-duplicate"],
     "per-file-ignores": {"tests/*": ["DIT4"]},
-    "baseline": "baseline.json",
     "oracles": {"A": "diffusers:A"},
-    "recipes": {"A": "recipes/a.toml"},
-    "on-save": {"tier": 2},
-    "executor": {"kind": "ray"},
 }
 WRONG: dict[str, Any] = {
     "string": "text",
@@ -37,14 +33,10 @@ WRONG: dict[str, Any] = {
 ACCEPTED = {
     "profile": {"string"},
     "python": {"string"},
-    "baseline": {"string"},
     "select": {"list"},
     "ignore": {"list"},
     "per-file-ignores": {"table of lists"},
     "oracles": {"table"},
-    "recipes": {"table"},
-    "on-save": {"table", "table of lists", "table of numbers"},
-    "executor": {"table", "table of lists", "table of numbers"},
 }
 
 
@@ -57,12 +49,17 @@ def test_every_key_is_read() -> None:
     assert found.select == ("DIT1", "DIT401")
     assert found.ignore == ("registry-duplicate",)
     assert found.per_file_ignores == {"tests/*": ("DIT4",)}
-    assert found.baseline == "baseline.json"
     assert found.oracles == {"A": "diffusers:A"}
-    assert found.recipes == {"A": "recipes/a.toml"}
-    assert found.on_save == {"tier": 2}
-    assert found.executor == {"kind": "ray"}
     assert found.source == "ditproof.toml"
+
+
+@pytest.mark.parametrize("key", NOT_YET)
+def test_a_key_that_nothing_acts_on_is_told(key: str) -> None:
+    found = parse_settings({key: {}, "ignore": ["DIT1"]}, "ditproof.toml")
+    assert [p.message for p in found.problems] == [
+        f"'{key}' is not supported by this version: it has no effect, remove it"
+    ]
+    assert found.ignore == ("DIT1",)
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -88,7 +85,6 @@ def test_a_value_of_the_wrong_type_is_told_and_left_out(key: str, kind: str) -> 
         ("selekt", "select"),
         ("per_file_ignores", "per-file-ignores"),
         ("oracle", "oracles"),
-        ("onsave", "on-save"),
     ],
 )
 def test_an_unknown_key_is_told_with_the_one_that_is_close(key: str, meant: str) -> None:
