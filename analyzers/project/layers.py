@@ -78,16 +78,35 @@ def _attribute(names: Names, cls: Placed[ClassFacts], name: str) -> Submodule | 
     for owner in ancestry.classes:
         if owner.fact.attribute(name) is not None or owner.fact.method(name) is not None:
             return None
+        by_name = _set_by_name(names, owner)
+        if by_name is None or name in by_name:
+            return None
         for method in owner.fact.methods:
-            by_name = set_by_name(method)
-            if by_name is None or name in by_name:
-                return None
             for assignment in method.assignments:
                 if assignment.name == name:
                     kinds |= _kinds(names, owner.path, method, assignment.value)
                     location = location or owner.at(assignment.span)
     known = frozenset(kind for kind in kinds if kind is not None)
     return Submodule(known, location) if location is not None and known and known == kinds else None
+
+
+def _set_by_name(names: Names, cls: Placed[ClassFacts]) -> frozenset[str] | None:
+    """Attributes that some method of the class sets by `setattr`; None where a name is computed.
+
+    Remembered, since it is asked for every `self.x` of a file.
+    """
+
+    def ask() -> frozenset[str] | None:
+        found: set[str] = set()
+        for method in cls.fact.methods:
+            by_name = set_by_name(method)
+            if by_name is None:
+                return None
+            found |= by_name
+        return frozenset(found)
+
+    key = ("set by name", cls.path, cls.fact.name, cls.line)
+    return names.memory.about(cls.path, cls.fact, key, ask)
 
 
 def wants_tensor(names: Names, qualified: str) -> bool:
