@@ -19,7 +19,7 @@ def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None)
     chosen = all_rules() if rules is None else rules
     settings = project.settings
     if facts.unreadable is not None:
-        return [Finding("DIT001", "syntax-error", Severity.ERROR, facts.top, f"{path}: {facts.unreadable}")]
+        return [Finding("DIT001", "syntax-error", Severity.ERROR, facts.top, facts.unreadable)]
     found: list[Finding] = [
         Finding("DIT001", "syntax-error", Severity.ERROR, p.at(p.fact.span), p.fact.message)
         for p in facts.problems
