@@ -21,8 +21,3 @@ def all_rules() -> tuple[Rule, ...]:
         if _MODULE.fullmatch(module.name):
             rules.append(import_module(f"analyzers.rules.{module.name}").RULE)
     return tuple(sorted(rules, key=lambda rule: rule.code))
-
-
-def find_rule(wanted: str) -> Rule | None:
-    """The rule of that code or name, or None."""
-    return next((r for r in all_rules() if r.code == wanted.upper() or r.name == wanted.lower()), None)

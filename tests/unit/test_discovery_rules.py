@@ -12,7 +12,7 @@ from analyzers.project.index import Project
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
-from analyzers.rules.catalogue import find_rule
+from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_files
 from analyzers.rules.examples import TREE, write_tree
 
@@ -37,8 +37,7 @@ def project_of(root: Path, files: dict[str, str | None]) -> Project:
 
 def found(root: Path, code: str, files: dict[str, str | None]) -> list[Finding]:
     project = project_of(root, files)
-    rule = find_rule(code)
-    assert rule is not None
+    (rule,) = (r for r in all_rules() if r.code == code)
     return [f for f in check_files(project, project.checked_files, [rule]) if f.code == code]
 
 
