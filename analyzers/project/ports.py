@@ -202,11 +202,11 @@ class Ports:
         return None
 
     def _own_config(self, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | None:
-        for attribute in cls.fact.attributes:
-            for name in attribute.names:
-                outcome = self.names.class_attribute(cls, name)
-                if isinstance(outcome, Resolved) and outcome.config is not None:
-                    return outcome.config
+        assigned = [name for attribute in cls.fact.attributes for name in attribute.names]
+        for name in sorted(assigned, key=lambda name: name != "param_names_mapping"):
+            outcome = self.names.class_attribute(cls, name)
+            if isinstance(outcome, Resolved) and outcome.config is not None:
+                return outcome.config
         init = cls.fact.method("__init__")
         parameter = init.parameter("config") if init is not None else None
         if parameter is not None and isinstance(parameter.annotation, Reference):
