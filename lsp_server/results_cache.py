@@ -30,6 +30,7 @@ class Trace:
 
     texts: dict[str, str] = field(default_factory=dict)
     listings: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, str] = field(default_factory=dict)
     exists: dict[str, bool] = field(default_factory=dict)
 
 
@@ -58,6 +59,13 @@ class TracedSources(Sources):
         listing = super().walk(folder)
         if folder not in self.trace.listings:
             self.trace.listings[folder] = _listing_digest(listing)
+        return listing
+
+    def documents(self, folder: str) -> tuple[str, ...]:
+        """Every Markdown and JSON file below `folder`, sorted."""
+        listing = super().documents(folder)
+        if folder not in self.trace.documents:
+            self.trace.documents[folder] = _listing_digest(listing)
         return listing
 
 
@@ -105,6 +113,7 @@ def still_holds(trace: Trace, sources: Sources) -> bool:
     """Whether the disk would give the same answers again."""
     return (
         all(_listing_digest(sources.walk(folder)) == digest for folder, digest in trace.listings.items())
+        and all(_listing_digest(sources.documents(folder)) == d for folder, d in trace.documents.items())
         and all(_text_answer(sources, path) == answer for path, answer in trace.texts.items())
         and all(sources.exists(path) == found for path, found in trace.exists.items())
     )

@@ -12,6 +12,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
+from analyzers.project.sources import READABLE
 from lsp_server.config import ClientSettings
 from lsp_server.documents import Document, Documents, file_of
 from lsp_server.edit_client import EditClient, EditRefused
@@ -110,10 +111,10 @@ class Server(LanguageServer):
         return self.trees.place(file) if file is not None else None
 
     def opened(self, tree: Tree) -> Iterator[tuple[Document, str]]:
-        """The open Python documents of a tree, with their relative paths."""
+        """The open documents of a tree that rules may look at, with their relative paths."""
         for document in self.documents:
             placed = self.place(document.uri)
-            if placed is not None and placed[0] is tree and placed[1].endswith(".py"):
+            if placed is not None and placed[0] is tree and placed[1].endswith(READABLE):
                 yield document, placed[1]
 
     def uris_of(self, tree: Tree) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
-from analyzers.facts.model import ClassFacts, FileFacts, Placed
+from analyzers.facts.bodies import Body, PlacedBody
+from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
@@ -14,6 +17,8 @@ from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+
+T = TypeVar("T")
 
 
 class Project:
@@ -118,4 +123,28 @@ class Project:
             paths.append(self.profile.registry)
         for root in self.profile.test_roots:
             paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
-        return tuple(sorted(set(paths)))
+        return tuple(sorted({*paths, *self.documents}))
+
+    @cached_property
+    def documents(self) -> tuple[str, ...]:
+        """The files that are no Python and that rules look at: state files, local checkpoints' configs."""
+        return tuple(
+            path
+            for root in self.profile.document_roots
+            for path in self.sources.documents(root)
+            if self.profile.is_document(path)
+        )
+
+    def body(self, function: Placed[FunctionFacts]) -> PlacedBody | None:
+        """The syntax tree of a function or method, for questions about the flow through it; None
+        where its text does not parse."""
+        facts = self.sources.facts(function.path)
+        return self.sources.bodies.of(facts, function) if facts is not None else None
+
+    def derived(
+        self, question: Hashable, function: Placed[FunctionFacts], answer: Callable[[Body], T]
+    ) -> T | None:
+        """What `answer` makes of a function's tree, kept until the function's own text changes (see
+        `Bodies.derive`); None where that text does not parse."""
+        facts = self.sources.facts(function.path)
+        return self.sources.bodies.derive(question, facts, function, answer) if facts is not None else None

@@ -18,6 +18,8 @@ class Profile:
     registry: str
     legacy_table: str
     test_roots: tuple[str, ...]
+    document_roots: tuple[str, ...]
+    """Folders in which a port's state files and the configurations of local checkpoints lie."""
     base_dit: str
     model_config_base: str
     dit_config_base: str
@@ -26,11 +28,20 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
 
     def is_checked(self, path: str) -> bool:
-        """Whether rules look at a file: models, configs, the registry, parity tests."""
-        return path.endswith(".py") and (
+        """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
+        if not path.endswith(".py"):
+            return self.is_document(path)
+        return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
             or self.is_parity_test(path)
+        )
+
+    def is_document(self, path: str) -> bool:
+        """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config."""
+        name = path.rpartition("/")[2]
+        return name in ("PORT_STATUS.md", "config.json", "model_index.json") and path.startswith(
+            tuple(root + "/" for root in self.document_roots)
         )
 
     def is_test(self, path: str) -> bool:
@@ -58,6 +69,7 @@ FASTVIDEO = Profile(
     registry="fastvideo/models/registry.py",
     legacy_table="_LEGACY_FAST_VIDEO_MODELS",
     test_roots=("tests", "fastvideo/tests"),
+    document_roots=("tests/local_tests", "converted_weights", "official_weights"),
     base_dit="fastvideo.models.dits.base.BaseDiT",
     model_config_base="fastvideo.configs.models.base.ModelConfig",
     dit_config_base="fastvideo.configs.models.dits.base.DiTConfig",

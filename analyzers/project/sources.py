@@ -12,9 +12,15 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from analyzers.facts.bodies import Bodies
 from analyzers.facts.file import FileAnalysis, analyse
 from analyzers.facts.model import FileFacts
 from analyzers.project.memory import Memory
+
+DOCUMENTS = (".md", ".json")
+"""What else than Python files rules may look at."""
+
+READABLE = (".py", *DOCUMENTS)
 
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -37,7 +43,9 @@ class Sources:
         self._facts: dict[str, FileFacts] = {}
         self._words: dict[str, frozenset[str]] = {}
         self._listing: dict[str, tuple[str, ...]] = {}
+        self._documents: dict[str, tuple[str, ...]] = {}
         self.memory = Memory()
+        self.bodies = Bodies()
         self._circumstances: object = None
 
     # ------------------------------------------------------------------ reading
@@ -99,14 +107,20 @@ class Sources:
         not followed, so a loop of links ends nowhere.
         """
         if folder not in self._listing:
-            self._listing[folder] = tuple(self._list(folder))
+            self._listing[folder] = tuple(self._list(folder, (".py",)))
         return self._listing[folder]
+
+    def documents(self, folder: str) -> tuple[str, ...]:
+        """Every Markdown and JSON file below `folder`, sorted, hidden folders left out."""
+        if folder not in self._documents:
+            self._documents[folder] = tuple(sorted(self._list(folder, DOCUMENTS)))
+        return self._documents[folder]
 
     # ------------------------------------------------------------------ changes
 
     def open(self, path: str, text: str) -> None:
         """Lays a text over the file (an editor opened or changed it)."""
-        if path not in self._analyses:
+        if path not in self._analyses and path.endswith(".py"):
             self._analyses[path] = FileAnalysis(path)
             if path in self._texts and self._texts[path] is not None:
                 self._analyses[path].update(self._texts[path] or "")
@@ -131,6 +145,7 @@ class Sources:
         self.generation += 1
         self.memory.clear()
         self._listing.clear()
+        self._documents.clear()
         if paths is None:
             paths = [*self._texts, *self._facts, *self._words]
         for path in list(paths):
@@ -152,10 +167,11 @@ class Sources:
         copy.__dict__.update(
             {
                 name: dict(getattr(base, name))
-                for name in ("_overlays", "_texts", "_problems", "_facts", "_words", "_listing")
+                for name in ("_overlays", "_texts", "_problems", "_facts", "_words", "_listing", "_documents")
             }
         )
         copy.memory = base.memory.copy()
+        copy.bodies = base.bodies
         copy._circumstances = base._circumstances
         for path, text in texts.items():
             if base.exists(path):
@@ -185,13 +201,13 @@ class Sources:
             return text
         return None
 
-    def _list(self, folder: str) -> Iterator[str]:
+    def _list(self, folder: str, suffixes: tuple[str, ...]) -> Iterator[str]:
         base = self.root / folder
         for root, folders, files in os.walk(base):
             folders[:] = [f for f in folders if not f.startswith(".") and f != "__pycache__"]
             relative = Path(root).relative_to(self.root).as_posix()
             for name in files:
-                if name.endswith(".py"):
+                if name.endswith(suffixes):
                     yield f"{relative}/{name}" if relative != "." else name
 
 

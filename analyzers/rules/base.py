@@ -66,6 +66,11 @@ class Context:
         """Layout and names of the code base."""
         return self.project.profile
 
+    @property
+    def text(self) -> str:
+        """The file's text, empty where it cannot be read."""
+        return self.project.sources.text(self.file.path) or ""
+
     def finding(
         self,
         location: Location,
@@ -99,7 +104,8 @@ class Rule:
     """A rule's metadata, prose (Markdown), examples and check.
 
     `check` is called once a file, with the whole project at hand, and reports findings located in
-    that file only. `fixable`: what its fixes are, None where it has none. `source`: where the
+    that file only. `suffixes`: the files it is called for; files that are no Python have no facts,
+    only `Context.text`. `fixable`: what its fixes are, None where it has none. `source`: where the
     convention is written down or the behaviour can be read, upstream. `exceptions`: what the rule
     knowingly leaves alone.
     """
@@ -116,5 +122,6 @@ class Rule:
     exceptions: str = ""
     source: str = ""
     fixable: Applicability | None = None
+    suffixes: tuple[str, ...] = (".py",)
     valid: tuple[Example, ...] = ()
     invalid: tuple[Example, ...] = ()

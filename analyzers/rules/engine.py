@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from analyzers.facts.model import FileFacts
 from analyzers.findings import Finding, Severity
 from analyzers.project.index import Project
 from analyzers.rules.base import Context, Rule
@@ -13,10 +14,10 @@ from analyzers.rules.suppressions import apply_suppressions, find_suppressions
 
 def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None) -> list[Finding]:
     """The findings of one file, in order of place; empty where there is no such file."""
-    facts = project.file(path)
+    facts = _facts(project, path)
     if facts is None:
         return []
-    chosen = all_rules() if rules is None else rules
+    chosen = [rule for rule in (all_rules() if rules is None else rules) if path.endswith(rule.suffixes)]
     settings = project.settings
     if facts.unreadable is not None:
         return [Finding("DIT001", "syntax-error", Severity.ERROR, facts.top, facts.unreadable)]
@@ -36,6 +37,16 @@ def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None)
         (f for f in found if f.code == "DIT001" or settings.enabled(f.code, f.name, path)),
         key=lambda f: f.sort_key,
     )
+
+
+def _facts(project: Project, path: str) -> FileFacts | None:
+    """The facts of a Python file; those of any other file that rules look at are empty."""
+    if path.endswith(".py"):
+        return project.file(path)
+    if not project.profile.is_document(path) or not project.sources.exists(path):
+        return None
+    unreadable = project.sources.problem(path)
+    return FileFacts(path, (), unreadable=unreadable)
 
 
 def check_files(project: Project, paths: Iterable[str], rules: Sequence[Rule] | None = None) -> list[Finding]:

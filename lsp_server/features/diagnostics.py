@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from analyzers.findings import Finding
+from analyzers.project.sources import READABLE
 from lsp_server.documents import uri_of
 from lsp_server.features.settings_files import settings_diagnostics
 from lsp_server.session import SETTINGS_FILES, Session
@@ -120,7 +121,7 @@ class Diagnoser:
         while True:
             placed = self._server.place(uri)
             document = self._server.documents.get(uri)
-            if placed is None or not placed[1].endswith(".py"):
+            if placed is None or not placed[1].endswith(READABLE):
                 return [], 0
             revision = placed[0].revision
             version = document.version if document is not None else None

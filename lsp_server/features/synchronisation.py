@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from analyzers.project.sources import READABLE
 from lsp_server.documents import file_of
 from lsp_server.features.configuration import ask_for_settings
 from lsp_server.plain import as_mapping
@@ -106,7 +107,7 @@ def _text_changed(server: Server, uri: str) -> None:
     if document is None or placed is None:
         return
     tree, path = placed
-    if not path.endswith(".py"):
+    if not path.endswith(READABLE):
         server.note(tree, Changes(files={path}))
     else:
         server.note(tree, Changes(texts={path: document.text}))

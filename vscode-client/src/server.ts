@@ -152,7 +152,11 @@ export class Server {
 
   private makeClient(server: ServerCommand): QuietClient {
     const options: LanguageClientOptions = {
-      documentSelector: [{ language: "python", scheme: "file" }],
+      documentSelector: [
+        { language: "python", scheme: "file" },
+        { pattern: "**/PORT_STATUS.md", scheme: "file" },
+        { pattern: "**/{config,model_index}.json", scheme: "file" },
+      ],
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: () => ({ settings: settingsForServer() }),
