@@ -27,7 +27,7 @@ def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None)
     ]
     ran: set[str] = set()
     for rule in chosen:
-        if settings.enabled(rule.code, rule.name, path):
+        if project.profile.off(rule.code) is None and settings.enabled(rule.code, rule.name, path):
             ran |= {rule.code, rule.name}
             found.extend(rule.check(Context(project, facts, rule)))
     suppressions = find_suppressions(facts)
