@@ -115,7 +115,7 @@ def command(
     output_format: str,
     quiet: bool,
 ) -> int:
-    """Report findings in the ports of a FastVideo tree, or only in the PATHs (files or folders).
+    """Report findings in the ports of the tree, or only in the PATHs (files or folders).
 
     The whole tree is read either way: what a file means depends on the others.
     """

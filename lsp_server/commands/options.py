@@ -28,7 +28,7 @@ def tree_options(function: F) -> F:
         click.option(
             "--root",
             metavar="DIR",
-            help="The FastVideo tree. Default: found from the paths, or from the current folder upwards.",
+            help="The tree to look at. Default: found from the paths, or from the current folder upwards.",
         ),
     ):
         function = option(function)
