@@ -11,7 +11,7 @@ import click
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import format_option
 from lsp_server.commands.terminal import rendered, write, write_json
-from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown
+from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown, switched_off
 
 
 @click.command("rule")
@@ -57,6 +57,7 @@ def _json(page: Page) -> dict[str, Any]:
         "how": page.how,
         "exceptions": page.exceptions,
         "source": page.source,
+        "off": switched_off(page.code),
     }
 
 
