@@ -181,8 +181,8 @@ RULE = Rule(
         "mappings with computed entries; a mapping that a method stores on the instance; a mapping that the "
         "class copies from another config than the one `__init__` is annotated with, unless the latter "
         "derives from the former; classes that only serve as a base; rules for the keys of adapters alone "
-        "(`lora_A`), where LoRA reads the config's mapping, as it does in SGLang. The fix is unsafe where the "
-        "class holds rules of its own: those may be the right ones, and the config's the stale ones."
+        "(`lora_A`), where LoRA reads the config's mapping, as in SGLang. The fix is unsafe where the class "
+        "holds rules of its own: those may be the right ones, and the config's the stale ones."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`",
     fixable=Applicability.SAFE,

@@ -162,7 +162,7 @@ def probe_interpreter(path: str, *, trusted: bool, root: Path | None = None) -> 
         version=(int(major), int(minor), int(micro)),
         torch=told["torch"],
         pytest=told["pytest"],
-        code_bases={name: told[name] for name in CODE_BASES},
+        code_bases={name: told.get(name) for name in CODE_BASES},
         diffusers=told["diffusers"],
     )
 

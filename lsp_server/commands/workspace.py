@@ -12,6 +12,7 @@ from analyzers.project.index import Project
 from analyzers.project.profile import PROFILES, Profile, find_profile, find_root, root_in
 from analyzers.project.settings import Settings, SettingsProblem, load_settings
 from analyzers.project.sources import Sources
+from analyzers.rules.retired import find_retired
 from lsp_server.commands.exits import CommandError
 from lsp_server.commands.terminal import say
 from lsp_server.rule_pages import all_pages
@@ -198,6 +199,9 @@ def _unknown(selector: str) -> str | None:
         selector == page.name or (selector and page.code.startswith(selector.upper())) for page in pages
     ):
         return None
+    retired = find_retired(selector)
+    if retired is not None:
+        return f"{retired.told}."
     close = get_close_matches(selector, [w for page in pages for w in (page.name, page.code)], n=1)
     return f"no rule is called '{selector}'" + (f"; did you mean '{close[0]}'?" if close else ".")
 
