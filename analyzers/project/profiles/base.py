@@ -69,6 +69,8 @@ class Profile:
     """Config bases whose `__setattr__` sets fields as if it were not there."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
+    lora_reads_config: bool = False
+    """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
 

@@ -43,6 +43,7 @@ SGLANG: Final = Profile(
         "load_customized",
     ),
     chained_mappings=True,
+    lora_reads_config=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
     rules_off=(
         (
