@@ -26,6 +26,8 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    replicated_linear: str
+    """The one of them that stands for a plain `nn.Linear`."""
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
@@ -84,6 +86,7 @@ FASTVIDEO = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
 )
 
 PROFILES = (FASTVIDEO,)

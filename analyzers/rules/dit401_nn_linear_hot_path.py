@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from analyzers.facts.model import Attribute, CallFact, ClassFacts, Expr, FunctionFacts, Placed, Reference
-from analyzers.findings import Finding, Related, Severity, Span
+from analyzers.findings import Applicability, Finding, Fix, Related, Severity, Span
 from analyzers.project.blocks import Block, is_embedder
 from analyzers.project.layers import LINEAR, built_class
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -61,7 +61,21 @@ def check(context: Context) -> Iterator[Finding]:
             symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
             port=block.port,
             related=(Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),),
+            fix=_fix(context, cls, attribute),
         )
+
+
+def _fix(context: Context, cls: Placed[ClassFacts], attribute: str | None) -> Fix | None:
+    """The layer's whole attribute is rewritten, since its calls cannot tell one layer in it from another."""
+    if attribute is None:
+        return None
+    linear = context.profile.replicated_linear
+    return Fix(
+        f"Make '{attribute}' a {linear.rpartition('.')[2]} and unpack its calls",
+        "use_replicated_linear",
+        {"path": cls.path, "class": cls.fact.name, "attribute": attribute, "linear": linear},
+        Applicability.UNSAFE,
+    )
 
 
 def _is_linear(context: Context, method: FunctionFacts, fact: CallFact) -> bool:
@@ -254,6 +268,7 @@ RULE = Rule(
     ),
     source="`fastvideo/layers/AGENTS.md`; `fastvideo/layers/lora/linear.py`, `get_lora_layer`",
     check=check,
+    fixable=Applicability.UNSAFE,
     valid=(
         Example("FastVideo's linears, and nn.Linear for the whole model", {}),
         Example(
