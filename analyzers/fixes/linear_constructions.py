@@ -90,7 +90,7 @@ def _contained(project: Project, tree: SourceTree, value: ast.Call, kind: str) -
         if linears != items[-1:]:
             early = linears[0] if linears[0] is not items[-1] else items[-1]
             raise Refused(
-                f"nn.Sequential ({tree.where(early)}) would hand the tuple (output, bias) on to its next layer"
+                f"nn.Sequential ({tree.where(early)}) hands the tuple (output, bias) on to its next layer"
             )
     elif len(linears) != len(items):
         raise Refused(f"{tree.code(value)} ({tree.where(value)}) holds other layers, too")

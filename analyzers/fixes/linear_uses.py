@@ -21,8 +21,8 @@ _RENAMED = frozenset({"in_features", "out_features"})
 _OF_ANY_MODULE = frozenset({
     "apply", "bfloat16", "buffers", "children", "compile", "cpu", "cuda", "double", "eval", "float",
     "get_parameter", "half", "load_state_dict", "modules", "named_buffers", "named_children",
-    "named_modules", "named_parameters", "parameters", "register_buffer", "register_forward_hook",
-    "register_forward_pre_hook", "register_full_backward_hook", "register_parameter", "requires_grad_",
+    "named_modules", "named_parameters", "parameters", "register_buffer", "register_forward_pre_hook",
+    "register_parameter", "requires_grad_",
     "state_dict", "to", "to_empty", "train", "training", "zero_grad",
 })
 _GIVE_ITSELF = frozenset({
@@ -30,6 +30,7 @@ _GIVE_ITSELF = frozenset({
     "to_empty", "train",
 })
 # fmt: on
+"""What every module has and what is the same for both. A forward hook sees the output: not among them."""
 _CHECKPOINT = "torch.utils.checkpoint.checkpoint"
 _HARMLESS = frozenset({"hasattr", "id", "len", "print", "repr", "str", "type"})
 
@@ -49,9 +50,11 @@ class Uses:
     def replacements(self) -> Iterator[Replacement]:
         """What has to change. Raises `Refused`, naming the place, where that cannot be told."""
         for node in ast.walk(self._tree.module):
-            if isinstance(node, ast.Attribute) and node.attr == self._attribute:
-                if isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Attribute):
+                if node.attr == self._attribute and isinstance(node.ctx, ast.Load):
                     yield from self._read(node)
+                elif node.attr in ("_modules", "__dict__"):
+                    self._check_children(node, node.value)
             elif isinstance(node, ast.Call):
                 self._check_by_name(node)
 
@@ -95,7 +98,7 @@ class Uses:
 
     def _layer(self, node: ast.expr, parent: ast.AST) -> Iterator[Replacement]:
         if isinstance(parent, ast.Call) and (parent.func is node or self._is_checkpoint(parent, node)):
-            yield self._unpacked(parent)
+            yield from self._unpacked(parent)
         elif isinstance(parent, ast.Attribute):
             yield from self._attribute_of_layer(parent)
         else:
@@ -104,7 +107,7 @@ class Uses:
     def _attribute_of_layer(self, node: ast.Attribute) -> Iterator[Replacement]:
         around = self._tree.parents[node]
         if node.attr == "forward" and isinstance(around, ast.Call) and around.func is node:
-            yield self._unpacked(around)
+            yield from self._unpacked(around)
         elif node.attr in _RENAMED and isinstance(node.ctx, ast.Load):
             line, column = end_of(node)
             yield Replacement((line, column - len(node.attr)), (line, column), self._keywords[node.attr])
@@ -216,21 +219,31 @@ class Uses:
 
     # ------------------------------------------------------------------ forms
 
-    def _unpacked(self, call: ast.Call) -> Replacement:
+    def _unpacked(self, call: ast.Call) -> Iterator[Replacement]:
         """`x = layer(h)` becomes `x, _ = layer(h)`, any other call `layer(h)[0]`: as FastVideo writes it."""
-        tree = self._tree
-        parent = tree.parents[call]
-        if isinstance(parent, ast.Assign) and parent.value is call:
-            if any(isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets):
-                raise Refused(f"{tree.where(call)} unpacks the result already: {tree.code(parent)}")
-            function = tree.function_of(parent)
-            reads_blank = function is None or any(
+        parent = self._tree.parents[call]
+        if isinstance(parent, ast.Expr):
+            return  # nobody looks at the result
+        if isinstance(parent, ast.Assign) and any(
+            isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets
+        ):
+            raise Refused(f"{self._tree.where(call)} unpacks the result already: {self._tree.code(parent)}")
+        if isinstance(parent, ast.Assign) and len(parent.targets) == 1 and self._has_room(parent.targets[0]):
+            yield behind(parent.targets[0], ", _")
+        else:
+            yield behind(call, "[0]")
+
+    def _has_room(self, target: ast.expr) -> bool:
+        """Whether `, _` can stand behind an assignment's target, and no function reads that name."""
+        function = self._tree.function_of(target)
+        return (
+            function is not None
+            and self._is_bare(target)
+            and not any(
                 isinstance(n, ast.Name) and n.id == "_" and isinstance(n.ctx, ast.Load)
                 for n in ast.walk(function)
             )
-            if len(parent.targets) == 1 and not reads_blank and self._is_bare(parent.targets[0]):
-                return behind(parent.targets[0], ", _")
-        return behind(call, "[0]")
+        )
 
     def _is_bare(self, target: ast.expr) -> bool:
         """Whether nothing but the equals sign stands behind an assignment's target."""

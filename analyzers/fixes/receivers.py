@@ -33,9 +33,11 @@ class Receivers:
         self.project = project
         self.names = project.names
         self.home = home
-        if not self.names.ancestry(home).complete:
-            raise Refused(f"a base of '{home.fact.name}' ({home.path}) cannot be followed")
         self.family = self._family()
+        for member in self.family:
+            if not self.names.ancestry(member).self_contained:
+                where = f"{member.path}:{member.at(member.fact.name_span).span.line + 1}"
+                raise Refused(f"a base of '{member.fact.name}' ({where}) may use the layer in its own way")
         self.own = {self.names.qualified_class(c) for c in self.family}
         above = {self.names.qualified_class(b) for c in self.family for b in self.names.ancestry(c).classes}
         self._above = above - self.own
