@@ -287,29 +287,28 @@ class Uses:
 
     def _check_by_name(self, call: ast.Call) -> None:
         """Refuses `getattr(self, "to_q")`, a computed `getattr` on the instance, and walks over children."""
-        name = dotted(call.func) or ""
-        tail = call.func.attr if isinstance(call.func, ast.Attribute) else name
-        given = call.args[1:2] if name in ("getattr", "setattr") else call.args[:1]
-        receiver = (
-            call.args[0]
-            if name in ("getattr", "setattr") and call.args
-            else getattr(call.func, "value", None)
-        )
-        if receiver is None:
-            return
-        if name in ("getattr", "setattr") or tail == "get_submodule":
-            named = given[0] if given else None
-            if isinstance(named, ast.Constant) and isinstance(named.value, str):
-                meant = self._attribute in named.value.split(".")
-                if meant and self._receivers.whose(self._tree, receiver) is not Whose.OTHER:
-                    raise self._refusal(call)
-            elif self._receivers.whose(self._tree, receiver) in (Whose.OURS, Whose.SHARED):
+        name = dotted(call.func)
+        if name in ("getattr", "setattr"):
+            if len(call.args) > 1:
+                self._check_named(call, call.args[0], call.args[1])
+        elif isinstance(call.func, ast.Attribute):
+            if call.func.attr == "get_submodule" and call.args:
+                self._check_named(call, call.func.value, call.args[0])
+            elif call.func.attr in ("children", "named_children"):
+                self._check_children(call, call.func.value)
+
+    def _check_named(self, call: ast.Call, receiver: ast.expr, named: ast.expr) -> None:
+        whose = self._receivers.whose(self._tree, receiver)
+        if isinstance(named, ast.Constant) and isinstance(named.value, str):
+            if self._attribute in named.value.split(".") and whose is not Whose.OTHER:
                 raise self._refusal(call)
-        elif (
-            tail in ("children", "named_children")
-            and self._receivers.whose(self._tree, receiver) is Whose.OURS
-        ):
+        elif whose in (Whose.OURS, Whose.SHARED):
             raise self._refusal(call)
+
+    def _check_children(self, node: ast.expr, receiver: ast.expr) -> None:
+        """Refuses what takes the modules of the instance one by one."""
+        if self._receivers.whose(self._tree, receiver) in (Whose.OURS, Whose.SHARED):
+            raise self._refusal(node)
 
 
 def _integer(node: ast.expr) -> int | None:

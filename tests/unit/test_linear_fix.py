@@ -28,7 +28,8 @@ def block(init: str, forward: str, head: str = HEAD, after: str = "") -> str:
 
     return (
         f"{head}class Block(nn.Module):\n\n    def __init__(self, dim, gated=False):\n"
-        f"        super().__init__()\n{body(init)}\n    def forward(self, x, temb=None):\n{body(forward)}{after}"
+        f"        super().__init__()\n{body(init)}\n    def forward(self, x, "
+        f"temb=None):\n{body(forward)}{after}"
     )
 
 
@@ -101,7 +102,8 @@ REWRITTEN = {
             "return self.fc(x)",
         ),
         (
-            "self.fc = ReplicatedLinear(input_size=dim, output_size=2 * dim, bias=False, params_dtype=torch.bfloat16)",
+            "self.fc = ReplicatedLinear(input_size=dim, output_size=2 * dim, bias=False, "
+            "params_dtype=torch.bfloat16)",
             "return self.fc(x)[0]",
         ),
     ),
@@ -115,7 +117,8 @@ REWRITTEN = {
             "return self.fc(x)",
         ),
         (
-            "self.fc = ReplicatedLinear(dim,\n                           2 * dim,\n                           bias=True)",
+            "self.fc = ReplicatedLinear(dim,\n                           2 * dim,\n         "
+            "                  bias=True)",
             "return self.fc(x)[0]",
         ),
     ),
@@ -137,7 +140,8 @@ REWRITTEN = {
             "shift, scale = self.fc(temb).chunk(2, dim=-1)\nm = self.fc(temb)",
         ),
         (
-            "self.fc = nn.Sequential(nn.SiLU(), ReplicatedLinear(dim, 6 * dim))\nnn.init.zeros_(self.fc[-1].weight)",
+            "self.fc = nn.Sequential(nn.SiLU(), ReplicatedLinear(dim, 6 * "
+            "dim))\nnn.init.zeros_(self.fc[-1].weight)",
             "shift, scale = self.fc(temb)[0].chunk(2, dim=-1)\nm, _ = self.fc(temb)",
         ),
     ),
@@ -151,7 +155,8 @@ REWRITTEN = {
     "a ModuleList in loops": (
         (
             "self.fc = nn.ModuleList([nn.Linear(dim, dim) for _ in range(2)])",
-            "for layer in self.fc:\n    x = layer(x)\nfor i, layer in enumerate(self.fc):\n    x = x + i * layer(x)\n"
+            "for layer in self.fc:\n    x = layer(x)\nfor i, layer in enumerate(self.fc):\n "
+            "   x = x + i * layer(x)\n"
             "for a, fc in zip((1, 2), self.fc):\n    x = a * fc(x)\nys = [fc(x) for fc in self.fc]\n"
             "return self.fc[0](x), len(self.fc)",
         ),
@@ -187,7 +192,8 @@ REWRITTEN = {
             "return self.fc(x)",
         ),
         (
-            f"{NEW}\nfor m in self.modules():\n    if isinstance(m, (nn.Linear, ReplicatedLinear)) and m.bias is not None:\n"
+            f"{NEW}\nfor m in self.modules():\n    if isinstance(m, (nn.Linear, "
+            f"ReplicatedLinear)) and m.bias is not None:\n"
             "        nn.init.zeros_(m.bias)",
             "return self.fc(x)[0]",
         ),
@@ -199,7 +205,8 @@ REWRITTEN = {
             "return self.fc(x)",
         ),
         (
-            f"{NEW}\nfor m in self.modules():\n    if isinstance(m, (nn.Linear, nn.Conv3d, ReplicatedLinear)):\n"
+            f"{NEW}\nfor m in self.modules():\n    if isinstance(m, (nn.Linear, nn.Conv3d, "
+            f"ReplicatedLinear)):\n"
             "        nn.init.zeros_(m.weight)",
             "return self.fc(x)[0]",
         ),
@@ -405,10 +412,12 @@ def test_another_class_with_such_an_attribute_stays(tmp_path: Path) -> None:
     [
         (
             "import torch.nn as nn\n\nfrom fastvideo.layers.linear import ColumnParallelLinear\n\n\n",
-            "import torch.nn as nn\n\nfrom fastvideo.layers.linear import ColumnParallelLinear, ReplicatedLinear\n\n\n",
+            "import torch.nn as nn\n\nfrom fastvideo.layers.linear import "
+            "ColumnParallelLinear, ReplicatedLinear\n\n\n",
         ),
         (
-            "import torch.nn as nn\n\nfrom fastvideo.attention import A\nfrom fastvideo.models import B\n\n\n",
+            "import torch.nn as nn\n\nfrom fastvideo.attention import A\nfrom "
+            "fastvideo.models import B\n\n\n",
             "import torch.nn as nn\n\nfrom fastvideo.attention import A\n"
             "from fastvideo.layers.linear import ReplicatedLinear\nfrom fastvideo.models import B\n\n\n",
         ),
