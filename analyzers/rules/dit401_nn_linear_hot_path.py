@@ -9,6 +9,7 @@ from analyzers.facts.model import Attribute, CallFact, ClassFacts, Expr, Functio
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity, Span
 from analyzers.project.blocks import Block, is_embedder
 from analyzers.project.layers import LINEAR, built_class
+from analyzers.project.replaceable import obstacle
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _ATTENTION_CLASS = re.compile(r"(Attention|Attn)(?!.*(Block|Layer|Norm))")
@@ -52,6 +53,7 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         attribute = fact.target
         part = _hot_part(cls.fact.name, attribute)
+        hindered = obstacle(context.names, cls, attribute) if attribute is not None else None
         way = " > ".join(block.chain) + (f".{attribute}" if attribute is not None else "")
         yield context.finding(
             method.at(fact.call.span),
@@ -60,8 +62,11 @@ def check(context: Context) -> Iterator[Finding]:
             severity=Severity.ERROR if part is not None else Severity.WARNING,
             symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
             port=block.port,
-            related=(Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),),
-            fix=_fix(context, cls, attribute),
+            related=(
+                Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),
+                *((hindered,) if hindered is not None else ()),
+            ),
+            fix=_fix(context, cls, attribute) if hindered is None else None,
         )
 
 
@@ -287,11 +292,12 @@ RULE = Rule(
         "result at every call: `out, _ = self.to_q(x)`. Where `nn.Linear` is meant, say why in a comment "
         "above it that names `nn.Linear`, or in the class's docstring."
         "\n\n"
-        "The fix does this for one attribute at a time: it rewrites the constructor, unpacks every call, "
-        "also through local names, loops over a module list, subclasses and other files, adds the import, and "
-        "lets a loop that initialises `nn.Linear` take the new class. Where a use cannot be told it refuses "
+        "The fix does this for one attribute at a time: rewrites the constructor, unpacks every call, "
+        "also through local names, loops over a module list, subclasses and other files, adds the import, "
+        "and lets a loop that initialises `nn.Linear` take the new class. Where a use cannot be told it refuses "
         "and names the place: an `nn.Sequential` that hands the result on to a next layer, an attribute that "
-        "may hold something else, a layer that is handed to a function or reached by name. The new layer's "
+        "may hold something else (both shown with the finding), a layer that is handed to a function or "
+        "reached by name. The new layer's "
         "weights are uninitialised until a checkpoint is loaded."
     ),
     exceptions=(
