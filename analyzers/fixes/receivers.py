@@ -187,7 +187,7 @@ class Receivers:
     def _files_with(self, any_of: set[str], *all_of: set[str]) -> Iterator[tuple[str, FileFacts]]:
         """The files that hold one of the words, or all words of a set."""
         profile, sources = self.project.profile, self.project.sources
-        for folder in (profile.package, *profile.test_roots):
+        for folder in (profile.folder, *profile.test_roots):
             for path in sources.walk(folder):
                 words = sources.words(path)
                 if not any_of.isdisjoint(words) or any(wanted <= words for wanted in all_of):

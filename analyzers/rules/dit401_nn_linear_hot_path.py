@@ -58,7 +58,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield context.finding(
             method.at(fact.call.span),
             f"nn.Linear in {f'{part} of a' if part else 'a'} repeated block ({way}): LoRA and quantization "
-            "look for FastVideo's linear layers and skip this one silently",
+            f"look for {context.profile.title}'s linear layers and skip this one silently",
             severity=Severity.ERROR if part is not None else Severity.WARNING,
             symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
             port=block.port,
@@ -292,13 +292,13 @@ RULE = Rule(
         "result at every call: `out, _ = self.to_q(x)`. Where `nn.Linear` is meant, say why in a comment "
         "above it that names `nn.Linear`, or in the class's docstring."
         "\n\n"
-        "The fix does this for one attribute at a time: rewrites the constructor, unpacks every call, "
+        "The fix does this for one attribute at a time: it rewrites the constructor, unpacks every call, "
         "also through local names, loops over a module list, subclasses and other files, adds the import, "
-        "and lets a loop that initialises `nn.Linear` take the new class. Where a use cannot be told it refuses "
-        "and names the place: an `nn.Sequential` that hands the result on to a next layer, an attribute that "
-        "may hold something else (both shown with the finding), a layer that is handed to a function or "
-        "reached by name. The new layer's "
-        "weights are uninitialised until a checkpoint is loaded."
+        "and lets a loop that initialises `nn.Linear` take the new class. Where it cannot tell, it "
+        "refuses and names the place: an `nn.Sequential` that hands the result on to a next layer, an "
+        "attribute that may hold something else (both are shown with the finding), a layer that is handed "
+        "to a function or reached by name. The weights of the new layer are uninitialised until a "
+        "checkpoint is loaded."
     ),
     exceptions=(
         "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
