@@ -55,6 +55,8 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    replicated_linear: str
+    """The one of them that stands for a plain `nn.Linear`."""
     loader: Loader
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)

@@ -31,6 +31,7 @@ FASTVIDEO: Final = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),

@@ -37,6 +37,7 @@ SGLANG: Final = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear=f"{_LINEAR}.ReplicatedLinear",
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
