@@ -117,7 +117,8 @@ class Project:
     def checked_files(self) -> tuple[str, ...]:
         """The files that rules look at: models, configs, the registry, the tests."""
         paths: list[str] = []
-        for folder in (self.profile.dits, self.profile.dit_configs):
+        buckets = (b.folder for b in self.profile.config_buckets)
+        for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)

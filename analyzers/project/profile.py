@@ -7,6 +7,30 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class ConfigBucket:
+    """A folder of model configs and the bases that its classes derive from, by full dotted name.
+
+    The first base of each kind is the one to name in a message. `only`: a class there may not derive
+    from the plain model config bases either, since what serves the folder asks for the bases' fields.
+    """
+
+    folder: str
+    arch_bases: tuple[str, ...]
+    config_bases: tuple[str, ...]
+    only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The bases of both kinds."""
+        return self.arch_bases + self.config_bases
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -26,6 +50,16 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    arch_config_base: str = ""
+    config_buckets: tuple[ConfigBucket, ...] = ()
+    pipeline_folders: tuple[str, ...] = ()
+    """Where pipelines, their stages and their configs live."""
+    sampling_configs: tuple[str, ...] = ()
+    """Classes whose fields are sampling and run-time settings, by full dotted name."""
+
+    def bucket_of(self, path: str) -> ConfigBucket | None:
+        """The bucket of configs that a file lies in, or None."""
+        return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
@@ -34,6 +68,7 @@ class Profile:
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
+            or self.bucket_of(path) is not None
             or self.is_parity_test(path)
         )
 
@@ -83,6 +118,41 @@ FASTVIDEO = Profile(
             "QKVParallelLinear",
             "RowParallelLinear",
         )
+    ),
+    arch_config_base="fastvideo.configs.models.base.ArchConfig",
+    config_buckets=(
+        ConfigBucket(
+            "fastvideo/configs/models/dits",
+            ("fastvideo.configs.models.dits.base.DiTArchConfig",),
+            ("fastvideo.configs.models.dits.base.DiTConfig",),
+            only=True,
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/encoders",
+            tuple(
+                f"fastvideo.configs.models.encoders.base.{kind}ArchConfig"
+                for kind in ("Encoder", "TextEncoder", "ImageEncoder")
+            ),
+            tuple(
+                f"fastvideo.configs.models.encoders.base.{kind}Config"
+                for kind in ("Encoder", "TextEncoder", "ImageEncoder")
+            ),
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/vaes",
+            ("fastvideo.configs.models.vaes.base.VAEArchConfig",),
+            ("fastvideo.configs.models.vaes.base.VAEConfig",),
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/upsamplers",
+            (),
+            ("fastvideo.configs.models.upsamplers.base.UpsamplerConfig",),
+        ),
+    ),
+    pipeline_folders=("fastvideo/pipelines", "fastvideo/configs/pipelines"),
+    sampling_configs=(
+        "fastvideo.api.sampling_param.SamplingParam",
+        "fastvideo.configs.sample.base.SamplingParam",
     ),
 )
 
