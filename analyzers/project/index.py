@@ -12,8 +12,11 @@ from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
+from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
+from analyzers.project.published import Published
+from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
@@ -70,6 +73,34 @@ class Project:
             self.names.qualified_class(base)
             for cls in self.port_index.dit_classes
             for base in self.names.ancestry(cls).classes[1:]
+        )
+
+    @cached_property
+    def readers(self) -> Readers:
+        """Who reads the attributes of configs."""
+        return Readers(self.sources, self.profile, self.names)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """Pipeline configs and what they hold."""
+        return Pipelines(self.sources, self.profile, self.names)
+
+    @cached_property
+    def published(self) -> Published:
+        """What local checkpoints configure."""
+        return Published(self.sources, self.port_index, self.documents)
+
+    def ports_of(self, arch: Placed[ClassFacts]) -> tuple[Port, ...]:
+        """The ports whose arch config is that class, or derives from it."""
+        qualified = self.names.qualified_class(arch)
+        return tuple(
+            port
+            for port in self.ports
+            if port.arch_config is not None
+            and any(
+                self.names.qualified_class(c) == qualified
+                for c in self.names.ancestry(port.arch_config).classes
+            )
         )
 
     @cached_property
