@@ -62,7 +62,9 @@ def _judge(context: Context, cls: Placed[ClassFacts], name: str, field: Assignme
     files = files or set(project.sources.walk(context.profile.dits))
     if readers.hands_on_whole(sorted(files)) or readers.reads_in_all(sorted(files), name):
         return
-    if readers.reads_below(context.profile.dit_configs, name):
+    archs = [port.arch_config for port in ports if port.arch_config is not None]
+    configs = {c.path for arch in (cls, *archs) for c in context.names.ancestry(arch).classes}
+    if readers.reads_in_all(sorted(configs), name):
         return  # another field is derived from it
     if any(name in config.values for port in ports for config in project.published.of(port)):
         return
