@@ -11,7 +11,9 @@ from analyzers.facts.bodies import Body, PlacedBody
 from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
+from analyzers.project.official import Official
 from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
@@ -79,6 +81,16 @@ class Project:
     def readers(self) -> Readers:
         """Who reads the attributes of configs."""
         return Readers(self.sources, self.profile, self.names)
+
+    @cached_property
+    def official(self) -> Official:
+        """Official sources."""
+        return Official(self.sources, self.settings)
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """What configures the official side of a port."""
+        return Mirrors(self.published, self.official)
 
     @cached_property
     def pipelines(self) -> Pipelines:

@@ -66,7 +66,7 @@ def _judge(context: Context, cls: Placed[ClassFacts], name: str, field: Assignme
     configs = {c.path for arch in (cls, *archs) for c in context.names.ancestry(arch).classes}
     if readers.reads_in_all(sorted(configs), name):
         return  # another field is derived from it
-    if any(name in config.values for port in ports for config in project.published.of(port)):
+    if any(name == known.name for port in ports for known in project.mirrors.of(port)):
         return
     outside = tuple(r for r in _outside(context, name) if r.of_model_config)
     who = f"{_files(outside)} it, the model never does" if outside else "nothing reads it"

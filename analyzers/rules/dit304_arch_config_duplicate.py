@@ -154,7 +154,7 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         return
     inherited = {n for base in context.names.ancestry(cls).classes[1:] for n in own_fields(base)}
     files = sorted({path for port in ports for path in readers.model_files(port)})
-    published = {key for port in ports for config in project.published.of(port) for key in config.values}
+    published = {known.name for port in ports for known in project.mirrors.of(port)}
     excused = inherited | published | DIFFUSERS_ARGUMENTS
     for name in own_fields(cls):
         if name.startswith("_") or name in excused or is_knob(context, name):
