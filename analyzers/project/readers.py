@@ -29,8 +29,6 @@ _WHOLE = re.compile(
     rf"\b(?:asdict|vars|astuple|fields)\s*\(\s*(?:\w+\.)*{_CONFIG}\s*\)"
     rf"|\b{_CONFIG}\.__dict__|\*\*\s*(?:\w+\.)*{_CONFIG}\b(?!\s*[.\[(])"
 )
-_LEFT_OUT = ("loader/", "registry.py")
-"""Parts of the models folder that serve every model: no model imports them to build itself."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,11 @@ class Readers:
         return tuple(seen)
 
     def _is_model_file(self, path: str) -> bool:
-        inside = path.removeprefix(f"{self.profile.models}/")
-        return inside != path and not inside.startswith(_LEFT_OUT)
+        return (
+            path.startswith(f"{self.profile.models}/")
+            and path != self.profile.registry
+            and not path.startswith(tuple(f"{folder}/" for folder in self.profile.loader_folders))
+        )
 
     def _imported(self, path: str) -> tuple[str, ...]:
         """The files of the tree in which what a file imports is defined."""
@@ -141,7 +142,7 @@ class Readers:
         found: dict[str, None] = {}
         for item in (i.fact for i in facts.imports) if facts is not None else ():
             module = self.names.absolute(path, "." * item.level + item.module)
-            if module is None or module.partition(".")[0] != self.profile.package.partition(".")[0]:
+            if module is None or not self.profile.owns(module):
                 continue
             home = self.names.module_path(module)
             if item.name not in (None, "*"):

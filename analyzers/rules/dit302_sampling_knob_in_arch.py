@@ -92,8 +92,7 @@ def _outside(context: Context, name: str) -> tuple[Read, ...]:
     """Reads by whatever is neither a model nor a model's config, pipelines first."""
     profile, readers = context.profile, context.project.readers
     models = (f"{profile.models}/", f"{profile.dit_configs.rpartition('/')[0]}/")
-    package = profile.package.replace(".", "/")
-    found = [r for r in readers.reads_below(package, name) if not r.location.path.startswith(models)]
+    found = [r for r in readers.reads_below(profile.folder, name) if not r.location.path.startswith(models)]
     folders = tuple(f"{folder}/" for folder in profile.pipeline_folders)
     return tuple(sorted(found, key=lambda r: (not r.location.path.startswith(folders), r.location)))
 

@@ -162,7 +162,7 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         field = next(a for a in cls.fact.attributes if name in a.names and a.annotation is not None)
         if readers.reads_in_all(files, name) or readers.hands_on_whole(files):
             continue
-        if any(_may_be_ours(context, read) for read in readers.reads_below(_package(context), name)):
+        if any(_may_be_ours(context, read) for read in readers.reads_below(context.profile.folder, name)):
             continue
         if _says_why(context, cls, field):
             continue
@@ -173,10 +173,6 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
             symbol=f"{cls.fact.name}.{name}",
             port=ports[0].name if len(ports) == 1 else None,
         )
-
-
-def _package(context: Context) -> str:
-    return context.profile.package.replace(".", "/")
 
 
 def _may_be_ours(context: Context, read: Read) -> bool:
