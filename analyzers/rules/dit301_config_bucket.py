@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.model import ClassFacts, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Related, Severity
-from analyzers.project.profile import ConfigBucket
+from analyzers.project.profiles.base import ConfigBucket
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _NAMED = 3

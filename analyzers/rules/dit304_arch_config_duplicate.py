@@ -179,11 +179,8 @@ def _may_be_ours(context: Context, read: Read) -> bool:
     """Whether a read outside the model's files may be of this config: pipelines, configs and loaders
     have many names for it, elsewhere it is called a config."""
     profile = context.profile
-    near = (
-        *profile.pipeline_folders,
-        profile.dit_configs.partition("/models/")[0],
-        f"{profile.models}/loader",
-    )
+    configs = profile.dit_configs.partition("/models/")[0]
+    near = (*profile.pipeline_folders, *profile.loader_folders, configs)
     if read.location.path.startswith(tuple(f"{folder}/" for folder in near)):
         return True
     return not read.base or _CONFIG_NAMED.search(read.base) is not None
