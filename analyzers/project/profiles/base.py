@@ -35,6 +35,30 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class ConfigBucket:
+    """A folder of model configs and the bases that its classes derive from, by full dotted name.
+
+    The first base of each kind is the one to name in a message. `only`: a class there may not derive
+    from the plain model config bases either, since what serves the folder asks for the bases' fields.
+    """
+
+    folder: str
+    arch_bases: tuple[str, ...]
+    config_bases: tuple[str, ...]
+    only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The bases of both kinds."""
+        return self.arch_bases + self.config_bases
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -69,6 +93,14 @@ class Profile:
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
     """Config bases whose `__setattr__` sets fields as if it were not there."""
+    arch_config_base: str = ""
+    config_buckets: tuple[ConfigBucket, ...] = ()
+    pipeline_folders: tuple[str, ...] = ()
+    """Where pipelines, their stages and their configs live."""
+    loader_folders: tuple[str, ...] = ()
+    """Where checkpoints are loaded: no model imports from there to build itself."""
+    sampling_configs: tuple[str, ...] = ()
+    """Classes whose fields are sampling and run-time settings, by full dotted name."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
     lora_reads_config: bool = False
@@ -89,6 +121,10 @@ class Profile:
         """Why a rule is switched off here; None where it is not."""
         return dict(self.rules_off).get(code)
 
+    def bucket_of(self, path: str) -> ConfigBucket | None:
+        """The bucket of configs that a file lies in, or None."""
+        return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
+
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
         if not path.endswith(".py"):
@@ -96,6 +132,7 @@ class Profile:
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
+            or self.bucket_of(path) is not None
             or self.is_parity_test(path)
         )
 

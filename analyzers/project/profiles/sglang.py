@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Discovery, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
 _LINEAR: Final = f"{_PACKAGE}.runtime.layers.linear"
+
+_CONFIGS: Final = f"{_PACKAGE}.configs.models"
 
 SGLANG: Final = Profile(
     name="sglang",
@@ -46,6 +48,42 @@ SGLANG: Final = Profile(
     chained_mappings=True,
     lora_reads_config=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
+    arch_config_base=f"{_CONFIGS}.base.ArchConfig",
+    config_buckets=(
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/dits",
+            (f"{_CONFIGS}.dits.base.DiTArchConfig",),
+            (f"{_CONFIGS}.dits.base.DiTConfig",),
+            only=True,
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/encoders",
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderArchConfig" for kind in ("", "Text", "Image")),
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderConfig" for kind in ("", "Text", "Image")),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vaes",
+            (f"{_CONFIGS}.vaes.base.VAEArchConfig",),
+            (f"{_CONFIGS}.vaes.base.VAEConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vocoder",
+            (f"{_CONFIGS}.vocoder.base.VocoderArchConfig",),
+            (f"{_CONFIGS}.vocoder.base.VocoderConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/adapter",
+            (f"{_CONFIGS}.adapter.base.AdapterArchConfig",),
+            (f"{_CONFIGS}.adapter.base.AdapterConfig",),
+        ),
+    ),
+    pipeline_folders=(
+        f"{_FOLDER}/runtime/pipelines",
+        f"{_FOLDER}/runtime/pipelines_core",
+        f"{_FOLDER}/configs/pipeline_configs",
+    ),
+    loader_folders=(f"{_FOLDER}/runtime/loader",),
+    sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
         (
             "DIT110",
