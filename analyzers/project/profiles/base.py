@@ -82,6 +82,8 @@ class Profile:
     replicated_linear: str
     """The one of them that stands for a plain `nn.Linear`."""
     loader: Loader
+    logger_factory: str | None = None
+    """The full name of the function that makes a module's logger; None where any logger will do."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""

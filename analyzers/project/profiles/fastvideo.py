@@ -34,6 +34,7 @@ FASTVIDEO: Final = Profile(
         )
     ),
     replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
+    logger_factory="fastvideo.logger.init_logger",
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),

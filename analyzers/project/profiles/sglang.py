@@ -40,6 +40,7 @@ SGLANG: Final = Profile(
         )
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
@@ -85,6 +86,10 @@ SGLANG: Final = Profile(
     loader_folders=(f"{_FOLDER}/runtime/loader",),
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
+        ),
         (
             "DIT110",
             "SGLang imports a config from its own module; more than half of them are not in the "
