@@ -45,6 +45,7 @@ SGLANG: Final = Profile(
         "load_customized",
     ),
     chained_mappings=True,
+    metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
