@@ -103,6 +103,8 @@ class Profile:
     """Where checkpoints are loaded: no model imports from there to build itself."""
     sampling_configs: tuple[str, ...] = ()
     """Classes whose fields are sampling and run-time settings, by full dotted name."""
+    metadata_in_arch: bool = False
+    """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
     lora_reads_config: bool = False

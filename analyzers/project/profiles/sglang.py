@@ -48,6 +48,7 @@ SGLANG: Final = Profile(
     ),
     chained_mappings=True,
     lora_reads_config=True,
+    metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
