@@ -91,10 +91,13 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Flow:
-    """`dead`: parameters in order; `dropped`: values of calls in order of the text."""
+    """`dead`: parameters in order; `dropped`: values of calls in order of the text. `silent`: calling
+    the function is known to do nothing but give its value.
+    """
 
     dead: tuple[DeadParameter, ...]
     dropped: tuple[Dropped, ...]
+    silent: bool
 
 
 def flow_of(body: Body, known: Known) -> Flow:
@@ -102,14 +105,14 @@ def flow_of(body: Body, known: Known) -> Flow:
     tree = body.tree
     captured = captured_names(tree)
     if captured is None or is_stub(tree):
-        return Flow((), ())
+        return Flow((), (), silent=False)
     strong = _Pass(known, captured, strong=True)
     alive = strong.function(tree)
     wanted = [p for p in _inputs(tree) if p.arg not in alive and p.arg not in captured]
     plain = _Pass(known, captured, strong=False).function(tree) if wanted else _NOTHING
     dead = tuple(_dead(tree, p, plain) for p in wanted)
     dropped = tuple(sorted(_dropped(tree, strong), key=lambda d: d.span))
-    return Flow(dead, dropped)
+    return Flow(dead, dropped, _is_silent(tree, known))
 
 
 def is_stub(function: Function) -> bool:
@@ -120,6 +123,25 @@ def is_stub(function: Function) -> bool:
     return all(isinstance(s, (ast.Pass, ast.Raise)) for s in body)
 
 
+def _is_silent(function: Function, known: Known) -> bool:
+    loud = replace(known, quiet=_NOTHING)
+    for statement in _own_nodes(function):
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if not all(isinstance(target, ast.Name) for target in _flat(targets)):
+                return False
+        elif isinstance(statement, (ast.With, ast.AsyncWith)):
+            if not all(_lets_through(item.context_expr) for item in statement.items):
+                return False
+            continue
+        elif not isinstance(statement, (ast.Expr, ast.Return, ast.If, ast.For, ast.Pass, ast.Continue, ast.Break)):
+            return False
+        parts = (child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
+        if any(acts(part, loud if isinstance(statement, ast.Expr) else known) for part in parts):
+            return False
+    return not any(isinstance(d, (ast.Yield, ast.YieldFrom)) for d in ast.walk(function))
+
+
 def _inputs(function: Function) -> tuple[ast.arg, ...]:
     arguments = function.args
     return (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
@@ -127,17 +149,30 @@ def _inputs(function: Function) -> tuple[ast.arg, ...]:
 
 def _dead(function: Function, parameter: ast.arg, plain: Live) -> DeadParameter:
     name = parameter.arg
-    parts = [n for s in function.body for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
+    parts = [n for s in function.body for n in _mentions(s, name)]
     stores = [n for n in parts if isinstance(n.ctx, ast.Store)]
     reads = [n for n in parts if isinstance(n.ctx, ast.Load)]
     disowned = _is_disowned(function, name)
     how, place = UNREAD, None
-    if name in plain and reads:
+    if reads and (name in plain or not stores):
         how, place = IDLE, _first(reads)
     elif stores:
         how, place = OVERWRITTEN, _first(stores)
     alone = sum(p.lineno == parameter.lineno for p in _inputs(function)) == 1
     return DeadParameter(name, how, Body.span(parameter), place, disowned, alone)
+
+
+def _mentions(node: ast.AST, name: str) -> Iterator[ast.Name]:
+    """The places that mean the function's own name, not the loop variable of a comprehension."""
+    if isinstance(node, ast.Name) and node.id == name:
+        yield node
+    children: Iterator[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        targets = (t for g in node.generators for t in ast.walk(g.target))
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            children = iter([node.generators[0].iter])
+    for child in children:
+        yield from _mentions(child, name)
 
 
 def _first(nodes: Sequence[ast.Name]) -> Span:

@@ -134,6 +134,7 @@ def _collect(node: ast.AST, known: Known, found: set[str]) -> None:
     elif isinstance(node, ast.IfExp):
         for part in _chosen(node):
             _collect(part, known, found)
+        found |= acting_names(node.test, known)
     elif isinstance(node, ast.Call):
         _collect(node.func, known, found)
         for argument in _arguments(node, known):

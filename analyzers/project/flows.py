@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 
-from analyzers.facts.flow import Flow, flow_of
+from analyzers.facts.flow import Dropped, Flow, flow_of
 from analyzers.facts.flow_names import Given, Known
-from analyzers.facts.model import Call, CallFact, ClassFacts, FunctionFacts, Placed, Reference
+from analyzers.facts.model import Call, ClassFacts, FunctionFacts, Placed, Reference
 from analyzers.project.families import overridden
 from analyzers.project.idioms import self_name
 from analyzers.project.index import Project
@@ -42,10 +44,44 @@ def flow_through(
 def _flow_through(
     project: Project, cls: Placed[ClassFacts] | None, method: Placed[FunctionFacts], depth: int
 ) -> Flow | None:
+    known = _known(project, cls, method, depth)
+    return project.derived(("flow", known), method, partial(flow_of, known=known))
+
+
+def dropped_values(
+    project: Project, cls: Placed[ClassFacts], method: Placed[FunctionFacts]
+) -> tuple[Dropped, ...]:
+    """The values of calls in a method that no path reads; bringing a value into shape is no reading."""
+    known = _known(project, cls, method, _MAXIMUM_DEPTH)
+    shapes = re.compile(project.profile.output_shapers)
+    callees = (fact.call.callee for fact in method.fact.calls)
+    shapers = frozenset(c for c in callees if c is not None and shapes.search(c.rpartition(".")[2]))
+    known = replace(known, quiet=known.quiet | shapers)
+    flow = project.derived(("flow", known), method, partial(flow_of, known=known))
+    return flow.dropped if flow is not None else ()
+
+
+def reached_methods(cls: ClassFacts) -> frozenset[str]:
+    """The methods of the class itself that its `forward` calls, directly or through others."""
+    found: set[str] = set()
+    pending = ["forward"]
+    while pending:
+        name = pending.pop()
+        method = cls.method(name)
+        if name in found or method is None:
+            continue
+        found.add(name)
+        own = self_name(method)
+        pending += [read for read in method.reads if own is not None and "." not in read]
+    return frozenset(found)
+
+
+def _known(
+    project: Project, cls: Placed[ClassFacts] | None, method: Placed[FunctionFacts], depth: int
+) -> Known:
     own = self_name(method.fact) if cls is not None else None
     quiet = modules_called(project, cls, own) if cls is not None and own is not None else frozenset()
-    known = Known(quiet, _ignored(project, cls, method, own, depth) if depth else frozenset())
-    return project.derived(("flow", known), method, partial(flow_of, known=known))
+    return _followed(project, cls, method, own, depth, quiet) if depth else Known(quiet)
 
 
 def is_plain(function: FunctionFacts) -> bool:
@@ -88,34 +124,43 @@ def delegates(cls: ClassFacts) -> frozenset[str]:
     return frozenset(found)
 
 
-def _ignored(
+def _followed(
     project: Project,
     cls: Placed[ClassFacts] | None,
     method: Placed[FunctionFacts],
     own: str | None,
     depth: int,
-) -> frozenset[Given]:
-    """Arguments of the calls in a method that what is called never reads."""
-    found: set[Given] = set()
+    quiet: frozenset[str],
+) -> Known:
+    """What the methods and functions that a method calls do not do: act, and read their arguments."""
+    silent: set[str] = set(quiet)
+    ignored: set[Given] = set()
     for fact in method.fact.calls:
         callee = fact.call.callee
-        if callee is None or not _hands_on(method.fact, fact.call):
+        if callee is None or callee in quiet:
             continue
-        called = _called(project, cls, method, own, fact)
+        kept = fact.use.kind not in ("return", "expression", "raise")
+        if not kept and not _hands_on(method.fact, fact.call):
+            continue  # neither what it does nor what it reads can matter
+        called = _called(project, cls, method, own, callee)
         if called is None or called[1].fact is method.fact:
             continue
         owner, target = called
         flow = flow_through(project, owner, target, depth - 1)
-        dead = {d.name for d in flow.dead} if flow is not None else set()
-        if not dead or (owner is not None and overridden(project.names, owner, target.fact.name)):
+        if flow is None or not (flow.silent or flow.dead):
             continue
+        if owner is not None and overridden(project.names, owner, target.fact.name):
+            continue
+        if flow.silent:
+            silent.add(callee)
+        dead = {d.name for d in flow.dead}
         takes_instance = owner is not None and not target.fact.decorated_with("staticmethod")
         for position, parameter in enumerate(target.fact.parameters[1 if takes_instance else 0 :]):
             if parameter.name in dead:
-                found.add(Given(callee, parameter.name))
+                ignored.add(Given(callee, parameter.name))
                 if parameter.kind in ("any", "positional"):
-                    found.add(Given(callee, position))
-    return frozenset(found)
+                    ignored.add(Given(callee, position))
+    return Known(frozenset(silent), frozenset(ignored))
 
 
 def _hands_on(function: FunctionFacts, call: Call) -> bool:
@@ -130,11 +175,11 @@ def _called(
     cls: Placed[ClassFacts] | None,
     method: Placed[FunctionFacts],
     own: str | None,
-    fact: CallFact,
+    callee: str,
 ) -> tuple[Placed[ClassFacts] | None, Placed[FunctionFacts]] | None:
     """The method of the class's own, or the function of the tree, that a call runs; with the class of
     the instance."""
-    head, _, rest = (fact.call.callee or "").partition(".")
+    head, _, rest = callee.partition(".")
     if cls is not None and head == own:
         if not rest or "." in rest or rest in delegates(cls.fact):
             return None
@@ -146,7 +191,7 @@ def _called(
         return None
     if method.fact.parameter(head) is not None:
         return None
-    meant = project.names.resolve(method.path, fact.call.callee or "")
+    meant = project.names.resolve(method.path, callee)
     if isinstance(meant, Placed) and isinstance(meant.fact, FunctionFacts):
         return None, Placed(meant.fact, meant.path, meant.line)
     return None

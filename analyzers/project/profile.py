@@ -26,6 +26,13 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    output_heads: str = (
+        r"(?!to_)(\w+_)?(head|heads|out|out_proj|out_layers?|output(_\w+)?|final(_\w+)?|unembed\w*)"
+        r"|(head|heads|proj_out|norm_out)_\w+"
+    )
+    """What the modules are called that make a model's outputs: a pattern for the whole attribute name."""
+    output_shapers: str = r"unpatchif|depatchif|unpack|unpad|gather|unshard|postprocess|crop"
+    """What functions are called that only bring an output into shape: a pattern to search a name for."""
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
