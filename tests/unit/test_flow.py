@@ -61,7 +61,8 @@ class Program:
         if kind == "module":
             return f"{pad}{name} = head({value})"
         if kind == "del":
-            return f"{pad}del {name}\n{pad}{name} = {value}"
+            # What reads a deleted name raises, whoever decides that it is read.
+            return f"{pad}del {name}\n{pad}{name} = Box(4)"
         if kind == "store":
             return f"{pad}{name}.value = {value}.value"
         if kind == "display":
