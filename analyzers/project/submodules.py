@@ -239,7 +239,7 @@ def _package(project: Project) -> tuple[str, ...]:
     aside = (project.profile.dit_configs, *project.profile.test_roots)
     return tuple(
         path
-        for path in project.sources.walk(project.profile.package)
+        for path in project.sources.walk(project.profile.folder)
         if not path.startswith(tuple(f"{folder}/" for folder in aside))
     )
 
