@@ -56,6 +56,23 @@ class ConfigBucket:
     def bases(self) -> tuple[str, ...]:
         """The bases of both kinds."""
         return self.arch_bases + self.config_bases
+class Serving:
+    """Where it can be read which pipelines run a port, and with which arguments."""
+
+    pipelines: str
+    """The folder with a folder for each family."""
+
+    configs: str
+    """The folder of the pipeline configs."""
+
+    config_field: str
+    """The field of a pipeline config that holds the DiT's config."""
+
+    config_attribute: str
+    """The class attribute of a pipeline that names its pipeline config."""
+
+    argument: str
+    """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,15 @@ class Profile:
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
     lora_reads_config: bool = False
     """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
+    serving: Serving | None = None
+    """None where stages choose the arguments at run time."""
+    output_heads: str = (
+        r"(?!to_)(\w+_)?(head|heads|out|out_proj|out_layers?|output(_\w+)?|final(_\w+)?|unembed\w*)"
+        r"|(head|heads|proj_out|norm_out)_\w+"
+    )
+    """What the modules are called that make a model's outputs: a pattern for the whole attribute name."""
+    output_shapers: str = r"unpatchif|depatchif|unpack|unpad|gather|unshard|postprocess|crop"
+    """What functions are called that only bring an output into shape: a pattern to search a name for."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
 
