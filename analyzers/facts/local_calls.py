@@ -37,7 +37,9 @@ def calls_by_name(file: FileFacts) -> dict[FunctionKey, frozenset[FunctionKey]]:
     return table
 
 
-def reversed_calls(calls: Mapping[FunctionKey, frozenset[FunctionKey]]) -> dict[FunctionKey, set[FunctionKey]]:
+def reversed_calls(
+    calls: Mapping[FunctionKey, frozenset[FunctionKey]],
+) -> dict[FunctionKey, set[FunctionKey]]:
     """Each function -> the functions of the file that call it by name."""
     table: dict[FunctionKey, set[FunctionKey]] = {}
     for caller, called in calls.items():

@@ -60,10 +60,10 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
 
 
 def _paragraph(kernel: str, indent: str) -> str:
-    text = (
-        f"{_MARK} ``{kernel}`` sees the tokens of its own rank only; nothing here gathers the sequence."
+    text = f"{_MARK} ``{kernel}`` sees the tokens of its own rank only; nothing here gathers the sequence."
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
     )
-    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
 
 
 def _extended(line: cst.SimpleStatementLine, kernel: str, indent: str) -> str:

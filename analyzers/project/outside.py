@@ -59,7 +59,9 @@ def _outside(
         renamed = [value for name, value in function.renames if name == head]
         if renamed and not rest:
             return frozenset().union(*(_value(names, file, v, function, cls, hops - 1) for v in renamed))
-        inner = _imported(names, file, head, rest, f"{cls.name}.{function.name}" if cls else function.name, hops)
+        inner = _imported(
+            names, file, head, rest, f"{cls.name}.{function.name}" if cls else function.name, hops
+        )
         if inner:
             return inner
     found = names.resolve(file.path, dotted)

@@ -7,6 +7,19 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class DistributedWrapper:
+    """A function of the code base that answers exactly what one of `torch.distributed` does.
+
+    `asks`: its name there; `group`: the function whose group it is asked about (called without
+    arguments, then `.device_group` or `.cpu_group`), None for the group of all ranks.
+    """
+
+    asks: str
+    group: str | None
+    wrapper: str
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -26,6 +39,10 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    distributed: str
+    """The module through which the code base reaches `torch.distributed`."""
+    distributed_wrappers: tuple[DistributedWrapper, ...]
+    """What that module offers in place of single functions of `torch.distributed`."""
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
@@ -83,6 +100,17 @@ FASTVIDEO = Profile(
             "QKVParallelLinear",
             "RowParallelLinear",
         )
+    ),
+    distributed="fastvideo.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
     ),
 )
 

@@ -181,13 +181,9 @@ def _rescues_attention(function: Placed[FunctionFacts], here: Surroundings, star
     )
 
 
-def _comments_above(
-    context: Context, placed: Placed[ClassFacts] | Placed[FunctionFacts]
-) -> Iterator[str]:
+def _comments_above(context: Context, placed: Placed[ClassFacts] | Placed[FunctionFacts]) -> Iterator[str]:
     """The block of comments directly above a definition."""
-    lines = {
-        c.at(c.fact.span).span.line: c.fact.text for c in context.file.comments if c.fact.own_line
-    }
+    lines = {c.at(c.fact.span).span.line: c.fact.text for c in context.file.comments if c.fact.own_line}
     above = placed.at(placed.fact.span).span.line - 1
     while above in lines:
         yield lines[above]
@@ -207,7 +203,7 @@ def _attention(
 ) -> str:
     """An attention whose forward ends with that code; without `head` and `doc` it begins in line 13."""
     body = "\n".join(f"        {line}" if line else "" for line in call.split("\n"))
-    return f'''\
+    return f"""\
 {head}import torch
 {imports}
 from torch import nn
@@ -221,7 +217,7 @@ from torch import nn
 
     def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 {body}
-'''
+"""
 
 
 _CALL = "return F.scaled_dot_product_attention(q, k, v)"
@@ -267,7 +263,11 @@ RULE = Rule(
         Example("no kernel called directly", {}),
         Example(
             "documented in the module",
-            {_SOUND: _attention(_CALL, head='"""Sound attention, SP=1 only: the mask has no sharded form."""\n')},
+            {
+                _SOUND: _attention(
+                    _CALL, head='"""Sound attention, SP=1 only: the mask has no sharded form."""\n'
+                )
+            },
         ),
         Example(
             "documented in the class",
