@@ -380,8 +380,8 @@ RULE = Rule(
             {
                 _SOUND: _attention(
                     "if flash_attn_func is not None:\n    return flash_attn_func(q, k, v)\nreturn v",
-                    imports="try:\n    from flash_attn_interface import flash_attn_func\nexcept ImportError:\n"
-                    "    flash_attn_func = None",
+                    imports="try:\n    from flash_attn_interface import flash_attn_func\n"
+                    "except ImportError:\n    flash_attn_func = None",
                 )
             },
             findings=(Expected(_SOUND, _LINE + 4, "'flash_attn_func'"),),
