@@ -41,7 +41,9 @@ _MAKING = frozenset({
 })
 _INTEGERS = frozenset({"argmax", "argmin", "argsort", "bincount", "nonzero", "randint", "searchsorted"})
 # fmt: on
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_ATTENTION = re.compile(
+    r"(\w+\.)*\w*(attn|attention|sdpa)(_layer|_impl|\d)*|(\w+\.)*flash_attn_\w+", re.IGNORECASE
+)
 _INTEGER_TYPES = re.compile(r"torch\.(u?int\d*|long|short)")
 _INDEX_NAME = re.compile(r"(input_|token_|position_|pos_)?ids|(\w+_)?(idx|index|indices)")
 _PLACES = re.compile(r"(\w+\.)*device")
@@ -240,7 +242,7 @@ class _Walk:
         if tail in _FROM_ALL:
             return values | self.union([*node.args, *(k.value for k in node.keywords)])
         if not values:
-            values |= self.union(node.args[: 3 if _ATTENTION.search(name) else 1])
+            values |= self.union(node.args[: 3 if _ATTENTION.fullmatch(name) else 1])
         return values | self.union(k.value for k in node.keywords if k.arg in _FROM_NAMED)
 
     def _is_namespace(self, receiver: ast.expr) -> bool:

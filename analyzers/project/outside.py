@@ -139,7 +139,7 @@ def _imported(
         if absolute is None:
             continue
         full = f"{absolute}.{rest}" if rest else absolute
-        if full.partition(".")[0] != names.profile.package:
+        if not names.profile.owns(full):
             found.add(full)
             continue
         module, _, name = full.rpartition(".")

@@ -32,7 +32,7 @@ _GROUPS = ("device_group", "cpu_group")
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the calls of functions, methods and the module below the DiT folder."""
     file = context.file
-    if not file.path.startswith(context.profile.dits + "/"):
+    if context.profile.distributed is None or not file.path.startswith(context.profile.dits + "/"):
         return
     if "distributed" not in context.project.sources.words(file.path):
         return

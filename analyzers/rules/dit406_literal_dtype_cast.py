@@ -174,7 +174,8 @@ RULE = Rule(
             "a weight, a mask, a comparison",
             _block(
                 "y = F.linear(x, self.norm.weight.to(torch.bfloat16))\n"
-                "if x.dtype == torch.float16:\n    y = y.clip(-65504, 65504)\nreturn self.attn_out(y, mask.half())",
+                "if x.dtype == torch.float16:\n    y = y.clip(-65504, 65504)\n"
+                "return self.attn_out(y, mask.half())",
                 parameters="x: torch.Tensor, mask: torch.Tensor",
             ),
         ),
@@ -185,7 +186,8 @@ RULE = Rule(
         Example(
             "integers that stay integers, and a device",
             _block(
-                "position = torch.arange(4).to(ids.dtype)\nreturn x.to(ids.device) + self.embed(position).to(x)",
+                "position = torch.arange(4).to(ids.dtype)\n"
+                "return x.to(ids.device) + self.embed(position).to(x)",
                 parameters="x: torch.Tensor, ids: torch.Tensor",
             ),
         ),
@@ -234,7 +236,8 @@ RULE = Rule(
         Example(
             "in one branch, in a loop",
             _block(
-                "for layer in self.layers:\n    if x.dtype == torch.float32:\n        x = x.type(torch.bfloat16)\n"
+                "for layer in self.layers:\n    if x.dtype == torch.float32:\n"
+                "        x = x.type(torch.bfloat16)\n"
                 "    x = layer(x)\nreturn (x,)"
             ),
             findings=(Expected(_SOUND, 15),),
