@@ -17,7 +17,7 @@ from analyzers.facts.model import (
 )
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Severity
 from analyzers.project.outside import outside_names
-from analyzers.project.profile import DistributedWrapper
+from analyzers.project.profiles.base import DistributedWrapper
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _FUNCTION = re.compile(
