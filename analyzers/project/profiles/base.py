@@ -73,6 +73,16 @@ class Serving:
 
     argument: str
     """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
+class DistributedWrapper:
+    """A function of the code base that answers exactly what one of `torch.distributed` does.
+
+    `asks`: its name there; `group`: the function whose group it is asked about (called without
+    arguments, then `.device_group` or `.cpu_group`), None for the group of all ranks.
+    """
+
+    asks: str
+    group: str | None
+    wrapper: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,11 @@ class Profile:
     """What the modules are called that make a model's outputs: a pattern for the whole attribute name."""
     output_shapers: str = r"unpatchif|depatchif|unpack|unpad|gather|unshard|postprocess|crop"
     """What functions are called that only bring an output into shape: a pattern to search a name for."""
+    distributed: str | None = None
+    """The module through which the code base reaches `torch.distributed`; None where there is no such
+    rule."""
+    distributed_wrappers: tuple[DistributedWrapper, ...] = ()
+    """What that module offers in place of single functions of `torch.distributed`."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
 

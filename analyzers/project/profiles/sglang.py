@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -45,6 +46,17 @@ SGLANG: Final = Profile(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
+    ),
+    distributed=f"{_PACKAGE}.runtime.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
     ),
     chained_mappings=True,
     lora_reads_config=True,
