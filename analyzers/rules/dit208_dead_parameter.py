@@ -245,7 +245,9 @@ RULE = Rule(
     ),
     invalid=(
         _invalid(
-            "never read", "def forward(self, x, attention_mask=None):\n    return self.attn(x)", 12,
+            "never read",
+            "def forward(self, x, attention_mask=None):\n    return self.attn(x)",
+            12,
             "never reads its input 'attention_mask'",
         ),
         _invalid(
