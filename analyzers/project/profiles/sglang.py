@@ -86,6 +86,16 @@ SGLANG: Final = Profile(
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
         (
+            "DIT108",
+            "SGLang has no list of pipelines: each module of pipeline configs registers itself when it is "
+            "discovered (`register()`).",
+        ),
+        (
+            "DIT109",
+            "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
+            "that is made when these are discovered.",
+        ),
+        (
             "DIT110",
             "SGLang imports a config from its own module; more than half of them are not in the "
             "`__init__` of their folder.",
