@@ -96,24 +96,23 @@ def _binds(tree: cst.Module, name: str) -> bool:
         if isinstance(statement, (cst.ClassDef, cst.FunctionDef)) and statement.name.value == name:
             return True
         for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
-            if isinstance(small, (cst.ImportFrom, cst.Import)) and not isinstance(
-                small.names, cst.ImportStar
-            ):
-                if any(
-                    name == (a.evaluated_alias or a.evaluated_name.partition(".")[0]) for a in small.names
-                ):
-                    return True
-            if isinstance(small, cst.Assign) and any(
-                m.matches(t.target, m.Name(name)) for t in small.targets
-            ):
+            if name in _bound_by(small):
                 return True
     return False
+
+
+def _bound_by(small: cst.BaseSmallStatement) -> set[str]:
+    if isinstance(small, (cst.ImportFrom, cst.Import)) and not isinstance(small.names, cst.ImportStar):
+        return {a.evaluated_alias or a.evaluated_name.partition(".")[0] for a in small.names}
+    if isinstance(small, cst.Assign):
+        return {t.target.value for t in small.targets if isinstance(t.target, cst.Name)}
+    return set()
 
 
 # --------------------------------------------------------------------------- its readers
 
 
-class _Readers(m.MatcherDecoratableTransformer):
+class _Readers(cst.CSTTransformer):
     """Rewrites the reads of one file. Raises `Refused` at one that it cannot follow."""
 
     def __init__(self, field: str, path: str) -> None:
@@ -122,7 +121,7 @@ class _Readers(m.MatcherDecoratableTransformer):
         self.path = path
         self.aliases: list[dict[str, str | None]] = []
 
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802 - libcst's naming
         known: dict[str, str | None] = {}
         for small in m.findall(node.body, m.Assign()):
             if isinstance(small, cst.Assign) and len(small.targets) == 1:
@@ -133,11 +132,13 @@ class _Readers(m.MatcherDecoratableTransformer):
         self.aliases.append(known)
         return True
 
-    def leave_FunctionDef(self, original: cst.FunctionDef, updated: cst.FunctionDef) -> cst.FunctionDef:
+    def leave_FunctionDef(  # noqa: N802 - libcst's naming
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
         self.aliases.pop()
-        return updated
+        return updated_node
 
-    def visit_Call(self, node: cst.Call) -> bool:
+    def visit_Call(self, node: cst.Call) -> bool:  # noqa: N802 - libcst's naming
         if m.matches(node.func, m.Name("getattr")) and len(node.args) > 1:
             asked = node.args[1].value
             held = self._pipeline(_dotted(node.args[0].value) or "")
@@ -145,17 +146,19 @@ class _Readers(m.MatcherDecoratableTransformer):
                 raise Refused(f"{self.path} asks for '{self.field}' with getattr: move that by hand")
         return True
 
-    def leave_Attribute(self, original: cst.Attribute, updated: cst.Attribute) -> cst.Attribute:
-        if original.attr.value != self.field:
-            return updated
-        chain = _dotted(original.value)
+    def leave_Attribute(  # noqa: N802 - libcst's naming
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.Attribute:
+        if original_node.attr.value != self.field:
+            return updated_node
+        chain = _dotted(original_node.value)
         home = self._pipeline(chain) if chain is not None else None
         if home is None:
             last = (chain or "").rpartition(".")[2]
             if last in ("cfg", "config", "arch", "arch_config", "dit_config", "model_config"):
                 raise Refused(f"{self.path} reads '{chain}.{self.field}': whose config that is is not clear")
-            return updated
-        return updated.with_changes(value=cst.parse_expression(home))
+            return updated_node
+        return updated_node.with_changes(value=cst.parse_expression(home))
 
     def _pipeline(self, chain: str) -> str | None:
         """The pipeline config behind a chain to the DiT's config, or None."""

@@ -78,8 +78,7 @@ class Published:
         )
 
 
-DIFFUSERS_ARGUMENTS: Final = frozenset(
-    """
+_DIFFUSERS: Final = """
 LFE_depth LFE_dim_head LFE_ff_mult LFE_id_dim LFE_num_heads LFE_num_id_token LFE_num_querie
 LFE_num_scale LFE_output_dim LFE_vit_dim act_fn action_dim action_gen activation_fn adaln_dim
 adaln_lora_dim adaln_type adaln_use_text_cond add_control_noise_refiner add_noise_in_inpaint_model
@@ -176,7 +175,23 @@ use_sigmoid use_simplified_condition_embedding use_style_cond_and_image_meta_siz
 use_und_k_norm_for_gen vace_in_channels vace_layers vae_scale_factors video_length visual_cond
 visual_token_type_num_embeddings vocab_size xt_pair_dist_dim xt_pair_dist_max xt_pair_dist_min
 y_norm zero_cond_t zero_history_timestep
-""".split()
-)
+"""
 """Arguments of the registered constructors below `diffusers/models/transformers` and `controlnets`
-(diffusers 0.42.1). Only ever a reason to stay quiet, so that an older or newer list does no harm."""
+(diffusers 0.42.1)."""
+
+_OFFICIAL: Final = """
+action_config activation_fn adaptive_norm add_control_adapter attn_type caption_channels
+causal_temporal_positioning class_dropout_prob depth double_precision_rope drop_path ffn_type
+fuse_vae_embedding_in_latents has_image_input has_image_pos_emb has_ref_conv in_dim
+in_dim_control_adapter input_size is_action_model linear_head_dim mlp_acts model_max_length
+model_type out_dim patch_embed_kernel pe_interpolation pred_sigma require_clip_embedding
+require_vae_embedding seperated_timestep sigma_theta standardization_norm text_len use_memory
+use_middle_indices_grid use_pe use_text_crossattn use_tpu_flash_attention window_size y_norm
+y_norm_scale_factor
+"""
+"""Arguments of the official Wan, DiffSynth, Matrix-Game, LTX and Sana transformers, which their own
+`config.json` files have."""
+
+PUBLISHED_NAMES: Final = frozenset((_DIFFUSERS + _OFFICIAL).split())
+"""Names that published configurations are known to have. Only ever a reason to stay quiet, so that an
+older or newer list does no harm."""

@@ -432,7 +432,8 @@ class EchoConfig(SoundConfig):
                 Expected(
                     _FILE,
                     8,
-                    "'EchoArchConfig' stands with the configs of dits but derives from 'EncoderArchConfig' of "
+                    "'EchoArchConfig' stands with the configs of dits but derives from "
+                    "'EncoderArchConfig' of "
                     "encoders, not from 'DiTArchConfig': it lacks '_fsdp_shard_conditions'",
                     Severity.ERROR,
                 ),
@@ -523,7 +524,8 @@ class EchoVAEArchConfig(base.DiTArchConfig):
                 Expected(
                     "fastvideo/configs/models/vaes/echovae.py",
                     4,
-                    "'EchoVAEArchConfig' stands with the configs of vaes but derives from 'DiTArchConfig' of dits",
+                    "'EchoVAEArchConfig' stands with the configs of vaes but derives from 'DiTArchConfig' "
+                    "of dits",
                 ),
             ),
         ),

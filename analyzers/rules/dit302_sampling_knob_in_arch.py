@@ -234,8 +234,10 @@ RULE = Rule(
     summary="a sampling or run-time setting on an arch config",
     what=(
         "Reports a field of a DiT's arch config that is called like a setting of sampling or of the run "
-        "(steps, timesteps, guidance or CFG scale, fps, flow shift, chunk size, frame count, area, scheduler, "
-        "offloading, ... and whatever the tree's own `SamplingParam` has), where no file that builds the model "
+        "(steps, timesteps, guidance or CFG scale, fps, flow shift, chunk size, frame count, area, "
+        "scheduler, "
+        "offloading, ... and whatever the tree's own `SamplingParam` has), where no file that builds the "
+        "model "
         "reads it. Who reads a field is looked up in the whole tree; the message names the reader."
     ),
     why=(
@@ -283,7 +285,9 @@ RULE = Rule(
                     "    num_frames: int = 21\n",
                     model="from fastvideo.models.dits.echo_rope import rope\n" + _model(),
                 ),
-                "fastvideo/models/dits/echo_rope.py": "def rope(config):\n    return range(config.num_frames)\n",
+                "fastvideo/models/dits/echo_rope.py": (
+                    "def rope(config):\n    return range(config.num_frames)\n"
+                ),
             },
         ),
         Example(
@@ -315,7 +319,9 @@ RULE = Rule(
             "A pipeline config may have them; so may a class that is no arch config",
             {
                 **_tree("", home=_HOME_TEXT),
-                "fastvideo/configs/models/dits/extra.py": "class Sampling:\n    num_inference_steps: int = 50\n",
+                "fastvideo/configs/models/dits/extra.py": (
+                    "class Sampling:\n    num_inference_steps: int = 50\n"
+                ),
             },
         ),
     ),
@@ -336,7 +342,8 @@ RULE = Rule(
                 Expected(
                     _FILE,
                     11,
-                    "'num_inference_steps' on 'EchoArchConfig' is a setting of sampling, not of the architecture "
+                    "'num_inference_steps' on 'EchoArchConfig' is a setting of sampling, not of the "
+                    "architecture "
                     "(fastvideo/pipelines/basic/echo/echo_pipeline.py reads it, the model never does)",
                     Severity.WARNING,
                 ),

@@ -44,7 +44,8 @@ def _finding(context: Context, cls: Placed[ClassFacts], port: Port, missing: Mir
     how = "is written without an annotation, so it is no field" if plain else "is no field"
     return context.finding(
         cls.at(cls.fact.name_span),
-        f"'{missing.name}' of {missing.source}{value} {how} of '{cls.fact.name}': update_model_arch drops it, "
+        f"'{missing.name}' of {missing.source}{value} {how} of '{cls.fact.name}': update_model_arch drops "
+        f"it, "
         "and the port is built as if it were not set",
         symbol=f"{cls.fact.name}.{missing.name}",
         port=port.name,
@@ -276,7 +277,8 @@ RULE = Rule(
     summary="what the official side configures has no field in the arch config",
     what=(
         "Reports a key of a local checkpoint's `config.json` (its `_class_name` leads to the port), or an "
-        "argument of the official constructor, for which the port's arch config has no field. The constructor "
+        "argument of the official constructor, for which the port's arch config has no field. The "
+        "constructor "
         "is read from its source: the class that the settings name under `[oracles]`, or the diffusers class "
         "that a parity test imports, found below the project's own interpreter. Nothing is run."
     ),
@@ -286,12 +288,15 @@ RULE = Rule(
         "else."
     ),
     how=(
-        "Add the field and read it in the model (the fix adds it, with the official value as its default), or "
+        "Add the field and read it in the model (the fix adds it, with the official value as its "
+        "default), or "
         "say in a comment or docstring of the config or the model that it is fixed."
     ),
     exceptions=(
-        "Keys that begin with `_`, what places or compresses a model (`device`, `dtype`, `quantization_config`), "
-        "names that a comment or docstring of the arch config or the port mentions, keys that the model reads "
+        "Keys that begin with `_`, what places or compresses a model (`device`, `dtype`, "
+        "`quantization_config`), "
+        "names that a comment or docstring of the arch config or the port mentions, keys that the model "
+        "reads "
         "from `hf_config`, and arguments whose default another field of the arch config has: a new name."
     ),
     source="`fastvideo/configs/models/base.py` (`update_model_arch`)",
@@ -319,7 +324,8 @@ RULE = Rule(
             "Said to be fixed, or read past the arch config",
             {
                 _FILE: _arch(
-                    "    # guidance_embeds is always False: the checkpoint is distilled.\n    num_layers: int = 2\n"
+                    "    # guidance_embeds is always False: the checkpoint is distilled.\n    num_layers: "
+                    "int = 2\n"
                 ),
                 _MODEL: _model("""\
         self.layers = config.num_layers
@@ -327,7 +333,8 @@ RULE = Rule(
         self.eps = hf_config.get("eps", 1e-6)
 """),
                 _CHECKPOINT: (
-                    '{"_class_name": "EchoTransformer3DModel", "guidance_embeds": false, "rope_theta": 1.0, "eps": 1}'
+                    '{"_class_name": "EchoTransformer3DModel", "guidance_embeds": false, '
+                    '"rope_theta": 1.0, "eps": 1}'
                 ),
             },
         ),
@@ -372,7 +379,8 @@ RULE = Rule(
                 Expected(
                     _FILE,
                     7,
-                    "'axes_dims' of the published converted_weights/echo/transformer/config.json (there [16, 56]) "
+                    "'axes_dims' of the published converted_weights/echo/transformer/config.json (there "
+                    "[16, 56]) "
                     "is no field of 'EchoArchConfig': update_model_arch drops it",
                 ),
                 Expected(_FILE, 7, "'image_dim' of the published"),

@@ -10,7 +10,7 @@ from analyzers.facts.model import Assignment, ClassFacts, Placed
 from analyzers.findings import Finding, Location, Related, Severity
 from analyzers.project.names import Resolved
 from analyzers.project.ports import Port
-from analyzers.project.published import DIFFUSERS_ARGUMENTS
+from analyzers.project.published import PUBLISHED_NAMES
 from analyzers.project.readers import Read, own_fields
 from analyzers.project.shapes import shape
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -154,8 +154,9 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         return
     inherited = {n for base in context.names.ancestry(cls).classes[1:] for n in own_fields(base)}
     files = sorted({path for port in ports for path in readers.model_files(port)})
-    published = {known.name for port in ports for known in project.mirrors.of(port)}
-    excused = inherited | published | DIFFUSERS_ARGUMENTS
+    mirrored = [project.mirrors.of(port) for port in ports]
+    published = {known.name for of_port in mirrored for known in of_port}
+    excused = inherited | published | PUBLISHED_NAMES
     for name in own_fields(cls):
         if name.startswith("_") or name in excused or is_knob(context, name):
             continue
@@ -166,10 +167,13 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
             continue
         if _says_why(context, cls, field):
             continue
+        known = all(mirrored)
+        unless = "" if known else " (unless a published config.json has it: then say so in a comment)"
         yield context.finding(
             cls.at(field.span),
             f"nothing reads '{name}' of '{cls.fact.name}': whatever value it has, or a checkpoint sets, the "
-            f"model is built the same",
+            f"model is built the same{unless}",
+            severity=Severity.WARNING if known else Severity.INFORMATION,
             symbol=f"{cls.fact.name}.{name}",
             port=ports[0].name if len(ports) == 1 else None,
         )
@@ -262,8 +266,12 @@ RULE = Rule(
     what=(
         "Reports an arch config of a DiT that is there twice: the same class name in two modules, all fields "
         "repeated with the same values (four at least), or one model that copies its class attributes from "
-        "two unrelated arch configs. And a field that nothing reads: no file that builds the model, no config, "
-        "pipeline or loader, as an attribute or by name."
+        "two unrelated arch configs. And a field that nothing reads: no file that builds the model, no "
+        "config, "
+        "pipeline or loader, as an attribute or by name. That is a warning where the port's official "
+        "configuration is known (a local `config.json`, or the official constructor, see DIT303) and does "
+        "not "
+        "have it either, and information where it is not known."
     ),
     why=(
         "Of two configs for one model the loader fills one, so the other's values go stale unseen. A field "
@@ -275,7 +283,8 @@ RULE = Rule(
         "the value out, or delete it; where it is carried for the checkpoint's sake, say so in a comment."
     ),
     exceptions=(
-        "Fields that a local `config.json` of the port has, that diffusers' transformers take as arguments, or "
+        "Fields that a local `config.json` of the port has, that diffusers' or the known official "
+        "transformers take as arguments, or "
         "whose comment (on the field, above its block, or the class's docstring) says that they mirror a "
         "checkpoint; names that begin with `_`; fields that a base declares; models that take their config "
         "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's."
@@ -407,17 +416,30 @@ class EchoConfig(SoundConfig):
     echo_gain: float = 1.0  # louder
 """),
                 _MODEL: _model("num_layers  # config.echo_depth is not needed"),
-                "fastvideo/dataset/echo.py": "def gain(args, batch):\n    return args.echo_gain + batch.echo_gain\n",
+                "fastvideo/dataset/echo.py": (
+                    "def gain(args, batch):\n    return args.echo_gain + batch.echo_gain\n"
+                ),
             },
             (
                 Expected(
                     _FILE,
                     9,
                     "nothing reads 'echo_depth' of 'EchoArchConfig': whatever value",
-                    Severity.WARNING,
+                    Severity.INFORMATION,
                 ),
                 Expected(_FILE, 10, "nothing reads 'echo_gain'"),
             ),
+        ),
+        Example(
+            "The published configuration is here, and does not have it",
+            {
+                _FILE: _arch("    num_layers: int = 2\n    echo_depth: int = 2\n"),
+                _MODEL: _model(),
+                "converted_weights/echo/transformer/config.json": (
+                    '{"_class_name": "EchoTransformer3DModel", "num_layers": 2}'
+                ),
+            },
+            (Expected(_FILE, 9, "nothing reads 'echo_depth'", Severity.WARNING),),
         ),
         Example(
             "All fields once more",

@@ -76,17 +76,14 @@ def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator
         field = carried.get(name)
         if field is None or (isinstance(field.value, (int, float)) and not field.value):
             continue
-        if field.value is None:
-            what = f"computes '{name}'"
-        else:
-            what = f"carries {name} = {_shown(field.value)}"
+        computed = field.value is None
+        what = f"computes '{name}'" if computed else f"carries {name} = {_shown(field.value)}"
         yield _finding(
             context,
             port,
             written,
             field,
-            f"'{written.text}' is written out, while '{arch.fact.name}' {what}: a checkpoint or variant "
-            f"that sets it {_effect(written, field)}",
+            f"'{written.text}' is written out, while '{arch.fact.name}' {what}: {_effect(written, field)}",
         )
     for name, places in _nobody_asks(context, port, carried).items():
         field = carried[name]
@@ -103,9 +100,10 @@ def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator
 
 
 def _effect(written: _Written, field: _Carried) -> str:
-    if field.value is not None and not _equal(written.value, field.value):
-        return "is not heard, and its default is another one already"
-    return "is not heard"
+    if field.value is None:
+        return "a change there does not reach the model"
+    differs = "" if _equal(written.value, field.value) else ", and its default is another one already"
+    return f"a checkpoint or variant that sets it is not heard{differs}"
 
 
 def _finding(
@@ -396,13 +394,16 @@ RULE = Rule(
         "Reports a number that a port writes out although a field of its arch config holds it: an attribute "
         "of the model or a local name of its constructor called like the field (`self.hidden_size = 3072`), "
         "an argument called like it and of the same value (`num_attention_heads=24`, also by position where "
-        "the class is in the tree), `out_channels=16` beside `in_channels=arch.camera_in_channels` where there "
+        "the class is in the tree), `out_channels=16` beside `in_channels=arch.camera_in_channels` where "
+        "there "
         "is `camera_out_channels`, and a value in one of the port's blocks whose field no part of the model "
         "reads (`eps=1e-6`, `nn.Linear(4096, ...)`)."
     ),
     why=(
-        "`update_model_arch` fills the arch config from the checkpoint's `config.json`; a number in the model "
-        "does not follow. The next size of the model loads with wrong shapes, or, for an eps or a RoPE length, "
+        "`update_model_arch` fills the arch config from the checkpoint's `config.json`; a number in the "
+        "model "
+        "does not follow. The next size of the model loads with wrong shapes, or, for an eps or a RoPE "
+        "length, "
         "loads and computes something else."
     ),
     how="Read it from the config: `config.<field>`, handed down to the block that needs it.",
@@ -499,7 +500,8 @@ EntryClass = WholeTransformer3DModel
                 Expected(
                     _MODEL,
                     20,
-                    "'self.num_layers = 40' is written out, while 'EchoArchConfig' carries num_layers = 30: a "
+                    "'self.num_layers = 40' is written out, while 'EchoArchConfig' carries num_layers = "
+                    "30: a "
                     "checkpoint or variant that sets it is not heard, and its default is another one already",
                     Severity.WARNING,
                 ),
@@ -548,7 +550,8 @@ EntryClass = WholeTransformer3DModel
                 Expected(
                     _MODEL,
                     11,
-                    "'nn.LayerNorm(eps=1e-06)' is written out, while 'EchoArchConfig' carries eps = 1e-06 and no "
+                    "'nn.LayerNorm(eps=1e-06)' is written out, while 'EchoArchConfig' carries eps = 1e-06 "
+                    "and no "
                     "part of the model reads it",
                 ),
                 Expected(

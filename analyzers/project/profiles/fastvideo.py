@@ -7,6 +7,7 @@ from typing import Final
 from analyzers.project.profiles.base import ConfigBucket, Loader, Profile
 
 _CONFIGS: Final = "fastvideo.configs.models"
+from analyzers.project.profiles.base import DistributedWrapper, Loader, Profile
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -34,6 +35,18 @@ FASTVIDEO: Final = Profile(
         )
     ),
     replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
+    logger_factory="fastvideo.logger.init_logger",
+    distributed="fastvideo.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -40,13 +41,26 @@ SGLANG: Final = Profile(
         )
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
     ),
+    distributed=f"{_PACKAGE}.runtime.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     chained_mappings=True,
     lora_reads_config=True,
+    metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
@@ -94,6 +108,8 @@ SGLANG: Final = Profile(
             "DIT109",
             "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
             "that is made when these are discovered.",
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
         ),
         (
             "DIT110",
