@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
-from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -100,8 +99,14 @@ SGLANG: Final = Profile(
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
         (
-            "DIT502",
-            "SGLang has no rule against comments that say where code came from.",
+            "DIT108",
+            "SGLang has no list of pipelines: each module of pipeline configs registers itself when it is "
+            "discovered (`register()`).",
+        ),
+        (
+            "DIT109",
+            "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
+            "that is made when these are discovered.",
         ),
         (
             "DIT110",
@@ -141,6 +146,10 @@ SGLANG: Final = Profile(
             "DIT501",
             "SGLang builds on the layers of diffusers and transformers by intent (`Timesteps`, "
             "`AdaLayerNormContinuous`); nothing in its guide forbids them.",
+        ),
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
         ),
         (
             "DIT801",
