@@ -90,10 +90,8 @@ def _files(reads: tuple[Read, ...]) -> str:
 
 def _outside(context: Context, name: str) -> tuple[Read, ...]:
     """Reads by whatever is neither a model nor a model's config, pipelines first."""
-    profile, readers = context.profile, context.project.readers
-    models = (f"{profile.models}/", f"{profile.dit_configs.rpartition('/')[0]}/")
-    found = [r for r in readers.reads_below(profile.folder, name) if not r.location.path.startswith(models)]
-    folders = tuple(f"{folder}/" for folder in profile.pipeline_folders)
+    folders = tuple(f"{folder}/" for folder in context.profile.pipeline_folders)
+    found = context.project.readers.reads_outside(name)
     return tuple(sorted(found, key=lambda r: (not r.location.path.startswith(folders), r.location)))
 
 

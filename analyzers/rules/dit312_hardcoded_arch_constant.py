@@ -71,7 +71,9 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator[Finding]:
-    carried = _carried(context, arch)
+    key = ("carried numbers", arch.path, arch.line, arch.fact.name)
+    memory = context.project.sources.memory
+    carried = memory.about(arch.path, arch.fact, key, lambda: _carried(context, arch))
     for name, written in (*_on_the_model(context, port), *_in_the_constructor(context, port, carried)):
         field = carried.get(name)
         if field is None or (isinstance(field.value, (int, float)) and not field.value):
