@@ -170,7 +170,8 @@ class Readers:
             home = self.names.module_path(module)
             if item.name not in (None, "*"):
                 meant = self.names.by_qualified(f"{module}.{item.name}")
-                home = meant.path if isinstance(meant, (Placed, Module)) else home
+                submodule = self.names.module_path(f"{module}.{item.name}")
+                home = meant.path if isinstance(meant, (Placed, Module)) else submodule or home
             if home is not None:
                 found[home] = None
         return tuple(found)
