@@ -81,7 +81,7 @@ class Project:
 
     @cached_property
     def registry(self) -> Registry:
-        """The model registry as FastVideo would build it."""
+        """The model registry as the code base would build it."""
         return simulate(self.sources, self.profile)
 
     @cached_property

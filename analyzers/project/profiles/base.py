@@ -56,6 +56,36 @@ class ConfigBucket:
     def bases(self) -> tuple[str, ...]:
         """The bases of both kinds."""
         return self.arch_bases + self.config_bases
+class Serving:
+    """Where it can be read which pipelines run a port, and with which arguments."""
+
+    pipelines: str
+    """The folder with a folder for each family."""
+
+    configs: str
+    """The folder of the pipeline configs."""
+
+    config_field: str
+    """The field of a pipeline config that holds the DiT's config."""
+
+    config_attribute: str
+    """The class attribute of a pipeline that names its pipeline config."""
+
+    argument: str
+    """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
+
+
+@dataclass(frozen=True)
+class DistributedWrapper:
+    """A function of the code base that answers exactly what one of `torch.distributed` does.
+
+    `asks`: its name there; `group`: the function whose group it is asked about (called without
+    arguments, then `.device_group` or `.cpu_group`), None for the group of all ranks.
+    """
+
+    asks: str
+    group: str | None
+    wrapper: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +109,11 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    replicated_linear: str
+    """The one of them that stands for a plain `nn.Linear`."""
     loader: Loader
+    logger_factory: str | None = None
+    """The full name of the function that makes a module's logger; None where any logger will do."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""
@@ -103,6 +137,22 @@ class Profile:
     """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
+    lora_reads_config: bool = False
+    """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
+    serving: Serving | None = None
+    """None where stages choose the arguments at run time."""
+    output_heads: str = (
+        r"(?!to_)(\w+_)?(head|heads|out|out_proj|out_layers?|output(_\w+)?|final(_\w+)?|unembed\w*)"
+        r"|(head|heads|proj_out|norm_out)_\w+"
+    )
+    """What the modules are called that make a model's outputs: a pattern for the whole attribute name."""
+    output_shapers: str = r"unpatchif|depatchif|unpack|unpad|gather|unshard|postprocess|crop"
+    """What functions are called that only bring an output into shape: a pattern to search a name for."""
+    distributed: str | None = None
+    """The module through which the code base reaches `torch.distributed`; None where there is no such
+    rule."""
+    distributed_wrappers: tuple[DistributedWrapper, ...] = ()
+    """What that module offers in place of single functions of `torch.distributed`."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
 

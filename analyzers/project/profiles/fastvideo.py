@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, DistributedWrapper, Loader, Profile
 
 _CONFIGS: Final = "fastvideo.configs.models"
 
@@ -32,6 +32,19 @@ FASTVIDEO: Final = Profile(
             "QKVParallelLinear",
             "RowParallelLinear",
         )
+    ),
+    replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
+    logger_factory="fastvideo.logger.init_logger",
+    distributed="fastvideo.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
     ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -39,12 +40,26 @@ SGLANG: Final = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
     ),
+    distributed=f"{_PACKAGE}.runtime.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     chained_mappings=True,
+    lora_reads_config=True,
     metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
@@ -84,6 +99,10 @@ SGLANG: Final = Profile(
     loader_folders=(f"{_FOLDER}/runtime/loader",),
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
+        ),
         (
             "DIT110",
             "SGLang imports a config from its own module; more than half of them are not in the "
