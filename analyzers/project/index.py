@@ -17,6 +17,7 @@ from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import TestReach
 
 T = TypeVar("T")
 
@@ -47,6 +48,11 @@ class Project:
     def registry(self) -> Registry:
         """The model registry as FastVideo would build it."""
         return simulate(self.sources, self.profile)
+
+    @cached_property
+    def tests(self) -> TestReach:
+        """What tests run, through helpers and fixtures."""
+        return TestReach(self.sources, self.names, self.profile)
 
     @cached_property
     def port_index(self) -> Ports:
@@ -115,14 +121,18 @@ class Project:
 
     @cached_property
     def checked_files(self) -> tuple[str, ...]:
-        """The files that rules look at: models, configs, the registry, the tests."""
+        """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
         for folder in (self.profile.dits, self.profile.dit_configs):
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
         for root in self.profile.test_roots:
-            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+            paths += [
+                p
+                for p in self.sources.walk(root)
+                if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
+            ]
         return tuple(sorted({*paths, *self.documents}))
 
     @cached_property
