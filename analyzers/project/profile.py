@@ -30,6 +30,8 @@ class Profile:
     """What it may say."""
     state_file: str
     """The name of a port's state file, in its folder below `local_test_roots`."""
+    oracle_constants: tuple[str, str]
+    """The module constants in which a parity test names the official module and class."""
     template_marks: frozenset[str]
     """Placeholders of the code base's templates for tests and state files."""
     template_comments: frozenset[str]
@@ -183,6 +185,7 @@ FASTVIDEO = Profile(
     scope_constant="PARITY_SCOPE",
     parity_scopes=("production_loader", "implementation_subcomponent", "both"),
     state_file="PORT_STATUS.md",
+    oracle_constants=("OFFICIAL_MODULE", "OFFICIAL_CLASS"),
     template_marks=_TEMPLATE_MARKS,
     template_comments=_TEMPLATE_COMMENTS,
     document_roots=("tests/local_tests", "converted_weights", "official_weights"),
