@@ -20,7 +20,7 @@ def check(context: Context) -> Iterator[Finding]:
         if port.cls.fact.partial or project.is_helper_base(port):
             continue
         if not port.oracles:
-            if _inherits_everything(project, port):
+            if _inherits_everything(project, port) or project.sources.is_installed():
                 continue
             yield context.finding(
                 port.location,
@@ -127,7 +127,7 @@ RULE = Rule(
     ),
     exceptions=(
         "Base classes that no checkpoint names; subclasses that redefine neither `__init__` nor `forward`; trees "
-        "without parity tests. Several definitions in less trusted sources do not matter once a better one "
+        "without parity tests; installed packages, whose state files were not installed. Several definitions in less trusted sources do not matter once a better one "
         "names one."
     ),
     source="`.agents/skills/add-model/contracts/component_context.md` (`official_definition_files`)",

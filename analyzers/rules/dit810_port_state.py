@@ -29,7 +29,7 @@ def _missing(context: Context) -> Iterator[Finding]:
     folder = profile.port_folder(path)
     if folder is None or context.project.sources.exists(f"{folder}/{profile.state_file}"):
         return
-    if path != _first_parity_test(context, folder):
+    if path != _first_parity_test(context, folder) or context.project.sources.is_installed():
         return
     family = folder.rpartition("/")[2]
     yield context.finding(
@@ -171,13 +171,17 @@ RULE = Rule(
     ),
     exceptions=(
         "Folders shared by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without parity "
-        "tests; merged and renamed columns; `n/a` or `none` for what has no official definition."
+        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` or `none` for what has no official definition."
     ),
     source="`.agents/skills/add-model/contracts/port_state.md`",
     check=check,
     suffixes=(".py", ".md"),
     valid=(
         Example("filled in", {_TEST: _PARITY, _STATUS: _GOOD, "tests/local_tests/sound/PORT_STATUS.md": _GOOD}),
+        Example(
+            "an installed package",
+            {_TEST: _PARITY, "fastvideo-0.2.1.dist-info/METADATA": "Name: fastvideo\n"},
+        ),
         Example(
             "a shared folder, a folder without parity tests",
             {
