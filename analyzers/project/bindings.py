@@ -26,7 +26,7 @@ from analyzers.project.names import MAXIMUM_HOPS, Names
 _COMPOUND = re.compile(r"(?:if|for|while|with|try|async|match)\b")
 _DEFINITION = re.compile(r"(?:class|def|import|from|@|async\s+def)\b|@")
 _DYNAMIC = re.compile(
-    r"\bglobals\s*\(|\bvars\s*\(|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b"
+    r"\bglobals\s*\(|\bvars\s*\(\s*\)|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b"
 )
 _LEADING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*")
 
@@ -136,7 +136,7 @@ def _import_absence(names: Names, path: str, item: Import, hops: int) -> Absence
     if item.conditional or item.guarded or item.type_checking or item.name in (None, "*"):
         return None
     module = names.absolute(path, "." * item.level + item.module)
-    if module is None or module.partition(".")[0] != names.profile.package:
+    if module is None or not names.profile.owns(module):
         return None
     source = names.module_path(module)
     if source is None:

@@ -9,11 +9,18 @@ from typing import TypeVar
 
 from analyzers.facts.bodies import Body, PlacedBody
 from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
+from analyzers.facts.positions import LineIndex
+from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
+from analyzers.project.official import Official
+from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
+from analyzers.project.published import Published
+from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
@@ -34,6 +41,7 @@ class Project:
         self.settings = settings
         sources.hold_for((profile, settings))
         self.names = Names(sources, profile)
+        self._lines: dict[str, LineIndex] = {}
 
     @property
     def root(self) -> Path:
@@ -45,8 +53,36 @@ class Project:
         return self.sources.facts(path)
 
     @cached_property
+    def baseline(self) -> Baseline:
+        """What the settings' baseline has recorded; nothing where there is none.
+
+        Raises `MalformedBaseline` where the file is missing or is no baseline.
+        """
+        path = self.settings.baseline
+        if path is None:
+            return Baseline()
+        text = self.sources.text(path)
+        if text is None:
+            raise MalformedBaseline(self.sources.problem(path) or "cannot be read")
+        return parse_baseline(text)
+
+    @cached_property
+    def recorded(self) -> Baseline:
+        """The same, and nothing where it cannot be read: then every finding is reported."""
+        try:
+            return self.baseline
+        except MalformedBaseline:
+            return Baseline()
+
+    def line(self, path: str, number: int) -> str:
+        """A line (from 0) of a file, empty where there is none."""
+        if path not in self._lines:
+            self._lines[path] = LineIndex(self.sources.text(path) or "")
+        return self._lines[path].line(number)
+
+    @cached_property
     def registry(self) -> Registry:
-        """The model registry as FastVideo would build it."""
+        """The model registry as the code base would build it."""
         return simulate(self.sources, self.profile)
 
     @cached_property
@@ -76,6 +112,44 @@ class Project:
             self.names.qualified_class(base)
             for cls in self.port_index.dit_classes
             for base in self.names.ancestry(cls).classes[1:]
+        )
+
+    @cached_property
+    def readers(self) -> Readers:
+        """Who reads the attributes of configs."""
+        return Readers(self.sources, self.profile, self.names)
+
+    @cached_property
+    def official(self) -> Official:
+        """Official sources."""
+        return Official(self.sources, self.settings)
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """What configures the official side of a port."""
+        return Mirrors(self.published, self.official)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """Pipeline configs and what they hold."""
+        return Pipelines(self.sources, self.profile, self.names)
+
+    @cached_property
+    def published(self) -> Published:
+        """What local checkpoints configure."""
+        return Published(self.sources, self.port_index, self.documents)
+
+    def ports_of(self, arch: Placed[ClassFacts]) -> tuple[Port, ...]:
+        """The ports whose arch config is that class, or derives from it."""
+        qualified = self.names.qualified_class(arch)
+        return tuple(
+            port
+            for port in self.ports
+            if port.arch_config is not None
+            and any(
+                self.names.qualified_class(c) == qualified
+                for c in self.names.ancestry(port.arch_config).classes
+            )
         )
 
     @cached_property
@@ -123,7 +197,8 @@ class Project:
     def checked_files(self) -> tuple[str, ...]:
         """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
-        for folder in (self.profile.dits, self.profile.dit_configs):
+        buckets = (b.folder for b in self.profile.config_buckets)
+        for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)

@@ -106,7 +106,7 @@ class OracleSearch:
         facts = self.sources.facts(path)
         if facts is None:
             return
-        constant = _template_constants(facts, self.profile.oracle_constants)
+        constant = _template_constants(facts, self.profile.parity.oracle_constants)
         if constant is not None:
             yield constant
             return
@@ -126,7 +126,7 @@ class OracleSearch:
             package = item.fact.module.partition(".")[0]
             if item.fact.level or item.fact.name is None or not item.fact.name[:1].isupper():
                 continue
-            if package in _NEUTRAL or package in (self.profile.package, "tests"):
+            if package in _NEUTRAL or self.profile.owns(item.fact.module) or package == "tests":
                 continue
             yield item
 

@@ -283,9 +283,9 @@ class Ports:
         return tuple(sorted(path for path in self._parity_tests if name in self.sources.words(path)))
 
     def _status_file(self, family: str, tests: tuple[str, ...]) -> str | None:
-        own = [f"{root}/{family}" for root in self.profile.local_test_roots]
+        own = [folder.format(family=family) for folder in self.profile.status_folders]
         for folder in [*own, *sorted({path.rpartition("/")[0] for path in tests})]:
-            candidate = f"{folder}/{self.profile.state_file}"
+            candidate = f"{folder}/{self.profile.parity.state_file}"
             if self.sources.exists(candidate):
                 return candidate
         return None

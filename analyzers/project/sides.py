@@ -428,9 +428,8 @@ class _Reader:
             first = held.node if held is not None and self.is_global(first.id, frame) else None
         if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
             return _UNKNOWN
-        package = first.value.partition(".")[0]
         named = frozenset({first.value})
-        return Side(own=named) if package == self.project.profile.package else Side(foreign=named)
+        return Side(own=named) if self.project.profile.owns(first.value) else Side(foreign=named)
 
     def noted(self, node: ast.Call) -> Side:
         return Side(calls=frozenset({tail(node)} - {"", *_HARMLESS}))

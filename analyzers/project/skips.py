@@ -481,7 +481,7 @@ class _Reader:
     def missing_module(self, name: ast.expr) -> str | None:
         if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
             return None
-        if name.value.partition(".")[0] != self.project.profile.package:
+        if not self.project.profile.owns(name.value):
             return None
         absent = missing_module(self.project.names, name.value)
         return str(absent) if absent is not None else None

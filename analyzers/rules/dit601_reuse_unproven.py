@@ -12,7 +12,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the rows of component matrices."""
     path = context.file.path
-    if path.rpartition("/")[2] != context.profile.state_file:
+    if path.rpartition("/")[2] != context.profile.parity.state_file:
         return
     status = status_of(context.project.sources, path)
     for component in status.components if status is not None else ():

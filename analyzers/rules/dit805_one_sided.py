@@ -53,15 +53,15 @@ def check(context: Context) -> Iterator[Finding]:
 
 def _constant(context: Context) -> Iterator[Finding]:
     """The template's constant for the official module, where it names the code base's own."""
-    name = context.profile.oracle_constants[0]
+    name = context.profile.parity.oracle_constants[0]
     assigned = context.file.assignment_of(name)
     value = assigned.fact.value if assigned is not None else None
     if assigned is None or not isinstance(value, Constant) or not isinstance(value.value, str):
         return
-    if value.value.partition(".")[0] == context.profile.package:
+    if context.profile.owns(value.value):
         yield context.finding(
             assigned.at(value.span),
-            f"{name} is '{value.value}', a module of {context.profile.package} itself: the test compares the port "
+            f"{name} is '{value.value}', a module of {context.profile.title} itself: the test compares the port "
             "with the port",
         )
 

@@ -18,24 +18,23 @@ _DECLARED = re.compile(
 def check(context: Context) -> Iterator[Finding]:
     """Looks at component parity tests; those of whole pipelines have one scope only."""
     facts, profile = context.file, context.profile
-    if not profile.declares_scope(facts.path) or facts.broken:
+    constant = profile.parity.scope_constant
+    if constant is None or not profile.declares_scope(facts.path) or facts.broken:
         return
     tests = collected(facts)
-    if not tests or not profile.pipeline_entries.isdisjoint(context.project.sources.words(facts.path)):
+    if not tests or not profile.parity.pipeline_entries.isdisjoint(context.project.sources.words(facts.path)):
         return
-    assigned = facts.assignment_of(profile.scope_constant)
+    assigned = facts.assignment_of(constant)
     if assigned is not None:
         value = assigned.fact.value
-        if isinstance(value, Constant) and value.value not in profile.parity_scopes:
+        if isinstance(value, Constant) and value.value not in profile.parity.scopes:
             yield context.finding(
                 assigned.at(value.span),
-                f"{profile.scope_constant} is {value.value!r}, which is none of "
-                f"{', '.join(profile.parity_scopes)}: a handoff cannot tell what the test covers",
+                f"{constant} is {value.value!r}, which is none of {', '.join(profile.parity.scopes)}: a handoff "
+                "cannot tell what the test covers",
             )
         return
-    if any(profile.scope_constant in a.fact.names for a in facts.assignments):
-        return
-    if profile.scope_constant in facts.aliases:
+    if constant in facts.aliases or any(constant in a.fact.names for a in facts.assignments):
         return
     said = [facts.docstring, *(t.function.fact.docstring for t in tests)]
     said += [c.fact.docstring for c in facts.classes] + [c.fact.text for c in facts.comments]
@@ -43,7 +42,7 @@ def check(context: Context) -> Iterator[Finding]:
         return
     yield context.finding(
         facts.top,
-        f"neither {profile.scope_constant} nor the docstring says whether this test covers the production "
+        f"neither {constant} nor the docstring says whether this test covers the production "
         "loader, the implementation or both: a green run may be taken for evidence that it is not",
     )
 

@@ -12,7 +12,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 def check(context: Context) -> Iterator[Finding]:
     """Looks at strings and comments of parity tests and at the lines of state files."""
     path = context.file.path
-    if path.rpartition("/")[2] == context.profile.state_file:
+    if path.rpartition("/")[2] == context.profile.parity.state_file:
         yield from _document(context)
     elif context.profile.is_parity_test(path):
         found = dict(_comments(context)) | dict(_strings(context))
@@ -22,7 +22,7 @@ def check(context: Context) -> Iterator[Finding]:
 
 def _strings(context: Context) -> Iterator[tuple[int, tuple[Location, str]]]:
     """By line. Words in angle brackets are common in prose, so only constants are held to them."""
-    for mark, node, role in strings(context.file, context.profile.template_marks):
+    for mark, node, role in strings(context.file, context.profile.parity.template_marks):
         if role == "constant" or _is_unmistakable(mark):
             location = node.at(context.file.path)
             yield location.span.line, (location, mark)
@@ -35,13 +35,13 @@ def _is_unmistakable(mark: str) -> bool:
 def _comments(context: Context) -> Iterator[tuple[int, tuple[Location, str]]]:
     for placed in context.file.comments:
         text = placed.fact.text.lstrip("#").strip()
-        if text in context.profile.template_comments:
+        if text in context.profile.parity.template_comments:
             location = placed.at(placed.fact.span)
             yield location.span.line, (location, text)
 
 
 def _document(context: Context) -> Iterator[Finding]:
-    marks = sorted(context.profile.template_marks, key=lambda mark: (-len(mark), mark))
+    marks = sorted(context.profile.parity.template_marks, key=lambda mark: (-len(mark), mark))
     for number, line in enumerate(context.text.split("\n")):
         held = next((mark for mark in marks if mark.startswith("<") and mark in line), None)
         if held is not None:

@@ -13,7 +13,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 def check(context: Context) -> Iterator[Finding]:
     """Looks at state files, and at the first parity test of a port's folder that has none."""
     path = context.file.path
-    if path.rpartition("/")[2] == context.profile.state_file:
+    if path.rpartition("/")[2] == context.profile.parity.state_file:
         status = status_of(context.project.sources, path)
         if status is not None:
             yield from _malformed(context, status)
@@ -27,14 +27,14 @@ def check(context: Context) -> Iterator[Finding]:
 def _missing(context: Context) -> Iterator[Finding]:
     path, profile = context.file.path, context.profile
     folder = profile.port_folder(path)
-    if folder is None or context.project.sources.exists(f"{folder}/{profile.state_file}"):
+    if folder is None or context.project.sources.exists(f"{folder}/{profile.parity.state_file}"):
         return
     if path != _first_parity_test(context, folder) or context.project.sources.is_installed():
         return
     family = folder.rpartition("/")[2]
     yield context.finding(
         context.file.top,
-        f"{folder}/{profile.state_file} is missing: nothing records what of '{family}' was compared with which "
+        f"{folder}/{profile.parity.state_file} is missing: nothing records what of '{family}' was compared with which "
         "official definition, and what is still open",
         symbol=family,
     )

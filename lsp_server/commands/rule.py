@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from analyzers.rules.retired import find_retired
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import format_option
 from lsp_server.commands.terminal import rendered, write, write_json
-from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown
+from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown, switched_off
 
 
 @click.command("rule")
@@ -26,6 +27,14 @@ def command(code: str | None, output_format: str) -> int:
             write(_table())
         return ExitCode.CLEAN
     page = find_page(code)
+    retired = find_retired(code)
+    if retired is not None:
+        raise CommandError(
+            f"{retired.told}.",
+            f"`ditproof rule {retired.instead}` explains that one."
+            if retired.instead
+            else "remove it where it is named.",
+        )
     if page is None:
         known = [word for p in all_pages() for word in (p.code, p.name)]
         close = get_close_matches(code.upper(), known, n=1) or get_close_matches(code.lower(), known, n=1)
@@ -57,6 +66,7 @@ def _json(page: Page) -> dict[str, Any]:
         "how": page.how,
         "exceptions": page.exceptions,
         "source": page.source,
+        "off": switched_off(page.code),
     }
 
 

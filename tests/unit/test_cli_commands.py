@@ -94,8 +94,16 @@ def test_a_rule_as_json(cli: Cli) -> None:
     assert document["severity"] == "warning"
     assert document["fix"] is None
     assert set(document) == {
-        *("code", "name", "severity", "tier", "fix", "summary", "what", "why", "how", "exceptions", "source")
+        *("code", "name", "severity", "tier", "fix", "summary", "what", "why", "how", "exceptions", "source"),
+        "off",
     }
+
+
+def test_a_rule_says_where_it_is_switched_off(cli: Cli) -> None:
+    assert cli("rule", "DIT106", "--format", "json").json["off"] == {}
+    off = cli("rule", "DIT401", "--format", "json").json["off"]
+    assert "wraps `nn.Linear`" in off["SGLang"]
+    assert f"- SGLang: {off['SGLang']}" in cli("rule", "DIT401").out
 
 
 def test_all_rules(cli: Cli) -> None:
@@ -170,7 +178,7 @@ def test_no_tree(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     found = problems(cli, "--python", fake_python(tmp_path))
     assert set(found) == {"check"}
-    assert "is not in a FastVideo tree" in found["check"][0]
+    assert "is not in a tree of FastVideo or SGLang" in found["check"][0]
 
 
 def test_settings_and_registry_problems(cli: Cli, tmp_path: Path) -> None:
