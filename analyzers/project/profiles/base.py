@@ -73,6 +73,9 @@ class Serving:
 
     argument: str
     """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
+
+
+@dataclass(frozen=True)
 class DistributedWrapper:
     """A function of the code base that answers exactly what one of `torch.distributed` does.
 

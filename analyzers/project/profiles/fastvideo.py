@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, DistributedWrapper, Loader, Profile
 
 _CONFIGS: Final = "fastvideo.configs.models"
-from analyzers.project.profiles.base import DistributedWrapper, Loader, Profile
 
 # .agents/skills/add-model-01-prep, -02-parity and -09-pipeline, templates/
 _TEMPLATE_MARKS: Final = frozenset(
