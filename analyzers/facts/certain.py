@@ -127,7 +127,9 @@ def _may_leave(statement: ast.stmt) -> bool:
         return False
     if isinstance(statement, ast.Return):
         return True
-    return any(isinstance(child, ast.stmt) and _may_leave(child) for child in ast.iter_child_nodes(statement)) or any(
+    return any(
+        isinstance(child, ast.stmt) and _may_leave(child) for child in ast.iter_child_nodes(statement)
+    ) or any(
         _may_leave(inner)
         for child in ast.iter_child_nodes(statement)
         if isinstance(child, ast.ExceptHandler)

@@ -104,8 +104,12 @@ _WEAK_METHODS = frozenset(
     }
 )
 _WEAK_FUNCTIONS = frozenset({"len", "isinstance", "issubclass", "hasattr", "callable", "type", "id"})
-_THROUGH = frozenset({"set", "sorted", "list", "tuple", "frozenset", "str", "all", "any", "bool", "int", "sum"})
-_THROUGH_METHODS = frozenset({"all", "any", "item", "issubset", "issuperset", "union", "difference", "symmetric_difference"})
+_THROUGH = frozenset(
+    {"set", "sorted", "list", "tuple", "frozenset", "str", "all", "any", "bool", "int", "sum"}
+)
+_THROUGH_METHODS = frozenset(
+    {"all", "any", "item", "issubset", "issuperset", "union", "difference", "symmetric_difference"}
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,7 @@ class _Reader:
 
     def read(self) -> Checks:
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Assert):
-                self.judge(node.test)
-            elif isinstance(node, ast.If) and _fails(node.body):
+            if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and _fails(node.body)):
                 self.judge(node.test)
             elif isinstance(node, ast.Call):
                 self.call(node)
@@ -177,12 +179,19 @@ class _Reader:
                 self.weak.append(Body.span(node))
             else:
                 self.values = True
-        elif last.startswith("assertIs") or last in ("assertIn", "assertNotIn", "assertRaises", "assertHasAttr"):
+        elif last.startswith("assertIs") or last in (
+            "assertIn",
+            "assertNotIn",
+            "assertRaises",
+            "assertHasAttr",
+        ):
             self.weak.append(Body.span(node))
         elif last in _STARTS_ELSEWHERE or name.startswith(("subprocess.", "runpy.")):
             if not _asks_git(node):
                 self.values = True
-        elif last and _MAY_COMPARE.search(last) and not _HARMLESS.match(name or last) and not only_tells(node):
+        elif (
+            last and _MAY_COMPARE.search(last) and not _HARMLESS.match(name or last) and not only_tells(node)
+        ):
             self.unknown.append(name or f"?.{last}")
 
     def is_used(self, node: ast.Call) -> bool:
@@ -224,7 +233,8 @@ class _Reader:
         if isinstance(test, ast.Name):
             values = self.given(test.id)
             return bool(values) and all(
-                self.is_weak(v, depth - 1) or self.is_described(v, depth - 1) or _constructs(v) for v in values
+                self.is_weak(v, depth - 1) or self.is_described(v, depth - 1) or _constructs(v)
+                for v in values
             )
         return self.is_described(test, depth - 1)
 
@@ -256,9 +266,11 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             return self.is_described(node.left, depth - 1)
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-            return bool(node.elts) and all(
-                isinstance(e, ast.Constant) or self.is_described(e, depth - 1) for e in node.elts
-            ) and any(not isinstance(e, ast.Constant) for e in node.elts)
+            return (
+                bool(node.elts)
+                and all(isinstance(e, ast.Constant) or self.is_described(e, depth - 1) for e in node.elts)
+                and any(not isinstance(e, ast.Constant) for e in node.elts)
+            )
         if isinstance(node, ast.Call):
             last = tail(node)
             if isinstance(node.func, ast.Name) and last in ("len", "type", "id"):
@@ -304,11 +316,11 @@ def _constructs(value: ast.expr) -> bool:
 
 def _unpacked_from_load(tree: ast.AST, name: str) -> bool:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if tail(node.value) == "load_state_dict":
-                names = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-                if name in names:
-                    return True
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        names = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        if tail(node.value) == "load_state_dict" and name in names:
+            return True
     return False
 
 
@@ -322,7 +334,5 @@ def _asks_git(node: ast.Call) -> bool:
 def iter_assertions(tree: ast.AST) -> Iterator[ast.expr]:
     """What a function asserts, or fails on."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assert):
-            yield node.test
-        elif isinstance(node, ast.If) and ends(node.body):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and ends(node.body)):
             yield node.test

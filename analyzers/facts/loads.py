@@ -81,17 +81,18 @@ def _unchecked(parents: Parents, call: ast.Call) -> tuple[str, ...]:
 
 def _is_checked_by_hand(parents: Parents, call: ast.Call) -> bool:
     """Whether the function compares keys on its own, or asserts something about what it loads."""
-    result = {n for a in parents.above(call) if isinstance(a, ast.Assign) for t in a.targets for n in ast.walk(t)}
+    result = {
+        n for a in parents.above(call) if isinstance(a, ast.Assign) for t in a.targets for n in ast.walk(t)
+    }
     loaded = {n.id for a in call.args[:2] for n in ast.walk(a) if isinstance(n, ast.Name)}
     owner = call.func.value if isinstance(call.func, ast.Attribute) else None
     for node in ast.walk(parents.tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in result:
-            if _LEFT_OUT.search(node.id) and not _from_load(parents, node) and is_looked_at(parents, node.id):
+        named = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in result
+        if isinstance(node, ast.Name) and named and _LEFT_OUT.search(node.id):
+            if not _from_load(parents, node) and is_looked_at(parents, node.id):
                 return True
         test: ast.expr | None = None
-        if isinstance(node, ast.Assert):
-            test = node.test
-        elif isinstance(node, ast.If) and ends(node.body):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and ends(node.body)):
             test = node.test
         if test is not None and _speaks_of_keys(test, loaded, owner):
             return True

@@ -53,9 +53,12 @@ def constants(facts: FileFacts) -> dict[str, PlacedNode]:
             continue
         tree = tree_of(chunk)
         for statement in tree.body if tree is not None else ():
-            names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            names = {
+                n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
             for name in names:
-                value = (stored(statement, name) or [None])[-1]
+                values = stored(statement, name)
+                value = values[-1] if values else None
                 plain = isinstance(statement, (ast.Assign, ast.AnnAssign)) and value is not None
                 if name in taken or not plain or value is None:
                     found.pop(name, None)

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 from analyzers.facts.expressions import dotted_name
 
-_TELLS = frozenset({"print", "pprint", "warn", "debug", "info", "warning", "error", "exception", "log", "write"})
+_TELLS = frozenset(
+    {"print", "pprint", "warn", "debug", "info", "warning", "error", "exception", "log", "write"}
+)
 """Last names of functions that only tell: `print`, `logger.info`, `warnings.warn`, ..."""
 
 _ENDS = frozenset({"skip", "fail", "xfail", "exit", "skipTest"})
@@ -131,9 +133,9 @@ def stored(function: ast.AST, name: str) -> list[ast.expr] | None:
         elif isinstance(node, (ast.Global, ast.Nonlocal)) and name in node.names:
             return None
     for node in ast.walk(function):
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            if node not in plain:
-                return None
+        stores = isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+        if stores and node not in plain:
+            return None
     return values
 
 
@@ -141,10 +143,11 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.Name, ast.ex
     """The names of an assignment with their own values (`a, b = x, y` gives two)."""
     if isinstance(target, ast.Name):
         yield target, value
-    elif isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
-        if len(target.elts) == len(value.elts):
-            for element, part in zip(target.elts, value.elts, strict=True):
-                yield from _pairs(element, part)
+        return
+    displays = (ast.Tuple, ast.List)
+    if isinstance(target, displays) and isinstance(value, displays) and len(target.elts) == len(value.elts):
+        for element, part in zip(target.elts, value.elts, strict=True):
+            yield from _pairs(element, part)
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:

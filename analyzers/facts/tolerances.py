@@ -16,7 +16,9 @@ from analyzers.findings import Span
 _COMPARING = frozenset({"assert_close", "allclose", "assert_allclose", "isclose"})
 _LARGEST = re.compile(r"max|amax|abs_diff|inf", re.IGNORECASE)
 _DIFFERENCE = re.compile(r"diff|err|delta|drift|dist", re.IGNORECASE)
-_AVERAGE = re.compile(r"mean|avg|rel|ratio|norm|median|percent|cos|p\d\d|quantile|frac|mse|rms", re.IGNORECASE)
+_AVERAGE = re.compile(
+    r"mean|avg|rel|ratio|norm|median|percent|cos|p\d\d|quantile|frac|mse|rms", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def limits(body: Body) -> Limits:
 def number(node: ast.expr) -> float | None:
     """The number that an expression of literals comes to, None where it is none."""
     if isinstance(node, ast.Constant):
-        plain = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
-        return float(node.value) if plain else None
+        value = node.value
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = number(node.operand)
         return -inner if inner is not None else None
@@ -150,7 +152,9 @@ def _handed_on(body: Body, call: ast.Call, statement: Span) -> list[Given]:
         if keyword.arg is not None:
             value, name, at = _value(body, keyword.value)
             if value is not None or name is not None:
-                found.append(Given(ast.unparse(call.func), keyword.arg, None, value, name, Body.span(at), statement))
+                found.append(
+                    Given(ast.unparse(call.func), keyword.arg, None, value, name, Body.span(at), statement)
+                )
     return found
 
 

@@ -25,11 +25,40 @@ from analyzers.project.sources import Sources
 _QUOTED = re.compile(r"`([^`]+)`")
 _SOURCE = re.compile(r"[\w./~-]+\.py(::[\w.]+)?$")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+(::?\w+)?$")
-_MODEL = re.compile(r"(Transformer|DiT|DIT|Diffusion)(?!.*(Config|Pipeline|Scheduler|Loader|Wrapper|Block|Args|Params)$)")
+_MODEL = re.compile(
+    r"(Transformer|DiT|DIT|Diffusion)(?!.*(Config|Pipeline|Scheduler|Loader|Wrapper|Block|Args|Params)$)"
+)
 _NEUTRAL = frozenset(sys.stdlib_module_names) | frozenset(
-    """torch torchvision torchaudio numpy pytest safetensors huggingface_hub einops PIL tqdm transformers accelerate
-    yaml omegaconf cv2 imageio scipy modal ray lpips mlx triton flash_attn packaging requests av matplotlib
-    hypothesis""".split()
+    {
+        "torch",
+        "torchvision",
+        "torchaudio",
+        "numpy",
+        "pytest",
+        "safetensors",
+        "huggingface_hub",
+        "einops",
+        "PIL",
+        "tqdm",
+        "transformers",
+        "accelerate",
+        "yaml",
+        "omegaconf",
+        "cv2",
+        "imageio",
+        "scipy",
+        "modal",
+        "ray",
+        "lpips",
+        "mlx",
+        "triton",
+        "flash_attn",
+        "packaging",
+        "requests",
+        "av",
+        "matplotlib",
+        "hypothesis",
+    }
 )
 """Packages that are tools, not originals."""
 
@@ -114,7 +143,9 @@ class OracleSearch:
         for helper in self._helpers(facts):
             imported += self._official_imports(helper)
         same = [i for i in imported if i.fact.name == name]
-        same = same or [i for i in imported if len(i.fact.name or "") > 4 and name.startswith(i.fact.name or "?")]
+        same = same or [
+            i for i in imported if len(i.fact.name or "") > 4 and name.startswith(i.fact.name or "?")
+        ]
         models = [i for i in imported if _MODEL.search(i.fact.name or "")]
         chosen = same or (models if len({i.fact.name for i in models}) == 1 else [])
         for item in chosen:
@@ -183,10 +214,9 @@ def definition_in(cell: str) -> str | None:
     if said(cell) in {"", "-", "?", "tbd", "todo", "none", "n/a", "unknown"}:
         return None
     quoted = [q.strip() for q in _QUOTED.findall(cell)]
-    for pattern in (_SOURCE, _DOTTED):
-        for text in quoted:
-            if pattern.match(text):
-                return text
+    named = [text for pattern in (_SOURCE, _DOTTED) for text in quoted if pattern.match(text)]
+    if named:
+        return str(named[0])
     return cell.replace("`", "").strip() or None
 
 

@@ -20,14 +20,17 @@ _RULER = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-*:?\s*)*\|?\s*$")
 _ID = re.compile(r"[QIE]\d+$")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
-UNSAID = frozenset({"", "-", "--", "\u2013", "\u2014", "?", "tbd", "todo", "unknown", "...", "tba", "pending"})
+UNSAID = frozenset(
+    {"", "-", "--", "\u2013", "\u2014", "?", "tbd", "todo", "unknown", "...", "tba", "pending"}
+)
 """What a cell holds that says nothing, in lower case and without backticks."""
 
 _PASSED = re.compile(
     r"\b(pass(ed)?|exact|proven|complete|bit-exact|ok|done|green|match(es)?)\b|_pass\b|passed|pass_|\u2705"
 )
 _NOT_PASSED = re.compile(
-    r"not[_ ](run|started|tested)|scaffold|debug_red|\bred\b|blocked|fail|\bskip(ped)?\b|pending|in_progress|xfail|deferred"
+    r"not[_ ](run|started|tested)|scaffold|debug_red|\bred\b|blocked|fail|\bskip(ped)?\b|pending"
+    r"|in_progress|xfail|deferred"
 )
 
 
@@ -172,7 +175,12 @@ def read_status(path: str, text: str) -> PortStatus:
             field = _FIELD.match(line)
             if heading is not None:
                 sections.append(Section(heading[2], len(heading[1]), number))
-            elif "|" in line and number + 1 < len(lines) and "-" in lines[number + 1] and _RULER.match(lines[number + 1]):
+            elif (
+                "|" in line
+                and number + 1 < len(lines)
+                and "-" in lines[number + 1]
+                and _RULER.match(lines[number + 1])
+            ):
                 table = _table(lines, number, sections[-1].title if sections else "")
                 tables.append(table)
                 number = table.rows[-1].line if table.rows else number + 1
@@ -218,7 +226,9 @@ def _components(table: Table) -> Iterator[Component]:
     columns = {
         "kind": table.column(r"^type\b"),
         "decision": table.column(r"reuse", r"decision"),
-        "definition": table.column(r"official def", r"\bdefinition", r"^official\b(?!.*inst)", r"oracle|reference"),
+        "definition": table.column(
+            r"official def", r"\bdefinition", r"^official\b(?!.*inst)", r"oracle|reference"
+        ),
         "instantiation": table.column(r"instantiation"),
         "target": table.column(r"target", r"fastvideo", r"implementation"),
         "parity": table.column(r"^parity$", r"parity(?! test)", r"result", r"^status$", r"proof|evidence"),

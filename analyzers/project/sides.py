@@ -46,17 +46,72 @@ _COMPARING = frozenset(
     }
 )
 _TOOLS = frozenset(sys.stdlib_module_names) | frozenset(
-    "torch numpy pytest safetensors huggingface_hub einops PIL tqdm torchvision torchaudio scipy mlx".split()
+    {
+        "torch",
+        "numpy",
+        "pytest",
+        "safetensors",
+        "huggingface_hub",
+        "einops",
+        "PIL",
+        "tqdm",
+        "torchvision",
+        "torchaudio",
+        "scipy",
+        "mlx",
+    }
 )
 _READS = frozenset(
-    """load load_file safe_open read_text read_bytes open loads hf_hub_download snapshot_download imread
-    read_video fromfile memmap loadtxt""".split()
+    {
+        "load",
+        "load_file",
+        "safe_open",
+        "read_text",
+        "read_bytes",
+        "open",
+        "loads",
+        "hf_hub_download",
+        "snapshot_download",
+        "imread",
+        "read_video",
+        "fromfile",
+        "memmap",
+        "loadtxt",
+    }
 )
 _RANDOM = re.compile(r"rand|normal|arange|linspace|logspace|uniform|bernoulli|Generator|seed|permutation")
-_LITERAL = frozenset({"zeros", "ones", "full", "tensor", "eye", "zeros_like", "ones_like", "full_like", "empty", "array"})
+_LITERAL = frozenset(
+    {"zeros", "ones", "full", "tensor", "eye", "zeros_like", "ones_like", "full_like", "empty", "array"}
+)
 _THROUGH = frozenset(
-    """len list tuple set dict zip map sorted next iter enumerate float int str abs max min sum reversed bool
-    getattr isinstance type round range print""".split()
+    {
+        "len",
+        "list",
+        "tuple",
+        "set",
+        "dict",
+        "zip",
+        "map",
+        "sorted",
+        "next",
+        "iter",
+        "enumerate",
+        "float",
+        "int",
+        "str",
+        "abs",
+        "max",
+        "min",
+        "sum",
+        "reversed",
+        "bool",
+        "getattr",
+        "isinstance",
+        "type",
+        "round",
+        "range",
+        "print",
+    }
 )
 MAXIMUM_DEPTH = 10
 
@@ -193,11 +248,15 @@ class _Reader:
             return (self.comparison(node, node.args[0], node.args[1], frame),)
         if tail(node) in _COMPARING and not node.args:
             actual = next((k.value for k in node.keywords if k.arg in ("actual", "input")), None)
-            expected = next((k.value for k in node.keywords if k.arg in ("expected", "desired", "other")), None)
+            expected = next(
+                (k.value for k in node.keywords if k.arg in ("expected", "desired", "other")), None
+            )
             if actual is not None and expected is not None:
                 return (self.comparison(node, actual, expected, frame),)
             return None
-        if tail(node) in ("run", "check_call", "check_output", "Popen", "spawn") and "git" not in ast.dump(node):
+        if tail(node) in ("run", "check_call", "check_output", "Popen", "spawn") and "git" not in ast.dump(
+            node
+        ):
             return None
         name = called_name(node)
         found: list[Comparison] = []
@@ -208,8 +267,12 @@ class _Reader:
             judged = self.project.derived("checks", helper.function, checks)
             if inner is None or judged is None:
                 return None
-            if not judged.values and not judged.unknown and not any(
-                tuple(self.reach.meant(helper, c.call.callee or "")) for c in helper.function.fact.calls
+            if (
+                not judged.values
+                and not judged.unknown
+                and not any(
+                    tuple(self.reach.meant(helper, c.call.callee or "")) for c in helper.function.fact.calls
+                )
             ):
                 continue
             sites = self.sites(inner)
@@ -265,7 +328,12 @@ class _Reader:
                 if len(values) != 1:
                     break
                 minus = next(
-                    (n for n in ast.walk(values[0]) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)), None
+                    (
+                        n
+                        for n in ast.walk(values[0])
+                        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)
+                    ),
+                    None,
                 )
                 if minus is not None:
                     return minus.left, minus.right
@@ -386,8 +454,20 @@ class _Reader:
         if held is None:
             return _UNKNOWN
         literal = all(
-            isinstance(n, (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.UnaryOp, ast.USub, ast.Load, ast.BinOp))
-            or isinstance(n, ast.operator)
+            isinstance(
+                n,
+                (
+                    ast.Constant,
+                    ast.List,
+                    ast.Tuple,
+                    ast.Dict,
+                    ast.UnaryOp,
+                    ast.USub,
+                    ast.Load,
+                    ast.BinOp,
+                    ast.operator,
+                ),
+            )
             for n in ast.walk(held.node)
         )
         return _NOTHING if literal else _UNKNOWN
@@ -443,7 +523,7 @@ class _Reader:
     def helper(self, helpers: tuple[Member, ...], node: ast.Call, frame: _Frame, depth: int) -> Side:
         """What a helper returns for what it is given here; a class of the tests is code of its own."""
         helper = helpers[0]
-        if len(helpers) > 1 or helper.owner is not None and frame.member.owner is None:
+        if len(helpers) > 1 or (helper.owner is not None and frame.member.owner is None):
             return Side(foreign=frozenset({f"{helper.function.path}:{called_name(node)}"}))
         inner = self.enter(helper, node, frame)
         if inner is None or depth <= 1:
@@ -493,14 +573,47 @@ class _Reader:
 
 
 _HARMLESS = frozenset(
-    """to float double half bfloat16 cpu cuda detach clone eval contiguous item numpy mean abs max min sum sample mode
-    from_pretrained train requires_grad_ flatten reshape view permute transpose squeeze unsqueeze""".split()
+    {
+        "to",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "cpu",
+        "cuda",
+        "detach",
+        "clone",
+        "eval",
+        "contiguous",
+        "item",
+        "numpy",
+        "mean",
+        "abs",
+        "max",
+        "min",
+        "sum",
+        "sample",
+        "mode",
+        "from_pretrained",
+        "train",
+        "requires_grad_",
+        "flatten",
+        "reshape",
+        "view",
+        "permute",
+        "transpose",
+        "squeeze",
+        "unsqueeze",
+    }
 )
 
 
 def _may_compare(test: ast.expr) -> bool:
     """Whether a condition in a helper sounds like a comparison of values."""
-    return re.search(r"diff|close|tol|err|match|equal|drift|delta|max|mean|ratio|rel", ast.unparse(test)) is not None
+    return (
+        re.search(r"diff|close|tol|err|match|equal|drift|delta|max|mean|ratio|rel", ast.unparse(test))
+        is not None
+    )
 
 
 def _is_setting(part: ast.Compare) -> bool:

@@ -21,7 +21,23 @@ from analyzers.project.index import Project
 from analyzers.project.tests import Member, every_function, is_test_class
 
 _SYSTEM = frozenset(
-    {"", "tmp", "dev", "proc", "sys", "usr", "etc", "bin", "sbin", "lib", "lib64", "opt", "var", "run", "boot"}
+    {
+        "",
+        "tmp",
+        "dev",
+        "proc",
+        "sys",
+        "usr",
+        "etc",
+        "bin",
+        "sbin",
+        "lib",
+        "lib64",
+        "opt",
+        "var",
+        "run",
+        "boot",
+    }
 )
 """Folders that every machine has, or that anybody may write to."""
 
@@ -29,15 +45,78 @@ _PRIVATE = frozenset({"home", "Users", "mnt", "media", "root"})
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
 _PRESENCE = frozenset({"exists", "is_file", "is_dir", "isfile", "isdir"})
 _WHERE = frozenset(
-    {"socket.gethostname", "gethostname", "platform.node", "getpass.getuser", "getuser", "os.getlogin", "socket.getfqdn"}
+    {
+        "socket.gethostname",
+        "gethostname",
+        "platform.node",
+        "getpass.getuser",
+        "getuser",
+        "os.getlogin",
+        "socket.getfqdn",
+    }
 )
 _WHO = frozenset({"USER", "USERNAME", "LOGNAME", "HOSTNAME", "HOST"})
-_KEEPS = frozenset({"Path", "PosixPath", "PurePath", "str", "fspath", "resolve", "absolute", "expanduser", "abspath", "realpath"})
+_KEEPS = frozenset(
+    {
+        "Path",
+        "PosixPath",
+        "PurePath",
+        "str",
+        "fspath",
+        "resolve",
+        "absolute",
+        "expanduser",
+        "abspath",
+        "realpath",
+    }
+)
 _KNOWN_OPTIONS = frozenset(
-    """verbose capture tb maxfail collectonly runxfail lf last_failed durations basetemp keyword markexpr
-    numprocesses n timeout cov benchmark_only forked dist rootdir confcutdir quiet strict_markers usepdb trace
-    reportchars showlocals traceconfig debug cache_clear cacheclear cacheshow setupshow setuponly setupplan
-    importmode junitxml pastebin doctestmodules count reruns rerun_except randomly_seed flake_finder""".split()
+    {
+        "verbose",
+        "capture",
+        "tb",
+        "maxfail",
+        "collectonly",
+        "runxfail",
+        "lf",
+        "last_failed",
+        "durations",
+        "basetemp",
+        "keyword",
+        "markexpr",
+        "numprocesses",
+        "n",
+        "timeout",
+        "cov",
+        "benchmark_only",
+        "forked",
+        "dist",
+        "rootdir",
+        "confcutdir",
+        "quiet",
+        "strict_markers",
+        "usepdb",
+        "trace",
+        "reportchars",
+        "showlocals",
+        "traceconfig",
+        "debug",
+        "cache_clear",
+        "cacheclear",
+        "cacheshow",
+        "setupshow",
+        "setuponly",
+        "setupplan",
+        "importmode",
+        "junitxml",
+        "pastebin",
+        "doctestmodules",
+        "count",
+        "reruns",
+        "rerun_except",
+        "randomly_seed",
+        "flake_finder",
+    }
 )
 MAXIMUM_DEPTH = 12
 
@@ -94,16 +173,16 @@ class _Reader:
                     if because is not None:
                         yield Hopeless(PlacedNode(mark, node.line).at(self.facts.path), because, None)
         for chunk in self.facts.chunks:
-            if not any(is_test_class(cls) for cls in chunk.facts.classes):
+            if not any(is_test_class(c) for c in chunk.facts.classes):
                 continue
             tree = tree_of(chunk)
-            for node_ in ast.walk(tree) if tree is not None else ():
-                if isinstance(node_, ast.ClassDef):
-                    for mark in node_.decorator_list:
+            for cls in ast.walk(tree) if tree is not None else ():
+                if isinstance(cls, ast.ClassDef):
+                    for mark in cls.decorator_list:
                         because = self.mark(mark, whole)
                         if because is not None:
                             place = PlacedNode(mark, chunk.line).at(self.facts.path)
-                            yield Hopeless(place, because, node_.name)
+                            yield Hopeless(place, because, cls.name)
 
     def module_skips(self) -> Iterator[Hopeless]:
         whole = _Scope(self.facts.path)
@@ -134,11 +213,10 @@ class _Reader:
                 yield Hopeless(placed.at(mark), because, member.name)
         for node, because in self.statements(placed.tree.body, scope):
             yield Hopeless(placed.at(node), because, member.name)
-        for node in ast.walk(placed.tree):
-            if isinstance(node, ast.Call):
-                because = self.called_with(member, node, scope)
-                if because is not None:
-                    yield Hopeless(placed.at(node), because, member.name)
+        for call in (n for n in ast.walk(placed.tree) if isinstance(n, ast.Call)):
+            because = self.called_with(member, call, scope)
+            if because is not None:
+                yield Hopeless(placed.at(call), because, member.name)
 
     def called_with(self, member: Member, call: ast.Call, scope: _Scope) -> str | None:
         """Why a helper that is called here always skips for what it is given; None where it may not."""
@@ -274,9 +352,9 @@ class _Reader:
                 if isinstance(test.comparators[0], ast.Constant) and test.comparators[0].value in (True, 1):
                     return self.impossible(test.left, scope, depth - 1)
                 return self.elsewhere(test)
-            if isinstance(test.ops[0], (ast.Eq, ast.Is)) and isinstance(test.comparators[0], ast.Constant):
-                if test.comparators[0].value is False or test.comparators[0].value is None:
-                    return self.impossible(test.left, scope, depth - 1)
+            other = test.comparators[0]
+            if isinstance(test.ops[0], (ast.Eq, ast.Is)) and isinstance(other, ast.Constant):
+                return self.impossible(test.left, scope, depth - 1) if other.value in (False, None) else None
             return None
         if isinstance(test, ast.Call) and called_name(test) == "any" and test.args:
             return self.over_elements(test.args[0], scope, depth, inevitable=True, every=False)
@@ -389,7 +467,7 @@ class _Reader:
             if start_of is None or not isinstance(node.right, ast.Constant):
                 return start_of
             joint = "/" if isinstance(node.op, ast.Div) and not start_of.endswith("/") else ""
-            return f"{start_of}{joint}{node.right.value}"
+            return f"{start_of}{joint}{node.right.value!s}"
         if isinstance(node, ast.Call):
             if called_name(node) in ("os.path.join", "join", "path.join") and node.args:
                 return self.hard(node.args[0], scope, depth - 1)
@@ -456,7 +534,11 @@ class _Reader:
             facts = self.project.sources.facts(path)
             for _, function in facts.all_functions() if facts is not None else ():
                 for fact in function.fact.calls:
-                    if (fact.call.callee or "").rpartition(".")[2] in ("addoption", "add_argument", "_addoption"):
+                    if (fact.call.callee or "").rpartition(".")[2] in (
+                        "addoption",
+                        "add_argument",
+                        "_addoption",
+                    ):
                         values = [*fact.call.arguments, fact.call.keyword("dest")]
                         found |= {
                             _plain(v.value)
@@ -513,22 +595,23 @@ def _all(whys: list[str | None]) -> str | None:
 
 def _skip(statement: ast.stmt) -> ast.expr | None:
     """The call that skips, where a statement is one."""
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        if called_name(statement.value) in ("pytest.skip", "self.skipTest", "skip"):
-            return statement.value
+    value = statement.value if isinstance(statement, (ast.Expr, ast.Return)) else None
+    if isinstance(value, ast.Call) and called_name(value) in ("pytest.skip", "self.skipTest", "skip"):
+        return value
     if isinstance(statement, ast.Raise) and statement.exc is not None:
         exc = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
-        if isinstance(exc, (ast.Name, ast.Attribute)) and ast.unparse(exc).endswith(("SkipTest", "skip.Exception")):
+        if isinstance(exc, (ast.Name, ast.Attribute)) and ast.unparse(exc).endswith(
+            ("SkipTest", "skip.Exception")
+        ):
             return statement.exc
-    if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Call):
-        if called_name(statement.value) == "pytest.skip":
-            return statement.value
     return None
 
 
 def _leaves(body: list[ast.stmt]) -> bool:
     return any(
-        isinstance(n, (ast.Return, ast.Yield)) and _skip_of_return(n) is None for s in body for n in ast.walk(s)
+        isinstance(n, (ast.Return, ast.Yield)) and _skip_of_return(n) is None
+        for s in body
+        for n in ast.walk(s)
     )
 
 
@@ -574,8 +657,8 @@ def _loop_over(function: ast.AST, name: str) -> ast.expr | None:
         if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == name
     ]
     stores = [
-        n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
+        n
+        for n in ast.walk(function)
+        if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
     ]
     return loops[0] if len(loops) == 1 and len(stores) == 1 else None
-
-

@@ -151,9 +151,7 @@ class TestReach:
         """The test, then every function below the test roots that it runs or hands on."""
         function = test.function
         key = ("test reach", function.path, function.line, function.fact.span, function.fact.name)
-        return self.sources.memory.about(
-            function.path, function.fact, key, lambda: tuple(self._walk(test))
-        )
+        return self.sources.memory.about(function.path, function.fact, key, lambda: tuple(self._walk(test)))
 
     def _walk(self, test: Member) -> Iterator[Member]:
         seen: set[tuple[str, int, str, object]] = set()
@@ -298,7 +296,10 @@ class TestReach:
         facts = self.sources.facts(test.function.path)
         marks = list(test.function.fact.decorators)
         for cls in _classes(test.owner):
-            marks += [*cls.decorators, *(a.value for a in cls.attributes if "pytestmark" in a.names and a.value)]
+            marks += [
+                *cls.decorators,
+                *(a.value for a in cls.attributes if "pytestmark" in a.names and a.value),
+            ]
         if facts is not None:
             marks += [
                 a.fact.value
@@ -317,7 +318,9 @@ class TestReach:
         """The files that may define options of pytest: `conftest.py` files and plugins of the tree."""
         roots = self.profile.test_roots
         below = [p for root in roots for p in self.sources.walk(root) if "addoption" in self.sources.words(p)]
-        return tuple(dict.fromkeys([*below, *(["conftest.py"] if self.sources.exists("conftest.py") else [])]))
+        return tuple(
+            dict.fromkeys([*below, *(["conftest.py"] if self.sources.exists("conftest.py") else [])])
+        )
 
 
 def _classes(owner: Owner | None) -> tuple[ClassFacts, ...]:

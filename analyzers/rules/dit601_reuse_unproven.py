@@ -24,7 +24,8 @@ def check(context: Context) -> Iterator[Finding]:
         assert status is not None
         yield context.finding(
             status.at(component.line),
-            f"{_plain(component.name)} {kind}, but {says}: nothing shows that it computes what the original does",
+            f"{_plain(component.name)} {kind}, but {says}: nothing shows that it computes what the original "
+            "does",
             symbol=_plain(component.name),
         )
 
@@ -40,9 +41,9 @@ def _is_out_of_scope(component: Component) -> bool:
         return True
     later = ("deferred", "out of scope", "dropped", "not_required", "not required", "unknown", "n/a")
     parity = said(component.parity or "")
-    return (
-        any(word in f"{decision} {said(component.kind or '')}" for word in later)
-        or any(word in parity for word in ("not_required", "not required", "not_needed", "n/a", "out of scope", "outside"))
+    return any(word in f"{decision} {said(component.kind or '')}" for word in later) or any(
+        word in parity
+        for word in ("not_required", "not required", "not_needed", "n/a", "out of scope", "outside")
     )
 
 
@@ -71,17 +72,20 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a reused or ported component with no recorded proof",
     what=(
-        "Reports a row of a port's component matrix (`PORT_STATUS.md`) whose parity column records no pass: it "
+        "Reports a row of a port's component matrix (`PORT_STATUS.md`) whose parity column records no pass: "
+        "it "
         "is empty, or says `not_started`, `scaffold_skip`, `debug_red`, `blocked` or the like. Without "
         "a state file nothing is claimed, and nothing is reported: DIT801 and DIT810 speak of that."
     ),
     why=(
-        "The same class built with other arguments is not reuse. A row that says `reuse` stops everybody from "
+        "The same class built with other arguments is not reuse. A row that says `reuse` stops everybody "
+        "from "
         "looking again, although nobody compared the component's definition and instantiation with the "
         "original's."
     ),
     how=(
-        "Run the component's parity test against the official implementation and record the result in the row; "
+        "Run the component's parity test against the official implementation and record the result in the "
+        "row; "
         "put off what is out of scope explicitly (`deferred`)."
     ),
     exceptions=(
@@ -106,7 +110,10 @@ RULE = Rule(
                 )
             },
         ),
-        Example("no such column", {_STATUS: _status("| vae | vae | reuse | `v.py` | `vae.py` | none |", header="Notes")}),
+        Example(
+            "no such column",
+            {_STATUS: _status("| vae | vae | reuse | `v.py` | `vae.py` | none |", header="Notes")},
+        ),
     ),
     invalid=(
         Example(

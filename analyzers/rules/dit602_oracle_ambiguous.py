@@ -33,7 +33,8 @@ def check(context: Context) -> Iterator[Finding]:
             names = " and ".join(f"'{oracle.ref}'" for oracle in port.oracles)
             yield context.finding(
                 port.location,
-                f"{names} are all named as the official counterpart of {port.name}: they may compute different "
+                f"{names} are all named as the official counterpart of {port.name}: they may compute "
+                "different "
                 "numbers, and nothing says which one counts",
                 symbol=port.name,
                 port=port.name,
@@ -117,23 +118,31 @@ RULE = Rule(
         "of the same name."
     ),
     why=(
-        "Official repositories, diffusers and forks publish classes of one name that compute different numbers. "
-        "A port that was compared with the wrong one passes its parity test and fails with the released weights."
+        "Official repositories, diffusers and forks publish classes of one name that compute different "
+        "numbers. "
+        "A port that was compared with the wrong one passes its parity test and fails with the released "
+        "weights."
     ),
     how=(
         "Say which one counts: in the settings, `[tool.ditproof.oracles]`, "
-        '`NoiseTransformer3DModel = "noise.model:Noise"`; or in the Official Definition column of the port\'s '
+        '`NoiseTransformer3DModel = "noise.model:Noise"`; or in the Official Definition column of the '
+        "port's "
         "component matrix."
     ),
     exceptions=(
-        "Base classes that no checkpoint names; subclasses that redefine neither `__init__` nor `forward`; trees "
-        "without parity tests; installed packages, whose state files were not installed. Several definitions in less trusted sources do not matter once a better one "
+        "Base classes that no checkpoint names; subclasses that redefine neither `__init__` nor `forward`; "
+        "trees "
+        "without parity tests; installed packages, whose state files were not installed. Several definitions "
+        "in less trusted sources do not matter once a better one "
         "names one."
     ),
     source="`.agents/skills/add-model/contracts/component_context.md` (`official_definition_files`)",
     check=check,
     valid=(
-        Example("imported by its parity test", {_NOISE: _PORT, _TEST: _test("from noise.model import NoiseDiT as Official")}),
+        Example(
+            "imported by its parity test",
+            {_NOISE: _PORT, _TEST: _test("from noise.model import NoiseDiT as Official")},
+        ),
         Example("in the component matrix", {_NOISE: _PORT, _STATUS: _status(_ROW), _TEST: _test("")}),
         Example(
             "several tests, one named by the state file",
@@ -170,7 +179,9 @@ RULE = Rule(
             "none",
             {_NOISE: _PORT, _TEST: _test("from noise.load import build as Official")},
             findings=(
-                Expected(_NOISE, 5, "names the official class that NoiseTransformer3DModel", Severity.INFORMATION),
+                Expected(
+                    _NOISE, 5, "names the official class that NoiseTransformer3DModel", Severity.INFORMATION
+                ),
             ),
         ),
         Example(

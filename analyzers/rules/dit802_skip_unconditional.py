@@ -264,7 +264,8 @@ RULE = Rule(
         "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a constant that "
         "is true, `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run reaches "
         "(in the body, in a helper of the file that it calls, in an autouse fixture, a fixture that it asks "
-        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases or "
+        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases "
+        "or "
         "whose cases are all skipped, and the same for a whole class or module (`pytestmark`, "
         "`pytest.skip(allow_module_level=True)`). The unittest decorators count too."
     ),

@@ -54,11 +54,13 @@ RULE = Rule(
     ),
     how=(
         "Read the path from an environment variable with a default in the repository: "
-        '`Path(os.getenv("SOUND_WEIGHTS", REPO_ROOT / "official_weights" / "sound"))`. Define the option in a '
+        '`Path(os.getenv("SOUND_WEIGHTS", REPO_ROOT / "official_weights" / "sound"))`. Define the option in '
+        "a "
         "`conftest.py`, or ask for an environment variable. Import what exists."
     ),
     exceptions=(
-        "Paths below `/tmp`, `/dev`, `/opt` and other folders that every machine has; conditions that another "
+        "Paths below `/tmp`, `/dev`, `/opt` and other folders that every machine has; conditions that "
+        "another "
         "path, variable or machine can satisfy (`A.exists() or B.exists()`); environment variables, CUDA, "
         "packages outside the code base."
     ),

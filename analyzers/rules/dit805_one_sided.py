@@ -46,9 +46,9 @@ def check(context: Context) -> Iterator[Finding]:
             yield _finding(context, test, fault)
     for test in collected(facts):
         for comparison in comparisons(context.project, test) or ():
-            if comparison.same and test.function.fact.name_span not in reported:
-                if comparison.location.path == facts.path:
-                    yield _finding(context, test, comparison)
+            here = comparison.location.path == facts.path
+            if comparison.same and here and test.function.fact.name_span not in reported:
+                yield _finding(context, test, comparison)
 
 
 def _constant(context: Context) -> Iterator[Finding]:
@@ -61,7 +61,8 @@ def _constant(context: Context) -> Iterator[Finding]:
     if context.profile.owns(value.value):
         yield context.finding(
             assigned.at(value.span),
-            f"{name} is '{value.value}', a module of {context.profile.title} itself: the test compares the port "
+            f"{name} is '{value.value}', a module of {context.profile.title} itself: the test compares the "
+            "port "
             "with the port",
         )
 
@@ -86,7 +87,8 @@ def _changes_mode(test: Member) -> bool:
     """Whether the test switches something between its two sides (environment, backend, patches)."""
     calls = {c.call.callee or "" for c in test.function.fact.calls}
     return any(
-        name.rpartition(".")[2] in ("setenv", "delenv", "setattr", "patch", "update", "sdpa_kernel", "compile", "object")
+        name.rpartition(".")[2]
+        in ("setenv", "delenv", "setattr", "patch", "update", "sdpa_kernel", "compile", "object")
         and name.partition(".")[0] in ("monkeypatch", "mock", "patch", "os", "torch", "mocker")
         for name in calls
     )
@@ -104,12 +106,16 @@ def _finding(context: Context, test: Member, fault: Comparison) -> Finding:
         says = "compares a value with itself: it passes whatever the value is"
     elif fault.fault == "own":
         whose = ", ".join(sorted(fault.left.own))
-        says = f"has '{whose}' on both sides: it compares the port with itself, and no change can make it fail"
+        says = (
+            f"has '{whose}' on both sides: it compares the port with itself, and no change can make it fail"
+        )
     elif fault.fault == "foreign":
         whose = ", ".join(sorted(fault.left.foreign))
         says = f"has '{whose}' on both sides: the port is never run"
     else:
-        says = "compares with constants only, never with the original: wrong numbers of the right size pass it"
+        says = (
+            "compares with constants only, never with the original: wrong numbers of the right size pass it"
+        )
     return context.finding(fault.location, f"{test.name} {says}", symbol=test.name)
 
 
@@ -144,23 +150,31 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a parity test compares the port with itself, or with constants",
     what=(
-        "Reports a test that claims parity and in which every comparison is one-sided: both sides are computed "
-        "by the same class or function of the code base, both by the original (the port is never run), or one "
-        "side consists of literals. Sides are followed through local names, helpers and fixtures. A value that "
+        "Reports a test that claims parity and in which every comparison is one-sided: both sides are "
+        "computed "
+        "by the same class or function of the code base, both by the original (the port is never run), or "
+        "one "
+        "side consists of literals. Sides are followed through local names, helpers and fixtures. A value "
+        "that "
         "is compared with itself (`assert_close(out, out)`) is reported in any parity test."
     ),
     why=(
-        "Such a test cannot go red when the port differs from the original, which is the one thing that it is "
+        "Such a test cannot go red when the port differs from the original, which is the one thing that it "
+        "is "
         "for. It happens when an import is changed while a clone is missing, and stays."
     ),
     how=(
-        "Build one side from the official implementation and the other from FastVideo, on the same weights and "
-        "inputs. Where the original cannot run in the test, record its output in a file and compare with that."
+        "Build one side from the official implementation and the other from FastVideo, on the same weights "
+        "and "
+        "inputs. Where the original cannot run in the test, record its output in a file and compare with "
+        "that."
     ),
     exceptions=(
         "Comparisons with a recorded result (a file, or constants that a comment or docstring says were "
-        "recorded from the original), with a formula written in the test, or with anything whose origin cannot "
-        "be told; tests of settings (`config`, `shape`, ... in their names) against constants; tests whose name says that they compare two modes of the code (eager and compiled, cached, "
+        "recorded from the original), with a formula written in the test, or with anything whose origin "
+        "cannot "
+        "be told; tests of settings (`config`, `shape`, ... in their names) against constants; tests whose "
+        "name says that they compare two modes of the code (eager and compiled, cached, "
         "sharded, ...)."
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Non-Skip Activation Checklist",
@@ -274,7 +288,9 @@ def test_sound_vae_parity():
 """
             ),
             findings=(
-                Expected(_TEST, 25, "'fastvideo.models.vaes.soundvae.FVSoundVAE' on both sides", Severity.WARNING),
+                Expected(
+                    _TEST, 25, "'fastvideo.models.vaes.soundvae.FVSoundVAE' on both sides", Severity.WARNING
+                ),
             ),
         ),
         Example(

@@ -17,9 +17,9 @@ def check(context: Context) -> Iterator[Finding]:
         return
     for member in every_function(context.file):
         function = member.function
-        if not any((c.call.callee or "").rpartition(".")[2] in _LOADS for c in function.fact.calls) and not any(
-            getattr(c.call.function, "name", None) in _LOADS for c in function.fact.calls
-        ):
+        if not any(
+            (c.call.callee or "").rpartition(".")[2] in _LOADS for c in function.fact.calls
+        ) and not any(getattr(c.call.function, "name", None) in _LOADS for c in function.fact.calls):
             continue
         start = context.project.sources.bodies.start(function)
         for load in context.project.derived("loose loads", function, loose_loads) or ():
@@ -51,13 +51,13 @@ from fastvideo.models.vaes.soundvae import FVSoundVAE
 
 
 '''
-_REST = '''
+_REST = """
 
 def test_sound_vae_parity():
     official, port = _load(SoundVAE(), "official"), _load(FVSoundVAE(), "port")
     x = torch.randn(1, 3, 8, 8)
     assert_close(port(x), official(x), atol=1e-4, rtol=1e-4)
-'''
+"""
 
 RULE = Rule(
     code="DIT806",
@@ -178,7 +178,9 @@ def _load(model, side):
 """
                 + _REST
             },
-            findings=(Expected(_TEST, 12, "only prints the missing and unexpected keys (missing, unexpected)"),),
+            findings=(
+                Expected(_TEST, 12, "only prints the missing and unexpected keys (missing, unexpected)"),
+            ),
         ),
         Example(
             "in a helper, in other words",

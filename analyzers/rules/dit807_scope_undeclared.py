@@ -30,7 +30,8 @@ def check(context: Context) -> Iterator[Finding]:
         if isinstance(value, Constant) and value.value not in profile.parity.scopes:
             yield context.finding(
                 assigned.at(value.span),
-                f"{constant} is {value.value!r}, which is none of {', '.join(profile.parity.scopes)}: a handoff "
+                f"{constant} is {value.value!r}, which is none of {', '.join(profile.parity.scopes)}: a "
+                "handoff "
                 "cannot tell what the test covers",
             )
         return
@@ -104,7 +105,9 @@ RULE = Rule(
             "a pipeline, a test beside, a smoke test",
             {
                 "tests/local_tests/pipelines/test_sound_pipeline_parity.py": _test(),
-                "tests/local_tests/sound/test_sound_edit_parity.py": _test("from fastvideo import VideoGenerator"),
+                "tests/local_tests/sound/test_sound_edit_parity.py": _test(
+                    "from fastvideo import VideoGenerator"
+                ),
                 "fastvideo/tests/vaes/test_sound_vae_parity.py": _test(),
                 "tests/local_tests/sound/test_sound_smoke.py": _test(),
             },

@@ -53,7 +53,8 @@ def check(context: Context) -> Iterator[Finding]:
                 seen.add(at)
                 yield context.finding(
                     at,
-                    f"{test.name} allows a difference of {value:g}, where the guide begins with {scope.most:g} for "
+                    f"{test.name} allows a difference of {value:g}, where the guide begins with "
+                    f"{scope.most:g} for "
                     f"{scope.what}, and nothing says why: an error of that size stays unnoticed",
                     symbol=test.name,
                 )
@@ -125,7 +126,11 @@ def _scope(context: Context, test: Member, half: bool, *, averages: bool) -> _Sc
             return _Scope("a VAE", 5e-2)
         if re.search(r"encoder|clip|t5|llama|qwen|gemma", text):
             wraps = "transformers" in context.project.sources.words(context.file.path)
-            return _Scope("an encoder", 1e-3) if wraps and not half else _Scope("an encoder in half precision", 1e-2)
+            return (
+                _Scope("an encoder", 1e-3)
+                if wraps and not half
+                else _Scope("an encoder in half precision", 1e-2)
+            )
         if "scheduler" in text:
             return _Scope("a scheduler", 1e-4)
         if re.search(r"transformer|dit\b|_dit_|dit_|unet", text):
@@ -186,19 +191,25 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a tolerance is looser than the guide for its scope, without a justification",
     what=(
-        "Reports an absolute tolerance of a parity test (`atol` of `assert_close` and `allclose`, or a limit on "
-        "the largest difference) that is looser than where the guide begins: 1e-4 for a single block (1e-2 in "
-        "half precision), 1e-2 for a full DiT (0.1 in half precision where the mean drift is limited too), 5e-2 "
-        "for a VAE, 1e-3 for an encoder around the same Hugging Face class (1e-2 in half precision), 1e-4 for a "
+        "Reports an absolute tolerance of a parity test (`atol` of `assert_close` and `allclose`, or a limit "
+        "on "
+        "the largest difference) that is looser than where the guide begins: 1e-4 for a single block (1e-2 "
+        "in "
+        "half precision), 1e-2 for a full DiT (0.1 in half precision where the mean drift is limited too), "
+        "5e-2 "
+        "for a VAE, 1e-3 for an encoder around the same Hugging Face class (1e-2 in half precision), 1e-4 "
+        "for a "
         "scheduler, 0.1 for a pipeline. Tolerances are followed through constants, local names and helpers. "
         "What a test compares is judged by its name, then by its file's."
     ),
     why=(
-        "Normalised activations are of the order of one: with `atol=0.5` a port with a wrong RoPE or a missing "
+        "Normalised activations are of the order of one: with `atol=0.5` a port with a wrong RoPE or a "
+        "missing "
         "gate passes. A tolerance that was widened until the test was green proves nothing."
     ),
     how=(
-        "Find the first module that drifts, or say in a comment at the comparison why the drift is expected and "
+        "Find the first module that drifts, or say in a comment at the comparison why the drift is expected "
+        "and "
         "how large it was measured, and limit the mean drift too."
     ),
     exceptions=(
@@ -268,7 +279,9 @@ def test_bare_transformer_parity():
 """
             },
             findings=(
-                Expected(_DIT, 8, "allows a difference of 0.5, where the guide begins with 0.01", Severity.WARNING),
+                Expected(
+                    _DIT, 8, "allows a difference of 0.5, where the guide begins with 0.01", Severity.WARNING
+                ),
                 Expected(_DIT, 16, "allows a difference of 0.001, where the guide begins with 0.0001"),
                 Expected(_DIT, 23, "a difference of 0.05"),
             ),

@@ -51,7 +51,9 @@ def _document(context: Context) -> Iterator[Finding]:
 
 
 def _finding(context: Context, location: Location, mark: str) -> Finding:
-    kind = "the state file says nothing here" if location.path.endswith(".md") else "the test is not filled in"
+    kind = (
+        "the state file says nothing here" if location.path.endswith(".md") else "the test is not filled in"
+    )
     return context.finding(location, f"'{mark}' is left from the template: {kind}")
 
 
@@ -70,7 +72,8 @@ RULE = Rule(
         "or in a `PORT_STATUS.md` (`<model_family>`)."
     ),
     why=(
-        "The template skips where a placeholder is not filled, so a test with one left skips on every machine "
+        "The template skips where a placeholder is not filled, so a test with one left skips on every "
+        "machine "
         "and looks green. A comment that still asks for something says that nobody decided it."
     ),
     how="Fill the placeholder in, and delete the template's comment with it.",
@@ -144,7 +147,7 @@ def test_sound_vae_parity():
         Example(
             "a pipeline test",
             {
-                "tests/local_tests/pipelines/test_sound_pipeline_parity.py": '''\
+                "tests/local_tests/pipelines/test_sound_pipeline_parity.py": """\
 import pytest
 
 _MODEL_FAMILY = "sound"
@@ -154,11 +157,13 @@ def test_sound_pipeline_parity():
     pytest.skip("TODO: import the official pipeline/factory, load official weights")
     comparison_key = "TODO_COMPARISON_KEY"
     assert comparison_key
-'''
+"""
             },
             findings=(
                 Expected("tests/local_tests/pipelines/test_sound_pipeline_parity.py", 7, "TODO: import"),
-                Expected("tests/local_tests/pipelines/test_sound_pipeline_parity.py", 8, "TODO_COMPARISON_KEY"),
+                Expected(
+                    "tests/local_tests/pipelines/test_sound_pipeline_parity.py", 8, "TODO_COMPARISON_KEY"
+                ),
             ),
         ),
         Example(

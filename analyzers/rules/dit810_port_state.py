@@ -34,7 +34,8 @@ def _missing(context: Context) -> Iterator[Finding]:
     family = folder.rpartition("/")[2]
     yield context.finding(
         context.file.top,
-        f"{folder}/{profile.parity.state_file} is missing: nothing records what of '{family}' was compared with which "
+        f"{folder}/{profile.parity.state_file} is missing: nothing records what of '{family}' was compared "
+        "with which "
         "official definition, and what is still open",
         symbol=family,
     )
@@ -156,9 +157,12 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a port's state file is missing or malformed, or a component names no official definition",
     what=(
-        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that the folder "
-        "has no `PORT_STATUS.md`; in a `PORT_STATUS.md`, that there is no table of components, that this table "
-        "has no column for the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), rows "
+        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that the "
+        "folder "
+        "has no `PORT_STATUS.md`; in a `PORT_STATUS.md`, that there is no table of components, that this "
+        "table "
+        "has no column for the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), "
+        "rows "
         "with more or fewer cells than their table has columns, and ids that are given twice."
     ),
     why=(
@@ -166,18 +170,23 @@ RULE = Rule(
         "official definition cannot be compared again: several repositories have a class of that name."
     ),
     how=(
-        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; name file "
+        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; name "
+        "file "
         "and symbol of each official definition."
     ),
     exceptions=(
-        "Folders shared by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without parity "
-        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` or `none` for what has no official definition."
+        "Folders shared by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without "
+        "parity "
+        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` or "
+        "`none` for what has no official definition."
     ),
     source="`.agents/skills/add-model/contracts/port_state.md`",
     check=check,
     suffixes=(".py", ".md"),
     valid=(
-        Example("filled in", {_TEST: _PARITY, _STATUS: _GOOD, "tests/local_tests/sound/PORT_STATUS.md": _GOOD}),
+        Example(
+            "filled in", {_TEST: _PARITY, _STATUS: _GOOD, "tests/local_tests/sound/PORT_STATUS.md": _GOOD}
+        ),
         Example(
             "an installed package",
             {_TEST: _PARITY, "fastvideo-0.2.1.dist-info/METADATA": "Name: fastvideo\n"},
@@ -199,7 +208,9 @@ RULE = Rule(
                 f"{_FOLDER}/test_noise_zero_parity.py": _PARITY,
                 "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
             },
-            findings=(Expected(_TEST, 1, "tests/local_tests/noise/PORT_STATUS.md is missing", Severity.INFORMATION),),
+            findings=(
+                Expected(_TEST, 1, "tests/local_tests/noise/PORT_STATUS.md is missing", Severity.INFORMATION),
+            ),
         ),
         Example(
             "no table, no column",

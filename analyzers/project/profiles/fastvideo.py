@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, DistributedWrapper, Loader, Profile
+from analyzers.project.profiles.base import (
+    ConfigBucket,
+    DistributedWrapper,
+    Loader,
+    ParityConventions,
+    Profile,
+)
 
 _CONFIGS: Final = "fastvideo.configs.models"
 
