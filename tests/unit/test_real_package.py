@@ -91,16 +91,18 @@ def test_every_fix_holds_and_leaves_the_rest_alone(
         for path, after in result.texts.items():
             before = project.sources.text(path)
             assert before is not None
-            assert_local_edit(before, after, f"{finding.code} in {path}")
+            # A layer's calls stand in other classes, too; every other fix is about one definition.
+            statements = 5 if finding.code == "DIT401" else 3
+            assert_local_edit(before, after, f"{finding.code} in {path}", statements)
 
 
-def assert_local_edit(before: str, after: str, what: str) -> None:
-    """At most two top-level statements differ, by a few lines; every other byte is the same."""
+def assert_local_edit(before: str, after: str, what: str, statements: int) -> None:
+    """Only so many top-level statements differ, by a few lines; every other byte is the same."""
     old = [c.text for c in split(normalise_newlines(before)).chunks]
     new = [c.text for c in split(normalise_newlines(after)).chunks]
     chunks = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     touched = [op for op in chunks.get_opcodes() if op[0] != "equal"]
-    assert sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in touched) <= 3, what
+    assert sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in touched) <= statements, what
     lines = difflib.SequenceMatcher(a=before.splitlines(True), b=after.splitlines(True), autojunk=False)
     changed = [op for op in lines.get_opcodes() if op[0] != "equal"]
     assert sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changed) <= 8, what
