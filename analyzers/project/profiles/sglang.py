@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from analyzers.project.profiles.base import ConfigBucket, Discovery, DistributedWrapper, Loader, Profile
+from analyzers.project.profiles.base import Discovery, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -45,17 +48,6 @@ SGLANG: Final = Profile(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
-    ),
-    distributed=f"{_PACKAGE}.runtime.distributed",
-    distributed_wrappers=(
-        DistributedWrapper("get_rank", None, "get_world_rank"),
-        DistributedWrapper("get_world_size", None, "get_world_size"),
-        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
-        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
-        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
-        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
-        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
-        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
     ),
     chained_mappings=True,
     lora_reads_config=True,
@@ -141,6 +133,16 @@ SGLANG: Final = Profile(
         (
             "DIT401",
             "SGLang's LoRA wraps `nn.Linear` as well (`wrap_with_lora_layer`).",
+        ),
+        (
+            "DIT403",
+            "SGLang's guide recommends `USPAttention` where a model is to run sequence-parallel and leaves "
+            "cross-attention out of it; it does not ask that a kernel called directly is documented.",
+        ),
+        (
+            "DIT404",
+            "SGLang's models run collectives of their own on its groups (ring attention, all-to-all of "
+            "packed rows); nothing in its guide forbids `torch.distributed`.",
         ),
         (
             "DIT501",
