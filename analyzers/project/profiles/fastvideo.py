@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Loader, Profile
+from analyzers.project.profiles.base import Loader, Profile, Serving
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -34,4 +34,11 @@ FASTVIDEO: Final = Profile(
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),
+    serving=Serving(
+        pipelines="fastvideo/pipelines/basic",
+        configs="fastvideo/configs/pipelines",
+        config_field="dit_config",
+        config_attribute="pipeline_config_cls",
+        argument="transformer",
+    ),
 )
