@@ -30,8 +30,8 @@ def check(context: Context) -> Iterator[Finding]:
             kind = built.kind.removeprefix("torch.").rpartition(".")[2]
             yield context.finding(
                 built.method.at(built.assignment.span),
-                f"'{cls.fact.name}' builds self.{built.name} ({kind}) and no path of its forward reaches it: it "
-                "takes memory, its weights are loaded for nothing, and the step that it stood for is missing",
+                f"'{cls.fact.name}' builds self.{built.name} ({kind}) and no path of its forward reaches it: "
+                "either the step that it stands for is missing, or it is loaded for nothing",
                 symbol=f"{cls.fact.name}.{built.name}",
             )
 
@@ -110,7 +110,8 @@ RULE = Rule(
         "load time and an unused parameter in distributed training."
     ),
     how=(
-        "Compare with the official forward: call the module where it belongs, or take it out. Where it has to "
+        "Compare with the official forward: call the module where it belongs, or take it out. Where it "
+        "has to "
         "stay so that a checkpoint loads strictly, say so in a comment at the line."
     ),
     exceptions=(

@@ -73,6 +73,7 @@ _TEMPLATE_COMMENTS: Final = frozenset(
         "TODO: pick tolerance by scope:",
     }
 )
+from analyzers.project.profiles.base import Loader, Profile, Serving
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -152,5 +153,11 @@ FASTVIDEO: Final = Profile(
     sampling_configs=(
         "fastvideo.api.sampling_param.SamplingParam",
         "fastvideo.configs.sample.base.SamplingParam",
+    serving=Serving(
+        pipelines="fastvideo/pipelines/basic",
+        configs="fastvideo/configs/pipelines",
+        config_field="dit_config",
+        config_attribute="pipeline_config_cls",
+        argument="transformer",
     ),
 )
