@@ -57,6 +57,8 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
     replicated_linear: str
     """The one of them that stands for a plain `nn.Linear`."""
+    stacking_attentions: frozenset[str]
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     loader: Loader
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)

@@ -32,6 +32,9 @@ FASTVIDEO: Final = Profile(
         )
     ),
     replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
+    stacking_attentions=frozenset(
+        f"fastvideo.attention.layer.{name}" for name in ("DistributedAttention", "DistributedAttention_VSA")
+    ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),

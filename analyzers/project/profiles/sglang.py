@@ -38,6 +38,10 @@ SGLANG: Final = Profile(
         )
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    stacking_attentions=frozenset(
+        f"{_PACKAGE}.runtime.layers.attention.layer.{name}"
+        for name in ("UlyssesAttention", "UlyssesAttention_VSA")
+    ),
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
