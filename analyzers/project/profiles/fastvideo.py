@@ -112,6 +112,8 @@ FASTVIDEO: Final = Profile(
         DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
         DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
         DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    stacking_attentions=frozenset(
+        f"fastvideo.attention.layer.{name}" for name in ("DistributedAttention", "DistributedAttention_VSA")
     ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),

@@ -44,6 +44,10 @@ SGLANG: Final = Profile(
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
     logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
+    stacking_attentions=frozenset(
+        f"{_PACKAGE}.runtime.layers.attention.layer.{name}"
+        for name in ("UlyssesAttention", "UlyssesAttention_VSA")
+    ),
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
