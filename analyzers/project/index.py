@@ -12,6 +12,7 @@ from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
+from analyzers.project.pipelines import PipelineRegistry, pipeline_classes, read_pipeline_registry
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, simulate
@@ -47,6 +48,16 @@ class Project:
     def registry(self) -> Registry:
         """The model registry as FastVideo would build it."""
         return simulate(self.sources, self.profile)
+
+    @cached_property
+    def pipeline_registry(self) -> PipelineRegistry | None:
+        """The pipeline registry as its module says; None where there is none or it does not parse."""
+        return read_pipeline_registry(self.sources, self.profile)
+
+    @cached_property
+    def pipeline_classes(self) -> tuple[str, ...]:
+        """The pipeline classes that a checkpoint can name."""
+        return pipeline_classes(self.sources, self.names, self.profile)
 
     @cached_property
     def port_index(self) -> Ports:
@@ -121,9 +132,26 @@ class Project:
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
+        paths += self.pipeline_files
         for root in self.profile.test_roots:
             paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
         return tuple(sorted({*paths, *self.documents}))
+
+    @cached_property
+    def pipeline_files(self) -> tuple[str, ...]:
+        """The pipeline registry and the files with pipeline configs and presets."""
+        profile = self.profile
+        if not profile.pipelines:
+            return ()
+        found = [
+            path
+            for folder in (profile.pipeline_configs, profile.pipelines)
+            for path in self.sources.walk(folder)
+            if profile.is_pipeline_file(path)
+        ]
+        if self.sources.exists(profile.pipeline_registry):
+            found.append(profile.pipeline_registry)
+        return tuple(found)
 
     @cached_property
     def documents(self) -> tuple[str, ...]:

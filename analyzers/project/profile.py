@@ -26,6 +26,24 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    registry_fallback: str | None = None
+    """The architecture that the model registry takes where it does not know a name."""
+    component_loader: str = ""
+    """Full name of the class whose `for_module_type` gives each component its loader."""
+    original_weights: tuple[str, ...] = ()
+    """Those of the document roots that hold checkpoints as published, before any conversion."""
+    pipelines: str = ""
+    """The folder with a folder a pipeline family; empty where there is no pipeline registry."""
+    pipeline_registry: str = ""
+    pipeline_register: str = ""
+    """The function by which the pipeline registry files a pipeline config."""
+    pipeline_config_base: str = ""
+    pipeline_configs: str = ""
+    pipeline_files: frozenset[str] = frozenset()
+    """Names of the files below `pipelines` that hold pipeline configs and presets."""
+    preset_class: str = ""
+    preset_group: str = ""
+    """The name under which a preset file lists its presets for the pipeline registry."""
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
@@ -34,7 +52,18 @@ class Profile:
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
+            or self.is_pipeline_file(path)
             or self.is_parity_test(path)
+        )
+
+    def is_pipeline_file(self, path: str) -> bool:
+        """Whether a file is the pipeline registry or holds pipeline configs or presets."""
+        if not self.pipelines:
+            return False
+        return (
+            path == self.pipeline_registry
+            or (path.startswith(f"{self.pipeline_configs}/") and path.endswith(".py"))
+            or (path.startswith(f"{self.pipelines}/") and path.rpartition("/")[2] in self.pipeline_files)
         )
 
     def is_document(self, path: str) -> bool:
@@ -84,6 +113,17 @@ FASTVIDEO = Profile(
             "RowParallelLinear",
         )
     ),
+    registry_fallback="TransformersModel",
+    component_loader="fastvideo.models.loader.component_loader.ComponentLoader",
+    original_weights=("official_weights",),
+    pipelines="fastvideo/pipelines/basic",
+    pipeline_registry="fastvideo/registry.py",
+    pipeline_register="register_configs",
+    pipeline_config_base="fastvideo.configs.pipelines.base.PipelineConfig",
+    pipeline_configs="fastvideo/configs/pipelines",
+    pipeline_files=frozenset({"pipeline_config.py", "pipeline_configs.py", "presets.py"}),
+    preset_class="fastvideo.api.presets.InferencePreset",
+    preset_group="ALL_PRESETS",
 )
 
 PROFILES = (FASTVIDEO,)
