@@ -57,7 +57,11 @@ class Project:
     @cached_property
     def pipeline_classes(self) -> tuple[str, ...]:
         """The pipeline classes that a checkpoint can name."""
-        return pipeline_classes(self.sources, self.names, self.profile)
+        return self.pipelines_below(self.profile.pipelines)
+
+    def pipelines_below(self, folder: str) -> tuple[str, ...]:
+        """Those of one folder."""
+        return pipeline_classes(self.sources, self.names, folder)
 
     @cached_property
     def port_index(self) -> Ports:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.predicates import Closure, Scope, Undecided, bound_names, evaluate, execute
@@ -21,7 +22,6 @@ from analyzers.project.profile import Profile
 from analyzers.project.registry import entry_names
 from analyzers.project.sources import Sources
 
-_LISTS = ("List", "Tuple")
 _BESIDES = ("hf_model_paths", "model_detectors", "workload_types")
 """Arguments of a registration that do not change what a checkpoint is run with."""
 
@@ -325,14 +325,14 @@ def _takes_first(function: ast.FunctionDef, loop: ast.AST) -> bool:
 # --------------------------------------------------------------------------- pipelines
 
 
-def pipeline_classes(sources: Sources, names: Names, profile: Profile) -> tuple[str, ...]:
-    """The pipelines that a `model_index.json` can name: what `EntryClass` says below the folder."""
-    if not profile.pipelines:
+def pipeline_classes(sources: Sources, names: Names, folder: str) -> tuple[str, ...]:
+    """The pipelines that a `model_index.json` can name: what `EntryClass` says below a folder."""
+    if not folder:
         return ()
     return tuple(
         name
-        for path in sources.walk(profile.pipelines)
-        for name in sources.memory.get(("pipelines", path), lambda path=path: _entries(sources, names, path))  # type: ignore[misc]
+        for path in sources.walk(folder)
+        for name in sources.memory.get(("pipelines", path), partial(_entries, sources, names, path))
     )
 
 
