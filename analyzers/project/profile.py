@@ -28,6 +28,8 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
     registry_fallback: str | None = None
     """The architecture that the model registry takes where it does not know a name."""
+    registry_components: frozenset[str] = frozenset()
+    """Components whose `_class_name` the model registry resolves, where the loaders cannot be read."""
     component_loader: str = ""
     """Full name of the class whose `for_module_type` gives each component its loader."""
     original_weights: tuple[str, ...] = ()
@@ -114,6 +116,9 @@ FASTVIDEO = Profile(
         )
     ),
     registry_fallback="TransformersModel",
+    registry_components=frozenset(
+        {"transformer", "transformer_2", "transformer_3", "sr_transformer", "vae", "scheduler"}
+    ),
     component_loader="fastvideo.models.loader.component_loader.ComponentLoader",
     original_weights=("official_weights",),
     pipelines="fastvideo/pipelines/basic",
