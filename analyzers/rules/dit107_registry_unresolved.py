@@ -45,7 +45,8 @@ def _config(
     if node is None or node.text is None:
         return
     if component in components.all:
-        yield component, node
+        if _read_by_loader(component) == _CONFIG:
+            yield component, node
         return
     exists = context.project.sources.exists
     if exists(f"{folder}/{_INDEX}") or exists(f"{folder.rpartition('/')[0]}/{_INDEX}"):
@@ -53,6 +54,11 @@ def _config(
     if not _is_original(context) and "Transformer" in node.text and "Pipeline" not in node.text:
         # A DiT converted by itself, for the loader to be pointed at.
         yield next(iter(sorted(components.dits)), component), node
+
+
+def _read_by_loader(component: str) -> str:
+    """The file that a component is configured by (`get_diffusers_config`)."""
+    return "scheduler_config.json" if "scheduler" in component else _CONFIG
 
 
 def _index(
@@ -70,7 +76,7 @@ def _index(
         library = row.items[0].text
         if library != "diffusers" and not (library or "").startswith(context.profile.package):
             continue
-        if context.project.sources.exists(f"{folder}/{component}/{_CONFIG}"):
+        if context.project.sources.exists(f"{folder}/{component}/{_read_by_loader(component)}"):
             continue  # which is what the loader reads
         if required is not None and component not in required and "boundary_ratio" not in document.members:
             continue
