@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from analyzers.facts.bodies import Body, PlacedBody
 from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
+from analyzers.facts.positions import LineIndex
+from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
@@ -34,6 +36,7 @@ class Project:
         self.settings = settings
         sources.hold_for((profile, settings))
         self.names = Names(sources, profile)
+        self._lines: dict[str, LineIndex] = {}
 
     @property
     def root(self) -> Path:
@@ -45,6 +48,34 @@ class Project:
         return self.sources.facts(path)
 
     @cached_property
+    def baseline(self) -> Baseline:
+        """What the settings' baseline has recorded; nothing where there is none.
+
+        Raises `MalformedBaseline` where the file is missing or is no baseline.
+        """
+        path = self.settings.baseline
+        if path is None:
+            return Baseline()
+        text = self.sources.text(path)
+        if text is None:
+            raise MalformedBaseline(self.sources.problem(path) or "cannot be read")
+        return parse_baseline(text)
+
+    @cached_property
+    def recorded(self) -> Baseline:
+        """The same, and nothing where it cannot be read: then every finding is reported."""
+        try:
+            return self.baseline
+        except MalformedBaseline:
+            return Baseline()
+
+    def line(self, path: str, number: int) -> str:
+        """A line (from 0) of a file, empty where there is none."""
+        if path not in self._lines:
+            self._lines[path] = LineIndex(self.sources.text(path) or "")
+        return self._lines[path].line(number)
+
+    @cached_property
     def registry(self) -> Registry:
         """The model registry as FastVideo would build it."""
         return simulate(self.sources, self.profile)
@@ -52,12 +83,14 @@ class Project:
     @cached_property
     def pipeline_registry(self) -> PipelineRegistry | None:
         """The pipeline registry as its module says; None where there is none or it does not parse."""
-        return read_pipeline_registry(self.sources, self.profile)
+        pipelines = self.profile.pipelines
+        return read_pipeline_registry(self.sources, pipelines) if pipelines is not None else None
 
     @cached_property
     def pipeline_classes(self) -> tuple[str, ...]:
         """The pipeline classes that a checkpoint can name."""
-        return self.pipelines_below(self.profile.pipelines)
+        pipelines = self.profile.pipelines
+        return self.pipelines_below(pipelines.folder) if pipelines is not None else ()
 
     def pipelines_below(self, folder: str) -> tuple[str, ...]:
         """Those of one folder."""
@@ -144,17 +177,17 @@ class Project:
     @cached_property
     def pipeline_files(self) -> tuple[str, ...]:
         """The pipeline registry and the files with pipeline configs and presets."""
-        profile = self.profile
-        if not profile.pipelines:
+        pipelines = self.profile.pipelines
+        if pipelines is None:
             return ()
         found = [
             path
-            for folder in (profile.pipeline_configs, profile.pipelines)
+            for folder in (pipelines.configs, pipelines.folder)
             for path in self.sources.walk(folder)
-            if profile.is_pipeline_file(path)
+            if pipelines.holds(path)
         ]
-        if self.sources.exists(profile.pipeline_registry):
-            found.append(profile.pipeline_registry)
+        if self.sources.exists(pipelines.registry):
+            found.append(pipelines.registry)
         return tuple(found)
 
     @cached_property

@@ -17,7 +17,6 @@ from analyzers.project.index import Project
 from analyzers.project.names import Resolved
 
 _KEY = "_class_name"
-_DIT_LOADER = "TransformerLoader"
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ def registry_components(project: Project) -> RegistryComponents:
 
 def _components(project: Project) -> RegistryComponents:
     names = project.names
-    module, _, name = project.profile.component_loader.rpartition(".")
-    path = names.module_path(module) if module else None
-    factory = names.class_of(path, name) if path is not None else None
-    method = factory.fact.method("for_module_type") if factory is not None else None
+    source = project.profile.component_loaders
+    path = names.module_path(source.module) if source is not None else None
+    factory = names.class_of(path, source.cls) if path is not None and source is not None else None
+    method = factory.fact.method(source.method) if factory is not None and source is not None else None
     if path is None or factory is None or method is None:
         return _of(project.profile.registry_components)
     table = project.derived("component loaders", Placed(method, factory.path, factory.line), _table)
@@ -50,9 +49,8 @@ def _components(project: Project) -> RegistryComponents:
         if (cls := names.class_of(path, loader)) is not None and _asks_registry(project, cls)
     }
     found = frozenset(key for key, loader in table if loader in resolving)
-    return RegistryComponents(
-        found, frozenset(k for k, loader in table if k in found and loader == _DIT_LOADER)
-    )
+    dits = frozenset(key for key, loader in table if loader == project.profile.loader.cls)
+    return RegistryComponents(found, found & dits)
 
 
 def _of(components: frozenset[str]) -> RegistryComponents:
@@ -94,11 +92,12 @@ def _takes_class_name(load: FunctionFacts) -> bool:
 
 def required_modules(project: Project, pipeline: str) -> frozenset[str] | None:
     """The components that a pipeline class loads; None where it is not known or loads its own way."""
-    cls = _pipeline(project, pipeline)
-    if cls is None:
+    pipelines = project.profile.pipelines
+    cls = _pipeline(project, pipelines.folder, pipeline) if pipelines is not None else None
+    if cls is None or pipelines is None:
         return None
     for owner in project.names.ancestry(cls).classes:
-        if owner.path.startswith(project.profile.pipelines + "/") and owner.fact.method("load_modules"):
+        if owner.path.startswith(f"{pipelines.folder}/") and owner.fact.method("load_modules"):
             return None
     outcome = project.names.class_attribute(cls, "_required_config_modules")
     if not isinstance(outcome, Resolved) or not isinstance(outcome.value, Collection):
@@ -107,8 +106,8 @@ def required_modules(project: Project, pipeline: str) -> frozenset[str] | None:
     return frozenset(items) if items and len(items) == len(outcome.value.items) else None
 
 
-def _pipeline(project: Project, name: str) -> Placed[ClassFacts] | None:
-    for path in project.sources.walk(project.profile.pipelines) if project.profile.pipelines else ():
+def _pipeline(project: Project, folder: str, name: str) -> Placed[ClassFacts] | None:
+    for path in project.sources.walk(folder):
         if name in (project.sources.text(path) or ""):
             cls = project.names.class_of(path, name)
             if cls is not None:
@@ -126,7 +125,7 @@ def resolves(project: Project, name: str) -> bool | None:
         return True
     if not registry.legacy_known or not registry.models:
         return None
-    for path in project.sources.walk(profile.package):
+    for path in project.sources.walk(profile.folder):
         text = project.sources.text(path) or ""
         if name not in text:
             continue

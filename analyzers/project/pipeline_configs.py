@@ -45,9 +45,10 @@ def pipeline_configs(project: Project) -> tuple[Placed[ClassFacts], ...]:
 
 def configs_in(project: Project, path: str) -> tuple[Placed[ClassFacts], ...]:
     """The pipeline configs of one file."""
-    base = project.profile.pipeline_config_base
-    if not base or path == project.profile.pipeline_registry:
+    pipelines = project.profile.pipelines
+    if pipelines is None or path == pipelines.registry:
         return ()
+    base = pipelines.config_base
     return project.sources.memory.get(("pipeline configs", path), lambda: _configs_in(project, path, base))
 
 
@@ -77,7 +78,7 @@ def is_used(project: Project, name: str) -> bool:
     profile, sources = project.profile, project.sources
     tests = tuple(f"{root}/" for root in profile.test_roots)
     return any(
-        used_in(sources, path, name) for path in sources.walk(profile.package) if not path.startswith(tests)
+        used_in(sources, path, name) for path in sources.walk(profile.folder) if not path.startswith(tests)
     )
 
 
@@ -118,7 +119,9 @@ def serves_a_port(project: Project, config: Placed[ClassFacts]) -> bool:
 
 def presets_in(project: Project, path: str) -> tuple[Preset, ...]:
     """The presets that a file makes at module level."""
-    facts = project.file(path)
+    facts, pipelines = project.file(path), project.profile.pipelines
+    if pipelines is None:
+        return ()
     found = []
     for placed in facts.assignments if facts is not None else ():
         value = placed.fact.value
@@ -126,17 +129,17 @@ def presets_in(project: Project, path: str) -> tuple[Preset, ...]:
             continue
         if not isinstance(value, Call) or value.callee is None:
             continue
-        if project.names.qualified(path, value.callee) == project.profile.preset_class:
+        if project.names.qualified(path, value.callee) == pipelines.preset_class:
             found.append(Preset(placed.fact.names[0], placed, value))
     return tuple(found)
 
 
 def grouped(project: Project, path: str) -> tuple[Placed[Assignment], frozenset[str]] | None:
     """The file's list of presets and the names in it; None where it is missing or computed."""
-    facts = project.file(path)
-    if facts is None or facts.broken:
+    facts, pipelines = project.file(path), project.profile.pipelines
+    if facts is None or facts.broken or pipelines is None:
         return None
-    group = project.profile.preset_group
+    group = pipelines.preset_group
     assignments = [a for a in facts.assignments if group in a.fact.names]
     if len(assignments) != 1 or assignments[0].fact.conditional or assignments[0].fact.augmented:
         return None
@@ -152,9 +155,11 @@ def registered_groups(project: Project) -> dict[str, bool] | None:
 
     None where the registry finds its presets in a way that is not followed, or registers none.
     """
-    profile, names = project.profile, project.names
+    pipelines, names = project.profile.pipelines, project.names
+    if pipelines is None:
+        return None
     registry = project.pipeline_registry
-    facts = project.file(profile.pipeline_registry)
+    facts = project.file(pipelines.registry)
     if registry is None or facts is None or _COMPUTED & registry.mentioned:
         return None
     found: dict[str, bool] = {}
@@ -165,19 +170,21 @@ def registered_groups(project: Project) -> dict[str, bool] | None:
         meant = names.by_qualified(f"{dotted}.{item.name}") if dotted is not None else None
         if not isinstance(meant, Placed) or not isinstance(meant.fact, Assignment):
             continue
-        if profile.preset_group in meant.fact.names:
+        if pipelines.preset_group in meant.fact.names:
             found[meant.path] = found.get(meant.path, False) or item.bound in registry.mentioned
     return found or None
 
 
 def family_folder(project: Project, path: str) -> str | None:
     """The pipeline folder that a file of pipeline configs or presets belongs to."""
-    profile = project.profile
-    if path.startswith(f"{profile.pipelines}/"):
-        family = path[len(profile.pipelines) + 1 :].partition("/")[0]
+    pipelines = project.profile.pipelines
+    if pipelines is None:
+        return None
+    if path.startswith(f"{pipelines.folder}/"):
+        family = path[len(pipelines.folder) + 1 :].partition("/")[0]
     else:
         family = path.rpartition("/")[2].removesuffix(".py")
-    folder = f"{profile.pipelines}/{family}"
+    folder = f"{pipelines.folder}/{family}"
     return folder if project.sources.walk(folder) else None
 
 

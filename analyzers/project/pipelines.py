@@ -18,7 +18,7 @@ from analyzers.facts.predicates import Closure, Scope, Undecided, bound_names, e
 from analyzers.facts.syntax import parse
 from analyzers.findings import Location, Span
 from analyzers.project.names import Names
-from analyzers.project.profile import Profile
+from analyzers.project.profile import Pipelines
 from analyzers.project.registry import entry_names
 from analyzers.project.sources import Sources
 
@@ -71,16 +71,15 @@ class PipelineRegistry:
     mentioned: frozenset[str]
 
 
-def read_pipeline_registry(sources: Sources, profile: Profile) -> PipelineRegistry | None:
+def read_pipeline_registry(sources: Sources, pipelines: Pipelines) -> PipelineRegistry | None:
     """The registry of the tree; None where there is none, or it does not parse."""
-    path = profile.pipeline_registry
-    if not path or not sources.exists(path):
+    if not sources.exists(pipelines.registry):
         return None
-    return sources.memory.get(("pipeline registry",), lambda: _read(sources, profile))
+    return sources.memory.get(("pipeline registry",), lambda: _read(sources, pipelines))
 
 
-def _read(sources: Sources, profile: Profile) -> PipelineRegistry | None:
-    path = profile.pipeline_registry
+def _read(sources: Sources, pipelines: Pipelines) -> PipelineRegistry | None:
+    path = pipelines.registry
     text = sources.text(path)
     facts = sources.facts(path)
     if text is None or facts is None or facts.broken:
@@ -89,7 +88,7 @@ def _read(sources: Sources, profile: Profile) -> PipelineRegistry | None:
         tree = parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    reader = _Reader(path, tree, profile.pipeline_register)
+    reader = _Reader(path, tree, pipelines.register)
     reader.read()
     lowers, first = _resolver(tree)
     return PipelineRegistry(tuple(reader.found), reader.complete, lowers, first, frozenset(_mentions(tree)))
@@ -327,8 +326,6 @@ def _takes_first(function: ast.FunctionDef, loop: ast.AST) -> bool:
 
 def pipeline_classes(sources: Sources, names: Names, folder: str) -> tuple[str, ...]:
     """The pipelines that a `model_index.json` can name: what `EntryClass` says below a folder."""
-    if not folder:
-        return ()
     return tuple(
         name
         for path in sources.walk(folder)

@@ -74,7 +74,7 @@ def _index(
         if component not in components.all or len(row.items) < 2:
             continue
         library = row.items[0].text
-        if library != "diffusers" and not (library or "").startswith(context.profile.package):
+        if library != "diffusers" and not context.profile.owns(library or ""):
             continue
         if context.project.sources.exists(f"{folder}/{component}/{_read_by_loader(component)}"):
             continue  # which is what the loader reads

@@ -20,6 +20,7 @@ from analyzers.project.pipeline_configs import (
     registered_groups,
     serves_a_port,
 )
+from analyzers.project.profile import Pipelines
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _BY_HAND = re.compile(
@@ -31,27 +32,27 @@ _BY_HAND = re.compile(
 
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the files of configs and presets; the registry itself has no line for what it lacks."""
-    path, profile = context.file.path, context.profile
-    if not profile.is_pipeline_file(path) or path == profile.pipeline_registry or context.file.broken:
+    path, pipelines = context.file.path, context.profile.pipelines
+    if pipelines is None or not pipelines.holds(path) or path == pipelines.registry or context.file.broken:
         return
     if context.project.pipeline_registry is None:
         return
-    yield from _configs(context)
-    yield from _presets(context)
+    yield from _configs(context, pipelines)
+    yield from _presets(context, pipelines)
 
 
 # ------------------------------------------------------------------ configs
 
 
-def _configs(context: Context) -> Iterator[Finding]:
+def _configs(context: Context, pipelines: Pipelines) -> Iterator[Finding]:
     for config in _unregistered(context, context.file.path):
         name = config.fact.name
         yield context.finding(
             config.at(config.fact.name_span),
-            f"'{name}' is not registered: {context.profile.pipeline_registry} never hands it to "
-            f"{context.profile.pipeline_register}, so no checkpoint is run with it",
+            f"'{name}' is not registered: {pipelines.registry} never hands it to "
+            f"{pipelines.register}, so no checkpoint is run with it",
             symbol=name,
-            fix=_config_fix(context, config),
+            fix=_config_fix(context, pipelines, config),
         )
 
 
@@ -86,9 +87,9 @@ def _explained(context: Context, docstring: str | None, location: Location) -> b
     return any(_BY_HAND.search(text) for text in (docstring or "", *comments))
 
 
-def _config_fix(context: Context, config: Placed[ClassFacts]) -> Fix | None:
+def _config_fix(context: Context, pipelines: Pipelines, config: Placed[ClassFacts]) -> Fix | None:
     """A registration by the class of the family's pipeline, where only one of each waits for one."""
-    project, profile = context.project, context.profile
+    project = context.project
     registry, folder = project.pipeline_registry, family_folder(project, config.path)
     if registry is None or folder is None or not registry.complete:
         return None
@@ -99,9 +100,9 @@ def _config_fix(context: Context, config: Placed[ClassFacts]) -> Fix | None:
         return None
     presets = [p for path in sorted(siblings) for p in presets_in(project, path)]
     arguments: dict[str, JsonValue] = {
-        "path": profile.pipeline_registry,
-        "function": profile.pipeline_register,
-        "folder": context.names.module_name(profile.pipeline_configs),
+        "path": pipelines.registry,
+        "function": pipelines.register,
+        "folder": context.names.module_name(pipelines.configs),
         "module": context.names.module_name(config.path),
         "config": config.fact.name,
         "detector": free[0].lower(),
@@ -116,8 +117,8 @@ def _config_fix(context: Context, config: Placed[ClassFacts]) -> Fix | None:
 # ------------------------------------------------------------------ presets
 
 
-def _presets(context: Context) -> Iterator[Finding]:
-    path, group_name = context.file.path, context.profile.preset_group
+def _presets(context: Context, pipelines: Pipelines) -> Iterator[Finding]:
+    path, group_name = context.file.path, pipelines.preset_group
     presets = presets_in(context.project, path)
     if not presets:
         return
@@ -126,8 +127,8 @@ def _presets(context: Context) -> Iterator[Finding]:
         return
     group = grouped(context.project, path)
     if not groups.get(path, False):
-        if _is_ported(context, path) and not _group_used(context, path):
-            yield from _group(context, path, presets, group)
+        if _is_ported(context, path) and not _group_used(context, pipelines, path):
+            yield from _group(context, pipelines, path, presets, group)
         return
     if group is None:
         return
@@ -153,22 +154,22 @@ def _presets(context: Context) -> Iterator[Finding]:
 
 def _group(
     context: Context,
+    pipelines: Pipelines,
     path: str,
     presets: tuple[Preset, ...],
     group: tuple[Placed[Assignment], frozenset[str]] | None,
 ) -> Iterator[Finding]:
-    profile = context.profile
     where = group[0] if group is not None else presets[0].assignment
     if _explained(context, context.file.docstring, where.at(where.fact.span)):
         return
     fix = None
     if group is not None:
         fix = Fix(
-            f"Register the presets in {profile.pipeline_registry}",
+            f"Register the presets in {pipelines.registry}",
             "register-presets",
             {
-                "path": profile.pipeline_registry,
-                "group": profile.preset_group,
+                "path": pipelines.registry,
+                "group": pipelines.preset_group,
                 "module": context.names.module_name(path),
             },
             Applicability.UNSAFE,
@@ -177,8 +178,8 @@ def _group(
     yield context.finding(
         where.at(where.fact.span),
         f"{number} of this file {'are' if len(presets) > 1 else 'is'} not registered: "
-        f"{profile.pipeline_registry} never registers {profile.preset_group} of this module",
-        symbol=profile.preset_group if group is not None else presets[0].name,
+        f"{pipelines.registry} never registers {pipelines.preset_group} of this module",
+        symbol=pipelines.preset_group if group is not None else presets[0].name,
         fix=fix,
     )
 
@@ -194,14 +195,14 @@ def _is_ported(context: Context, path: str) -> bool:
     )
 
 
-def _group_used(context: Context, path: str) -> bool:
+def _group_used(context: Context, pipelines: Pipelines, path: str) -> bool:
     """Whether another module of the package takes the list of presets from this one."""
     profile, names = context.profile, context.names
-    for other in context.project.sources.walk(profile.package):
-        if other in (path, profile.pipeline_registry) or profile.is_test(other):
+    for other in context.project.sources.walk(profile.folder):
+        if other in (path, pipelines.registry) or profile.is_test(other):
             continue
         text = context.project.sources.text(other) or ""
-        if profile.preset_group not in text or "presets" not in text:
+        if pipelines.preset_group not in text or "presets" not in text:
             continue
         facts = context.project.file(other)
         for item in (i.fact for i in facts.imports) if facts is not None else ():

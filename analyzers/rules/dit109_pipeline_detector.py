@@ -12,7 +12,8 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 def check(context: Context) -> Iterator[Finding]:
     """Asks the detectors about registered paths, in registration order, as the resolver does."""
-    if context.file.path != context.profile.pipeline_registry or context.file.broken:
+    pipelines = context.profile.pipelines
+    if pipelines is None or context.file.path != pipelines.registry or context.file.broken:
         return
     registry = context.project.pipeline_registry
     if registry is None or not registry.lowers:
