@@ -65,10 +65,15 @@ class Scope:
 
 @dataclass(frozen=True, eq=False)
 class Closure:
-    """A function together with the names around it."""
+    """A function together with the names around it.
+
+    `defaults`: those of its parameters, by name, as they were when it was made; None for a function
+    of the module, whose defaults are looked at when it is called.
+    """
 
     node: FunctionNode
     scope: Scope
+    defaults: Mapping[str, object] | None = None
 
     def accepts(self, text: str) -> bool | None:
         """What the function makes of one string, as a truth value; None where that is undecided."""
@@ -174,10 +179,9 @@ class _Interpreter:
             raise Undecided
         positional = [*given.posonlyargs, *given.args]
         bound: dict[str, object] = {}
-        defaults = dict(zip([a.arg for a in reversed(positional)], reversed(given.defaults), strict=False))
-        defaults.update(
-            {a.arg: d for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True) if d is not None}
-        )
+        defaults = closure.defaults
+        if defaults is None:
+            defaults = self.defaults(closure.node, closure.scope)
         if len(arguments) > len(positional):
             raise Undecided
         bound.update(zip([a.arg for a in positional], arguments, strict=False))
@@ -189,10 +193,19 @@ class _Interpreter:
             if parameter.arg not in bound:
                 if parameter.arg not in defaults:
                     raise Undecided
-                bound[parameter.arg] = self.value(defaults[parameter.arg], closure.scope)
+                bound[parameter.arg] = defaults[parameter.arg]
         if len(bound) != len(positional) + len(given.kwonlyargs):
             raise Undecided
         return bound
+
+    def defaults(self, node: FunctionNode, scope: Scope) -> dict[str, object]:
+        """The defaults of a function's parameters, by name."""
+        given = node.args
+        positional = [a.arg for a in (*given.posonlyargs, *given.args)]
+        found = dict(zip(reversed(positional), reversed(given.defaults), strict=False))
+        keyword = zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        found.update({a.arg: d for a, d in keyword if d is not None})
+        return {name: self.value(value, scope) for name, value in found.items()}
 
     # ------------------ statements
 
@@ -208,7 +221,8 @@ class _Interpreter:
             if node.value is not None:
                 self._store(node.target, self.value(node.value, scope), scope)
         elif isinstance(node, ast.FunctionDef):
-            self._store(ast.Name(node.name, ast.Store()), Closure(node, scope), scope)
+            made = Closure(node, scope, self.defaults(node, scope))
+            self._store(ast.Name(node.name, ast.Store()), made, scope)
         elif isinstance(node, ast.If):
             for inner in node.body if self.value(node.test, scope) else node.orelse:
                 self.statement(inner, scope)
@@ -259,7 +273,7 @@ class _Interpreter:
         if isinstance(node, ast.Name):
             return self._name(node.id, scope)
         if isinstance(node, ast.Lambda):
-            return Closure(node, scope)
+            return Closure(node, scope, self.defaults(node, scope))
         if isinstance(node, ast.BoolOp):
             return self._boolean(node, scope)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):

@@ -42,7 +42,11 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         old = cst.ensure_type(statements[declared[0]], cst.SimpleStatementLine)
         statements[declared[0]] = old.with_changes(body=field.body)
     else:
-        statements.insert(1 if statements and is_docstring(statements[0]) else 0, field)
+        place = 1 if statements and is_docstring(statements[0]) else 0
+        following = statements[place] if place < len(statements) else None
+        if place and isinstance(following, cst.SimpleStatementLine) and following.leading_lines[:1]:
+            field = field.with_changes(leading_lines=[cst.EmptyLine(indent=False)])
+        statements.insert(place, field)
     if len(statements) > 1:
         statements = [s for s in statements if not m.matches(s, m.SimpleStatementLine(body=[m.Pass()]))]
     changed = cls.with_changes(body=with_statements(block, statements))

@@ -164,10 +164,18 @@ def registered_groups(project: Project) -> dict[str, bool] | None:
         return None
     found: dict[str, bool] = {}
     for item in (i.fact for i in facts.imports):
-        if item.name is None or item.name == "*":
-            continue
         dotted = names.absolute(facts.path, "." * item.level + item.module)
-        meant = names.by_qualified(f"{dotted}.{item.name}") if dotted is not None else None
+        if dotted is None or item.name == "*":
+            continue
+        whole = dotted if item.name is None else f"{dotted}.{item.name}"
+        module = names.module_path(whole)
+        if module is not None:
+            # The module itself: what it lists is taken from it by attribute.
+            bound = item.bound.partition(".")[0]
+            if {bound, pipelines.preset_group} <= registry.mentioned:
+                found[module] = True
+            continue
+        meant = names.by_qualified(whole)
         if not isinstance(meant, Placed) or not isinstance(meant.fact, Assignment):
             continue
         if pipelines.preset_group in meant.fact.names:

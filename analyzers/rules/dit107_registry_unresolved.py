@@ -16,6 +16,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 _CONFIG = "config.json"
 _INDEX = "model_index.json"
 _KEY = "_class_name"
+_MODEL = re.compile(r"Transformer|DiT|Model$")
 _SUFFIX = re.compile(r"(?:Transformer(?:[23]D)?)?(?:Model)?$")
 
 
@@ -51,7 +52,7 @@ def _config(
     exists = context.project.sources.exists
     if exists(f"{folder}/{_INDEX}") or exists(f"{folder.rpartition('/')[0]}/{_INDEX}"):
         return  # the checkpoint as a whole, or a component that another library loads
-    if not _is_original(context) and "Transformer" in node.text and "Pipeline" not in node.text:
+    if not _is_original(context) and _MODEL.search(node.text) and "Pipeline" not in node.text:
         # A DiT converted by itself, for the loader to be pointed at.
         yield next(iter(sorted(components.dits)), component), node
 

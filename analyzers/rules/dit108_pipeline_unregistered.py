@@ -443,6 +443,29 @@ RULE = Rule(
             },
         ),
         Example(
+            "the registry takes the presets from their module",
+            {
+                **_ECHO,
+                _PRESETS: _presets_text("ECHO"),
+                _REGISTRY: _registry(
+                    presets="    from fastvideo.pipelines.basic.echo import presets as echo\n",
+                    listed="echo.ALL_PRESETS",
+                ),
+            },
+        ),
+        Example(
+            "registered in a loop",
+            {
+                **_ECHO,
+                _CONFIGS: _config(_class("EchoPipelineConfig"), _class("EchoI2VConfig")),
+                _REGISTRY: _registry(
+                    "from fastvideo.configs.pipelines import echo\n",
+                    "    for config in (echo.EchoPipelineConfig, echo.EchoI2VConfig):\n"
+                    "        register_configs(None, config, (), [])\n",
+                ),
+            },
+        ),
+        Example(
             "a preset that only others are made from",
             {
                 **_ALL,

@@ -48,7 +48,9 @@ FASTVIDEO: Final = Profile(
         register="register_configs",
         configs="fastvideo/configs/pipelines",
         config_base="fastvideo.configs.pipelines.base.PipelineConfig",
-        files=frozenset({"pipeline_config.py", "pipeline_configs.py", "presets.py"}),
+        files=frozenset(
+            {"config.py", "configs.py", "pipeline_config.py", "pipeline_configs.py", "presets.py"}
+        ),
         preset_class="fastvideo.api.presets.InferencePreset",
         preset_group="ALL_PRESETS",
     ),
