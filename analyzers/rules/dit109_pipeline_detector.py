@@ -48,10 +48,17 @@ def _shadowed(
         if _may_name_others(registration, classes):
             return
         own = [(name, [name]) for name in _accepted(detector, classes)]
+    family = _classes_of_family(context, registration)
     deciders: dict[Detector, Registration] = {}
+    by_class = False
     for _, forms in own:
         for form in forms:
             decides = _first(earlier, form, registration)
+            if decides is None and family:
+                # The resolver asks for the class as well, so an earlier one may take it by that.
+                taken = [_first(earlier, name, registration) for name in family]
+                decides = taken[0] if all(taken) else None
+                by_class = decides is not None
             if decides is None:
                 return
             deciders[decides[1]] = decides[0]
@@ -60,15 +67,26 @@ def _shadowed(
     said = _listed([path for path, _ in own])
     first, winner = next(iter(deciders.items()))
     others = " and others" if len(deciders) > 1 else ""
+    how = f", which accepts the class '{family[0]}' of their model_index.json" if by_class else ""
     yield context.finding(
         detector.location,
         f"this detector never decides: whatever it accepts of its own ({said}) is accepted first by the "
-        f"detector of {_name(winner)} in line {first.location.span.line + 1}{others}",
+        f"detector of {_name(winner)} in line {first.location.span.line + 1}{others}{how}",
         symbol=registration.config,
         related=tuple(
             Related(d.location, f"accepts first, for {_name(r)}") for d, r in list(deciders.items())[:3]
         ),
     )
+
+
+def _classes_of_family(context: Context, registration: Registration) -> list[str]:
+    """The lowercased classes of the pipelines in the folder of a registration's family."""
+    pipelines = context.profile.pipelines
+    family = next((value for name, value in registration.info if name == "model_family"), "None").strip("\"'")
+    if pipelines is None or not family.isidentifier():
+        return []
+    found = context.project.pipelines_below(f"{pipelines.folder}/{family}")
+    return list(dict.fromkeys(name.lower() for name in found))
 
 
 def _first(
@@ -242,7 +260,8 @@ RULE = Rule(
         "Evaluates the `model_detectors` of the pipeline registry over the registered paths, in the order "
         "of registration, by an interpreter of its own (no code is run). Reports a detector whose own paths "
         "(for one that looks for pipeline classes: whose classes) are all accepted by an earlier "
-        "registration that leads to something else, and a registration of which no detector accepts any of "
+        "registration that leads to something else (also by the class of the family's pipeline, since the "
+        "resolver asks for both), and a registration of which no detector accepts any of "
         "its own paths or any pipeline class of the tree."
     ),
     why=(
@@ -301,6 +320,20 @@ RULE = Rule(
             ),
         ),
         Example(
+            "the narrower one first, and a wider one that takes the class",
+            {
+                **_registered(
+                    _call("SoundConfig", '"org/Echo-Fast"', 'lambda p: "echo" in p and "fast" in p')
+                    + '        model_family="echo",\n        default_preset="echo_fast",\n',
+                    _call("SoundConfig", '"org/Echo"', 'lambda p: "echo" in p and "fast" not in p')
+                    + '        model_family="echo",\n        default_preset="echo",\n',
+                ),
+                "fastvideo/pipelines/basic/echo/echo_pipeline.py": (
+                    "class EchoPipeline:\n    pass\n\n\nEntryClass = EchoPipeline\n"
+                ),
+            },
+        ),
+        Example(
             "only fallbacks, without paths", _registered(_PRO, _call("SoundConfig", "", "lambda p: True"))
         ),
     ),
@@ -326,6 +359,21 @@ RULE = Rule(
                 _call("SoundProConfig", '"org/Audio-Pro"', 'lambda path: "soundpropipeline" in path'),
             ),
             findings=(Expected(_FILE, 34, "('soundpropipeline') is accepted first"),),
+        ),
+        Example(
+            "a wider one takes it by the class of the family's only pipeline",
+            {
+                **_registered(
+                    _call("SoundConfig", '"org/Echo"', 'lambda p: "echo" in p and "fast" not in p')
+                    + '        model_family="echo",\n        default_preset="echo",\n',
+                    _call("SoundConfig", '"org/Echo-Fast"', 'lambda p: "echo" in p and "fast" in p')
+                    + '        model_family="echo",\n        default_preset="echo_fast",\n',
+                ),
+                "fastvideo/pipelines/basic/echo/echo_pipeline.py": (
+                    "class EchoPipeline:\n    pass\n\n\nEntryClass = EchoPipeline\n"
+                ),
+            },
+            findings=(Expected(_FILE, 36, "which accepts the class 'echopipeline'"),),
         ),
         Example(
             "tokens of another name",
