@@ -14,7 +14,7 @@ from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseli
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.names import Names
-from analyzers.project.pipelines import PipelineRegistry, pipeline_classes, read_pipeline_registry
+from analyzers.project.pipeline_registry import PipelineRegistry, pipeline_classes, read_pipeline_registry
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, simulate
@@ -83,14 +83,14 @@ class Project:
     @cached_property
     def pipeline_registry(self) -> PipelineRegistry | None:
         """The pipeline registry as its module says; None where there is none or it does not parse."""
-        pipelines = self.profile.pipelines
-        return read_pipeline_registry(self.sources, pipelines) if pipelines is not None else None
+        where = self.profile.registrations
+        return read_pipeline_registry(self.sources, where) if where is not None else None
 
     @cached_property
     def pipeline_classes(self) -> tuple[str, ...]:
         """The pipeline classes that a checkpoint can name."""
-        pipelines = self.profile.pipelines
-        return self.pipelines_below(pipelines.folder) if pipelines is not None else ()
+        where = self.profile.registrations
+        return self.pipelines_below(where.folder) if where is not None else ()
 
     def pipelines_below(self, folder: str) -> tuple[str, ...]:
         """Those of one folder."""
@@ -177,17 +177,17 @@ class Project:
     @cached_property
     def pipeline_files(self) -> tuple[str, ...]:
         """The pipeline registry and the files with pipeline configs and presets."""
-        pipelines = self.profile.pipelines
-        if pipelines is None:
+        where = self.profile.registrations
+        if where is None:
             return ()
         found = [
             path
-            for folder in (pipelines.configs, pipelines.folder)
+            for folder in (where.configs, where.folder)
             for path in self.sources.walk(folder)
-            if pipelines.holds(path)
+            if where.holds(path)
         ]
-        if self.sources.exists(pipelines.registry):
-            found.append(pipelines.registry)
+        if self.sources.exists(where.registry):
+            found.append(where.registry)
         return tuple(found)
 
     @cached_property

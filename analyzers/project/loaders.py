@@ -92,7 +92,7 @@ def _takes_class_name(load: FunctionFacts) -> bool:
 
 def required_modules(project: Project, pipeline: str) -> frozenset[str] | None:
     """The components that a pipeline class loads; None where it is not known or loads its own way."""
-    pipelines = project.profile.pipelines
+    pipelines = project.profile.registrations
     cls = _pipeline(project, pipelines.folder, pipeline) if pipelines is not None else None
     if cls is None or pipelines is None:
         return None

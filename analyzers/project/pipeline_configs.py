@@ -18,7 +18,7 @@ from analyzers.facts.model import (
 from analyzers.project.idioms import is_field
 from analyzers.project.index import Project
 from analyzers.project.mentions import used_in
-from analyzers.project.pipelines import Registration
+from analyzers.project.pipeline_registry import Registration
 
 _COMPUTED = frozenset({"import_module", "iter_modules", "walk_packages", "__import__"})
 """Names that find modules at run time: what is registered cannot be read off the registry then."""
@@ -45,7 +45,7 @@ def pipeline_configs(project: Project) -> tuple[Placed[ClassFacts], ...]:
 
 def configs_in(project: Project, path: str) -> tuple[Placed[ClassFacts], ...]:
     """The pipeline configs of one file."""
-    pipelines = project.profile.pipelines
+    pipelines = project.profile.registrations
     if pipelines is None or path == pipelines.registry:
         return ()
     base = pipelines.config_base
@@ -119,7 +119,7 @@ def serves_a_port(project: Project, config: Placed[ClassFacts]) -> bool:
 
 def presets_in(project: Project, path: str) -> tuple[Preset, ...]:
     """The presets that a file makes at module level."""
-    facts, pipelines = project.file(path), project.profile.pipelines
+    facts, pipelines = project.file(path), project.profile.registrations
     if pipelines is None:
         return ()
     found = []
@@ -136,7 +136,7 @@ def presets_in(project: Project, path: str) -> tuple[Preset, ...]:
 
 def grouped(project: Project, path: str) -> tuple[Placed[Assignment], frozenset[str]] | None:
     """The file's list of presets and the names in it; None where it is missing or computed."""
-    facts, pipelines = project.file(path), project.profile.pipelines
+    facts, pipelines = project.file(path), project.profile.registrations
     if facts is None or facts.broken or pipelines is None:
         return None
     group = pipelines.preset_group
@@ -155,7 +155,7 @@ def registered_groups(project: Project) -> dict[str, bool] | None:
 
     None where the registry finds its presets in a way that is not followed, or registers none.
     """
-    pipelines, names = project.profile.pipelines, project.names
+    pipelines, names = project.profile.registrations, project.names
     if pipelines is None:
         return None
     registry = project.pipeline_registry
@@ -185,7 +185,7 @@ def registered_groups(project: Project) -> dict[str, bool] | None:
 
 def family_folder(project: Project, path: str) -> str | None:
     """The pipeline folder that a file of pipeline configs or presets belongs to."""
-    pipelines = project.profile.pipelines
+    pipelines = project.profile.registrations
     if pipelines is None:
         return None
     if path.startswith(f"{pipelines.folder}/"):

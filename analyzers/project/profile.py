@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analyzers.project.profiles.base import Discovery, Loader, Pipelines, Profile
+from analyzers.project.profiles.base import Discovery, Loader, Profile, Registrations
 from analyzers.project.profiles.fastvideo import FASTVIDEO
 from analyzers.project.profiles.sglang import SGLANG
 
@@ -17,8 +17,8 @@ __all__ = [
     "SGLANG",
     "Discovery",
     "Loader",
-    "Pipelines",
     "Profile",
+    "Registrations",
     "find_profile",
     "find_root",
     "root_in",

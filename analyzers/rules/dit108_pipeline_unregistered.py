@@ -20,7 +20,7 @@ from analyzers.project.pipeline_configs import (
     registered_groups,
     serves_a_port,
 )
-from analyzers.project.profile import Pipelines
+from analyzers.project.profile import Registrations
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _BY_HAND = re.compile(
@@ -32,7 +32,7 @@ _BY_HAND = re.compile(
 
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the files of configs and presets; the registry itself has no line for what it lacks."""
-    path, pipelines = context.file.path, context.profile.pipelines
+    path, pipelines = context.file.path, context.profile.registrations
     if pipelines is None or not pipelines.holds(path) or path == pipelines.registry or context.file.broken:
         return
     if context.project.pipeline_registry is None:
@@ -44,7 +44,7 @@ def check(context: Context) -> Iterator[Finding]:
 # ------------------------------------------------------------------ configs
 
 
-def _configs(context: Context, pipelines: Pipelines) -> Iterator[Finding]:
+def _configs(context: Context, pipelines: Registrations) -> Iterator[Finding]:
     for config in _unregistered(context, context.file.path):
         name = config.fact.name
         yield context.finding(
@@ -87,7 +87,7 @@ def _explained(context: Context, docstring: str | None, location: Location) -> b
     return any(_BY_HAND.search(text) for text in (docstring or "", *comments))
 
 
-def _config_fix(context: Context, pipelines: Pipelines, config: Placed[ClassFacts]) -> Fix | None:
+def _config_fix(context: Context, pipelines: Registrations, config: Placed[ClassFacts]) -> Fix | None:
     """A registration by the class of the family's pipeline, where only one of each waits for one."""
     project = context.project
     registry, folder = project.pipeline_registry, family_folder(project, config.path)
@@ -117,7 +117,7 @@ def _config_fix(context: Context, pipelines: Pipelines, config: Placed[ClassFact
 # ------------------------------------------------------------------ presets
 
 
-def _presets(context: Context, pipelines: Pipelines) -> Iterator[Finding]:
+def _presets(context: Context, pipelines: Registrations) -> Iterator[Finding]:
     path, group_name = context.file.path, pipelines.preset_group
     presets = presets_in(context.project, path)
     if not presets:
@@ -154,7 +154,7 @@ def _presets(context: Context, pipelines: Pipelines) -> Iterator[Finding]:
 
 def _group(
     context: Context,
-    pipelines: Pipelines,
+    pipelines: Registrations,
     path: str,
     presets: tuple[Preset, ...],
     group: tuple[Placed[Assignment], frozenset[str]] | None,
@@ -195,7 +195,7 @@ def _is_ported(context: Context, path: str) -> bool:
     )
 
 
-def _group_used(context: Context, pipelines: Pipelines, path: str) -> bool:
+def _group_used(context: Context, pipelines: Registrations, path: str) -> bool:
     """Whether another module of the package takes the list of presets from this one."""
     profile, names = context.profile, context.names
     for other in context.project.sources.walk(profile.folder):

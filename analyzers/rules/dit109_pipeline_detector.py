@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from analyzers.facts.predicates import tokens
 from analyzers.findings import Finding, Related, Severity
-from analyzers.project.pipelines import Detector, PipelineRegistry, Registration
+from analyzers.project.pipeline_registry import Detector, PipelineRegistry, Registration
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 
 def check(context: Context) -> Iterator[Finding]:
     """Asks the detectors about registered paths, in registration order, as the resolver does."""
-    pipelines = context.profile.pipelines
+    pipelines = context.profile.registrations
     if pipelines is None or context.file.path != pipelines.registry or context.file.broken:
         return
     registry = context.project.pipeline_registry
@@ -81,7 +81,7 @@ def _shadowed(
 
 def _classes_of_family(context: Context, registration: Registration) -> list[str]:
     """The lowercased classes of the pipelines in the folder of a registration's family."""
-    pipelines = context.profile.pipelines
+    pipelines = context.profile.registrations
     family = next((value for name, value in registration.info if name == "model_family"), "None").strip("\"'")
     if pipelines is None or not family.isidentifier():
         return []

@@ -35,7 +35,7 @@ class Loader:
 
 
 @dataclass(frozen=True)
-class Pipelines:
+class Registrations:
     """Where pipelines are, and how one module registers their configs and presets by name."""
 
     folder: str
@@ -110,7 +110,7 @@ class Profile:
     """Components whose `_class_name` the model registry resolves, where the loaders cannot be read."""
     original_weights: tuple[str, ...] = ()
     """Those of the document roots that hold checkpoints as published, before any conversion."""
-    pipelines: Pipelines | None = None
+    registrations: Registrations | None = None
     """None where nothing registers pipelines by name."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
@@ -135,7 +135,7 @@ class Profile:
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
-            or (self.pipelines is not None and self.pipelines.holds(path))
+            or (self.registrations is not None and self.registrations.holds(path))
             or self.is_parity_test(path)
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Loader, Pipelines, Profile
+from analyzers.project.profiles.base import Loader, Profile, Registrations
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -42,7 +42,7 @@ FASTVIDEO: Final = Profile(
         {"transformer", "transformer_2", "transformer_3", "sr_transformer", "vae", "scheduler"}
     ),
     original_weights=("official_weights",),
-    pipelines=Pipelines(
+    registrations=Registrations(
         folder="fastvideo/pipelines/basic",
         registry="fastvideo/registry.py",
         register="register_configs",

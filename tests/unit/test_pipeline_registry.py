@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyzers.project.index import Project
-from analyzers.project.pipelines import PipelineRegistry
+from analyzers.project.pipeline_registry import PipelineRegistry
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources

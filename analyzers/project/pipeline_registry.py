@@ -18,7 +18,7 @@ from analyzers.facts.predicates import Closure, Scope, Undecided, bound_names, e
 from analyzers.facts.syntax import parse
 from analyzers.findings import Location, Span
 from analyzers.project.names import Names
-from analyzers.project.profile import Pipelines
+from analyzers.project.profile import Registrations
 from analyzers.project.registry import entry_names
 from analyzers.project.sources import Sources
 
@@ -71,15 +71,15 @@ class PipelineRegistry:
     mentioned: frozenset[str]
 
 
-def read_pipeline_registry(sources: Sources, pipelines: Pipelines) -> PipelineRegistry | None:
+def read_pipeline_registry(sources: Sources, where: Registrations) -> PipelineRegistry | None:
     """The registry of the tree; None where there is none, or it does not parse."""
-    if not sources.exists(pipelines.registry):
+    if not sources.exists(where.registry):
         return None
-    return sources.memory.get(("pipeline registry",), lambda: _read(sources, pipelines))
+    return sources.memory.get(("pipeline registry",), lambda: _read(sources, where))
 
 
-def _read(sources: Sources, pipelines: Pipelines) -> PipelineRegistry | None:
-    path = pipelines.registry
+def _read(sources: Sources, where: Registrations) -> PipelineRegistry | None:
+    path = where.registry
     text = sources.text(path)
     facts = sources.facts(path)
     if text is None or facts is None or facts.broken:
@@ -88,7 +88,7 @@ def _read(sources: Sources, pipelines: Pipelines) -> PipelineRegistry | None:
         tree = parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    reader = _Reader(path, tree, pipelines.register)
+    reader = _Reader(path, tree, where.register)
     reader.read()
     lowers, first = _resolver(tree)
     return PipelineRegistry(tuple(reader.found), reader.complete, lowers, first, frozenset(_mentions(tree)))
