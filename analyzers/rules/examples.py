@@ -83,10 +83,10 @@ class SoundTransformer3DModel(BaseDiT):
         self.blocks = nn.ModuleList([SoundBlock(self.hidden_size) for _ in range(config.num_layers)])
         self.__post_init__()
 
-    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
+    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):  # guidance: unused
         for block in self.blocks:
-            hidden_states = block(hidden_states)
-        return hidden_states
+            hidden_states = block(hidden_states * timestep)
+        return hidden_states + encoder_hidden_states
 
 
 EntryClass = SoundTransformer3DModel

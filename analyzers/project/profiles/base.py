@@ -68,6 +68,60 @@ class Registrations:
 
 
 @dataclass(frozen=True)
+class ConfigBucket:
+    """A folder of model configs and the bases that its classes derive from, by full dotted name.
+
+    The first base of each kind is the one to name in a message. `only`: a class there may not derive
+    from the plain model config bases either, since what serves the folder asks for the bases' fields.
+    """
+
+    folder: str
+    arch_bases: tuple[str, ...]
+    config_bases: tuple[str, ...]
+    only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The bases of both kinds."""
+        return self.arch_bases + self.config_bases
+class Serving:
+    """Where it can be read which pipelines run a port, and with which arguments."""
+
+    pipelines: str
+    """The folder with a folder for each family."""
+
+    configs: str
+    """The folder of the pipeline configs."""
+
+    config_field: str
+    """The field of a pipeline config that holds the DiT's config."""
+
+    config_attribute: str
+    """The class attribute of a pipeline that names its pipeline config."""
+
+    argument: str
+    """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
+
+
+@dataclass(frozen=True)
+class DistributedWrapper:
+    """A function of the code base that answers exactly what one of `torch.distributed` does.
+
+    `asks`: its name there; `group`: the function whose group it is asked about (called without
+    arguments, then `.device_group` or `.cpu_group`), None for the group of all ranks.
+    """
+
+    asks: str
+    group: str | None
+    wrapper: str
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -88,7 +142,11 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    replicated_linear: str
+    """The one of them that stands for a plain `nn.Linear`."""
     loader: Loader
+    logger_factory: str | None = None
+    """The full name of the function that makes a module's logger; None where any logger will do."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""
@@ -100,6 +158,16 @@ class Profile:
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
     """Config bases whose `__setattr__` sets fields as if it were not there."""
+    arch_config_base: str = ""
+    config_buckets: tuple[ConfigBucket, ...] = ()
+    pipeline_folders: tuple[str, ...] = ()
+    """Where pipelines, their stages and their configs live."""
+    loader_folders: tuple[str, ...] = ()
+    """Where checkpoints are loaded: no model imports from there to build itself."""
+    sampling_configs: tuple[str, ...] = ()
+    """Classes whose fields are sampling and run-time settings, by full dotted name."""
+    metadata_in_arch: bool = False
+    """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
     registry_fallback: str | None = None
@@ -112,6 +180,22 @@ class Profile:
     """Those of the document roots that hold checkpoints as published, before any conversion."""
     registrations: Registrations | None = None
     """None where nothing registers pipelines by name."""
+    lora_reads_config: bool = False
+    """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
+    serving: Serving | None = None
+    """None where stages choose the arguments at run time."""
+    output_heads: str = (
+        r"(?!to_)(\w+_)?(head|heads|out|out_proj|out_layers?|output(_\w+)?|final(_\w+)?|unembed\w*)"
+        r"|(head|heads|proj_out|norm_out)_\w+"
+    )
+    """What the modules are called that make a model's outputs: a pattern for the whole attribute name."""
+    output_shapers: str = r"unpatchif|depatchif|unpack|unpad|gather|unshard|postprocess|crop"
+    """What functions are called that only bring an output into shape: a pattern to search a name for."""
+    distributed: str | None = None
+    """The module through which the code base reaches `torch.distributed`; None where there is no such
+    rule."""
+    distributed_wrappers: tuple[DistributedWrapper, ...] = ()
+    """What that module offers in place of single functions of `torch.distributed`."""
     rules_off: tuple[tuple[str, str], ...] = ()
     """Rules that make no sense in this code base, each with the reason why."""
 
@@ -128,6 +212,10 @@ class Profile:
         """Why a rule is switched off here; None where it is not."""
         return dict(self.rules_off).get(code)
 
+    def bucket_of(self, path: str) -> ConfigBucket | None:
+        """The bucket of configs that a file lies in, or None."""
+        return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
+
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
         if not path.endswith(".py"):
@@ -136,6 +224,7 @@ class Profile:
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
             or (self.registrations is not None and self.registrations.holds(path))
+            or self.bucket_of(path) is not None
             or self.is_parity_test(path)
         )
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Loader, Profile, Registrations
+from analyzers.project.profiles.base import (
+    ConfigBucket,
+    DistributedWrapper,
+    Loader,
+    Profile,
+    Registrations,
+)
+
+_CONFIGS: Final = "fastvideo.configs.models"
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -31,6 +39,19 @@ FASTVIDEO: Final = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear="fastvideo.layers.linear.ReplicatedLinear",
+    logger_factory="fastvideo.logger.init_logger",
+    distributed="fastvideo.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     status_folders=("tests/local_tests/{family}",),
@@ -53,5 +74,33 @@ FASTVIDEO: Final = Profile(
         ),
         preset_class="fastvideo.api.presets.InferencePreset",
         preset_group="ALL_PRESETS",
+    ),
+    arch_config_base=f"{_CONFIGS}.base.ArchConfig",
+    config_buckets=(
+        ConfigBucket(
+            "fastvideo/configs/models/dits",
+            (f"{_CONFIGS}.dits.base.DiTArchConfig",),
+            (f"{_CONFIGS}.dits.base.DiTConfig",),
+            only=True,
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/encoders",
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderArchConfig" for kind in ("", "Text", "Image")),
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderConfig" for kind in ("", "Text", "Image")),
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/vaes",
+            (f"{_CONFIGS}.vaes.base.VAEArchConfig",),
+            (f"{_CONFIGS}.vaes.base.VAEConfig",),
+        ),
+        ConfigBucket(
+            "fastvideo/configs/models/upsamplers", (), (f"{_CONFIGS}.upsamplers.base.UpsamplerConfig",)
+        ),
+    ),
+    pipeline_folders=("fastvideo/pipelines", "fastvideo/configs/pipelines"),
+    loader_folders=("fastvideo/models/loader",),
+    sampling_configs=(
+        "fastvideo.api.sampling_param.SamplingParam",
+        "fastvideo.configs.sample.base.SamplingParam",
     ),
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Discovery, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
 _LINEAR: Final = f"{_PACKAGE}.runtime.layers.linear"
+
+_CONFIGS: Final = f"{_PACKAGE}.configs.models"
 
 SGLANG: Final = Profile(
     name="sglang",
@@ -37,14 +40,69 @@ SGLANG: Final = Profile(
             "RowParallelLinear",
         )
     ),
+    replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
     ),
+    distributed=f"{_PACKAGE}.runtime.distributed",
+    distributed_wrappers=(
+        DistributedWrapper("get_rank", None, "get_world_rank"),
+        DistributedWrapper("get_world_size", None, "get_world_size"),
+        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
+        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
+        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
+        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
+        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
+        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     chained_mappings=True,
+    lora_reads_config=True,
+    metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
+    arch_config_base=f"{_CONFIGS}.base.ArchConfig",
+    config_buckets=(
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/dits",
+            (f"{_CONFIGS}.dits.base.DiTArchConfig",),
+            (f"{_CONFIGS}.dits.base.DiTConfig",),
+            only=True,
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/encoders",
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderArchConfig" for kind in ("", "Text", "Image")),
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderConfig" for kind in ("", "Text", "Image")),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vaes",
+            (f"{_CONFIGS}.vaes.base.VAEArchConfig",),
+            (f"{_CONFIGS}.vaes.base.VAEConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vocoder",
+            (f"{_CONFIGS}.vocoder.base.VocoderArchConfig",),
+            (f"{_CONFIGS}.vocoder.base.VocoderConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/adapter",
+            (f"{_CONFIGS}.adapter.base.AdapterArchConfig",),
+            (f"{_CONFIGS}.adapter.base.AdapterConfig",),
+        ),
+    ),
+    pipeline_folders=(
+        f"{_FOLDER}/runtime/pipelines",
+        f"{_FOLDER}/runtime/pipelines_core",
+        f"{_FOLDER}/configs/pipeline_configs",
+    ),
+    loader_folders=(f"{_FOLDER}/runtime/loader",),
+    sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
+        ),
         (
             "DIT110",
             "SGLang imports a config from its own module; more than half of them are not in the "
