@@ -107,7 +107,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A dict display; the key is None for `**other`."""
+    """A dict display; the key is None for `**other`. `{...} | other` is written `{**{...}, **other}`."""
 
     items: tuple[tuple[Expr | None, Expr], ...]
     span: Span

@@ -11,6 +11,7 @@ from analyzers.facts.bodies import Body, PlacedBody
 from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mappings import Mappings
 from analyzers.project.names import Names
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
@@ -57,6 +58,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """The weight-name rules of ports and configs."""
+        return Mappings(self.names)
 
     @cached_property
     def blocks(self) -> dict[str, Block]:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+MappingSemantics: TypeAlias = Literal["first-match", "chained"]
+"""`first-match`: the first rule whose pattern matches a name rewrites it, once. `chained`: the rules
+are asked again with every new name; each is used once, and one that changes nothing is passed over."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,12 @@ class Profile:
     dit_arch_config_base: str
     tuple_linears: frozenset[str]
     """Linear layers whose forward returns `(output, bias)`."""
+    mapping_semantics: MappingSemantics
+    """How the loader applies the rules of a mapping."""
+    mapping_suffix: str = "param_names_mapping"
+    """How the names of mappings end, in lower case."""
+    mappings_of_names: tuple[str, ...] = ()
+    """Mappings of that kind that hold names and no patterns: nothing compiles what stands there."""
 
     def is_checked(self, path: str) -> bool:
         """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
@@ -84,6 +95,8 @@ FASTVIDEO = Profile(
             "RowParallelLinear",
         )
     ),
+    mapping_semantics="first-match",
+    mappings_of_names=("reverse_param_names_mapping",),
 )
 
 PROFILES = (FASTVIDEO,)

@@ -1,0 +1,54 @@
+"""`move-mapping-rule`: puts a rule of a mapping before another one.
+
+Arguments: `path`, `container`, `pattern`, `before` (the other rule's pattern).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analyzers.findings import JsonValue
+from analyzers.fixes.base import Read, Refused, text_argument
+from analyzers.fixes.mapping_rules import Display, changed_display
+
+
+def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
+    """The file with the rule moved up; a comment behind it goes along, and so does a comment above it
+    that speaks of it alone.
+
+    Raises `Refused` where a rule is not there once or shares its line with something else.
+    """
+    pattern, other = text_argument(arguments, "pattern"), text_argument(arguments, "before")
+
+    def change(display: Display) -> str:
+        text = display.text
+        index, place = display.index(pattern), display.index(other)
+        if index < place:
+            raise Refused("the rule stands before the other one already")
+        begin, end = display.lines_of(index)
+        target = text.rfind("\n", 0, display.items[place].start) + 1
+        if text[target : display.items[place].start].strip():
+            raise Refused("the other rule shares its line with something else")
+        moved = text[begin:end]
+        stop = display.items[index].end
+        if not text[stop:end].lstrip(" \t").startswith(","):
+            moved = f"{text[begin:stop]},{text[stop:end]}"
+        comment = _own_comment(text, begin, end)
+        moved = text[comment:begin] + moved
+        return text[:target] + moved + text[target:comment] + text[end:]
+
+    return changed_display(arguments, read, change)
+
+
+def _own_comment(text: str, begin: int, end: int) -> int:
+    """Where the comment lines right above a rule begin, if no other rule follows below them."""
+    following = text[end:].split("\n", 1)[0].strip()
+    if following and not following.startswith(("#", "}")):
+        return begin
+    start = begin
+    while start > 0:
+        above = text.rfind("\n", 0, start - 1) + 1
+        if not text[above:start].strip().startswith("#"):
+            break
+        start = above
+    return start
