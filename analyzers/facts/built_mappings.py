@@ -40,7 +40,9 @@ def built_mapping(body: Body) -> tuple[BuiltItem, ...] | None:
     if not returns or len(values) != len(returns):
         return None
     if len(values) == 1 and not isinstance(values[0], ast.Name):
-        return tuple(_items(values[0], False, False)) if isinstance(values[0], (ast.Dict, ast.BinOp)) else None
+        return (
+            tuple(_items(values[0], False, False)) if isinstance(values[0], (ast.Dict, ast.BinOp)) else None
+        )
     names = {value.id for value in values if isinstance(value, ast.Name)}
     if len(names) != 1 or not all(isinstance(value, ast.Name) for value in values):
         return None
@@ -56,9 +58,7 @@ class _Builder:
     def read(self, function: Function) -> tuple[BuiltItem, ...] | None:
         """The items, unless the name is used in a way that is not followed."""
         parameters = function.args
-        if self.name in {
-            a.arg for a in (*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs)
-        }:
+        if self.name in {a.arg for a in (*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs)}:
             return None
         if not self._statements(function.body, conditional=False, repeated=False):
             return None

@@ -18,6 +18,8 @@ from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, read_text, text_argument
 from analyzers.fixes.texts import parse_piece, pieces, source_of
 
+_CLOSING = re.compile(r"(?:\s|#[^\n]*\n)*\)")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -100,16 +102,22 @@ def _displays(module: cst.Module, text: str, head: str, member: str) -> Iterator
         at = positions[node].start
         return starts[at.line - 1] + at.column
 
-    def end(node: cst.CSTNode) -> int:
+    def end(node: cst.BaseExpression) -> int:
         at = positions[node].end
-        return starts[at.line - 1] + at.column
+        offset = starts[at.line - 1] + at.column
+        # The tree's positions leave parentheses out.
+        for _ in node.rpar:
+            closing = _CLOSING.match(text, offset)
+            assert closing is not None
+            offset = closing.end()
+        return offset
 
     for statement in wrapper.module.body:
         for part in _parts(statement, head, member):
             for node in m.findall(part, m.Dict()):
                 assert isinstance(node, cst.Dict)
                 items = tuple(
-                    Item(_string(e.key), begin(e.key), end(e.value), e.key, end(e.key))
+                    Item(_string(e.key), begin(e), end(e.value), e.key, end(e.key))
                     if isinstance(e, cst.DictElement)
                     else Item(None, begin(e), end(e.value), e.value, end(e.value))
                     for e in node.elements

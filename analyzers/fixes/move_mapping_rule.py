@@ -29,26 +29,28 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         target = text.rfind("\n", 0, display.items[place].start) + 1
         if text[target : display.items[place].start].strip():
             raise Refused("the other rule shares its line with something else")
+        target = _comment_above(text, target)
         moved = text[begin:end]
         stop = display.items[index].end
         if not text[stop:end].lstrip(" \t").startswith(","):
             moved = f"{text[begin:stop]},{text[stop:end]}"
-        comment = _own_comment(text, begin, end)
+        comment = _comment_above(text, begin) if _stands_alone(text, end) else begin
         moved = text[comment:begin] + moved
         return text[:target] + moved + text[target:comment] + text[end:]
 
     return changed_display(arguments, read, change)
 
 
-def _own_comment(text: str, begin: int, end: int) -> int:
-    """Where the comment lines right above a rule begin, if no other rule follows below them."""
-    following = text[end:].split("\n", 1)[0].strip()
-    if following and not following.startswith(("#", "}")):
-        return begin
-    start = begin
-    while start > 0:
-        above = text.rfind("\n", 0, start - 1) + 1
-        if not text[above:start].strip().startswith("#"):
+def _stands_alone(text: str, end: int) -> bool:
+    """Whether what follows begins another group: a comment, a blank line, or the end."""
+    return text[end:].split("\n", 1)[0].strip().startswith(("#", "}")) or text[end : end + 1] == "\n"
+
+
+def _comment_above(text: str, begin: int) -> int:
+    """Where the comment lines right above a line begin; the line itself where there are none."""
+    while begin > 0:
+        above = text.rfind("\n", 0, begin - 1) + 1
+        if not text[above:begin].strip().startswith("#"):
             break
-        start = above
-    return start
+        begin = above
+    return begin

@@ -124,9 +124,7 @@ class Mappings:
 
     # ------------------ what is asked
 
-    def of_port(
-        self, cls: Placed[ClassFacts], name: str = "param_names_mapping"
-    ) -> MappingTable | None:
+    def of_port(self, cls: Placed[ClassFacts], name: str = "param_names_mapping") -> MappingTable | None:
         """The rules that the loader reads from a class; None where they cannot be found."""
         key = ("mapping", name, cls.path, cls.fact.name, cls.line)
         return self.names.memory.about(cls.path, cls.fact, key, lambda: self._of_port(cls, name))
@@ -228,9 +226,7 @@ class Mappings:
 
     # ------------------ rule by rule
 
-    def _table(
-        self, name: str, owner: Placed[Any], value: Mapping | Call, *, whole: bool
-    ) -> MappingTable:
+    def _table(self, name: str, owner: Placed[Any], value: Mapping | Call, *, whole: bool) -> MappingTable:
         order: dict[str | int, MappingRule] = {}
         repeated: list[tuple[MappingRule, MappingRule]] = []
         written = tuple(self._rule(*item) for item in self._items(owner, value, _HOPS))

@@ -42,8 +42,11 @@ _REPEATS: Final = (constants.MAX_REPEAT, constants.MIN_REPEAT)
 _CATEGORIES: Final = {
     constants.CATEGORY_DIGIT: characters("0123456789"),
     constants.CATEGORY_SPACE: 0,
-    constants.CATEGORY_WORD: characters(c for c in map(chr, range(FIRST, LAST + 1)) if c.isalnum() or c == "_"),
+    constants.CATEGORY_WORD: characters(
+        c for c in map(chr, range(FIRST, LAST + 1)) if c.isalnum() or c == "_"
+    ),
 }
+_ALPHANUMERIC: Final = characters(c for c in map(chr, range(FIRST, LAST + 1)) if c.isalnum())
 _NEGATED: Final = {
     constants.CATEGORY_NOT_DIGIT: constants.CATEGORY_DIGIT,
     constants.CATEGORY_NOT_SPACE: constants.CATEGORY_SPACE,
@@ -91,6 +94,17 @@ class Pattern:
         return _ends_name(self.nodes)
 
     @property
+    def begins_free(self) -> bool:
+        """Whether it begins with `.*`, so that an anchor before it would say nothing."""
+        return _begins_free(self.nodes)
+
+    @property
+    def may_end_inside(self) -> bool:
+        """Whether a match may end in a letter or digit that is no end of the name: at `norm1` of
+        `norm10`. A match that ends at a separator, or takes all that a class allows, does not count."""
+        return not self.takes_the_rest and _ends_inside(self.nodes)
+
+    @property
     def matches_behind(self) -> bool:
         """Whether `re.sub` replaces the nothing behind a name once more (`(.*)` without `^` does)."""
         return not self.is_anchored and self.compiled.match("") is not None
@@ -99,8 +113,45 @@ class Pattern:
     def samples(self) -> tuple[str | None, ...]:
         """A name that the pattern matches for each of a few fillings, made alike for all patterns;
         None where none could be made cheaply."""
-        made = (_sample(self.nodes, filler) for filler in _FILLERS)
-        return tuple(n if is_name(n) and self.compiled.match(n) is not None else None for n in made)
+        return tuple(self._sample(filler) for filler in _FILLERS)
+
+    def _sample(self, filler: str) -> str | None:
+        made = _sample(self.nodes, filler)
+        # What matches only a beginning (`blocks` and a dot) may need more to be a name.
+        for name in (made, made + filler):
+            if is_name(name) and self.compiled.match(name) is not None:
+                return name
+        return None
+
+
+def has_alternatives(text: str) -> bool:
+    """Whether a pattern that compiles has a `|` outside of all groups."""
+    depth = 0
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == "[":
+            position = _end_of_set(text, position)
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            return True
+        position += 1
+    return False
+
+
+def _end_of_set(text: str, begin: int) -> int:
+    """The place of the bracket that closes a set."""
+    position = begin + 1
+    if text[position : position + 1] == "^":
+        position += 1
+    if text[position : position + 1] == "]":
+        position += 1  # a bracket right here belongs to the set
+    while position < len(text) and text[position] != "]":
+        position += 2 if text[position] == "\\" else 1
+    return position
 
 
 def parse_pattern(text: str) -> Pattern | None:
@@ -316,6 +367,36 @@ def _ends_name(nodes: Sequence[Node]) -> bool:
     return False
 
 
+def _begins_free(nodes: Sequence[Node]) -> bool:
+    for kind, value in nodes[:1]:
+        if kind is constants.SUBPATTERN:
+            return _begins_free(tuple(value[3]))
+        if kind in _REPEATS:
+            return value[1] is constants.MAXREPEAT and [n[0] for n in value[2]] == [constants.ANY]
+    return False
+
+
+def _ends_inside(nodes: Sequence[Node]) -> bool:
+    if not nodes:
+        return False
+    kind, value = nodes[-1]
+    if kind is constants.LITERAL:
+        return chr(value).isalnum()
+    if kind is constants.IN:
+        try:
+            return bool(_set(value) & _ALPHANUMERIC)
+        except Unsupported:
+            return False
+    if kind is constants.SUBPATTERN:
+        inner = tuple(value[3])
+        return _ends_inside(inner) if inner else _ends_inside(nodes[:-1])
+    if kind is constants.BRANCH:
+        return any(_ends_inside(tuple(choice)) if choice else _ends_inside(nodes[:-1]) for choice in value[1])
+    if kind in _REPEATS and value[1] == 1:
+        return _ends_inside(tuple(value[2])) or (value[0] == 0 and _ends_inside(nodes[:-1]))
+    return False
+
+
 def _sample(nodes: Sequence[Node], filler: str) -> str:
     return "".join(_sample_of(node, filler) for node in nodes)
 
@@ -349,7 +430,9 @@ def _sample_of(node: Node, filler: str) -> str:
 
 # --------------------------------------------------------------------------- templates
 
-_REFERENCE = re.compile(r"\\(?:g<(?P<name>[^>]*)>|(?P<octal>0[0-7]{0,2}|[0-3][0-7]{2})|(?P<number>[1-9]\d?)|(?P<other>.))")
+_REFERENCE = re.compile(
+    r"\\(?:g<(?P<name>[^>]*)>|(?P<octal>0[0-7]{0,2}|[0-3][0-7]{2})|(?P<number>[1-9]\d?)|(?P<other>.))"
+)
 _ESCAPES: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 
@@ -512,7 +595,11 @@ def _collect_indices(flat: Iterator[_Flat], found: list[tuple[str, frozenset[int
             continue
         else:
             following = items[place + 1][0] if place + 1 < len(items) else None
-            ends = following is None or following[0] is constants.AT or following == (constants.LITERAL, ord("."))
+            ends = (
+                following is None
+                or following[0] is constants.AT
+                or following == (constants.LITERAL, ord("."))
+            )
             if _is_number((kind, value)) and before.endswith(".") and before != "." and ends:
                 found.append((before[:-1], groups))
                 before += "0"
@@ -526,7 +613,9 @@ def _is_number(node: Node) -> bool:
         return False
     inner = list(value[2])
     try:
-        return len(inner) == 1 and inner[0][0] is constants.IN and _set(inner[0][1]) == characters("0123456789")
+        return (
+            len(inner) == 1 and inner[0][0] is constants.IN and _set(inner[0][1]) == characters("0123456789")
+        )
     except Unsupported:
         return False
 

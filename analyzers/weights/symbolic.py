@@ -65,7 +65,8 @@ class SymbolicRule:
 
 @dataclass(frozen=True)
 class Shadow:
-    """`rule` never applies: the rules `by` take all its names first. `same`: and it takes all theirs."""
+    """`rule` never applies: the rules `by` take all its names first. `same`: and it would take all the
+    names of one of them, if it stood before it."""
 
     rule: int
     by: tuple[int, ...]
@@ -112,7 +113,7 @@ def shadows(rules: Sequence[SymbolicRule], semantics: str) -> tuple[Shadow, ...]
         by = _takers(rules, position)
         if by is None or (semantics == "chained" and _comes_later(rules, position)):
             continue
-        same = len(by) == 1 and _included(rules[by[0]], (rule,))
+        same = any(_included(rules[index], (rule,)) for index in by)
         found.append(Shadow(position, by, same))
     return tuple(found)
 
@@ -164,9 +165,7 @@ def _included(rule: SymbolicRule, others: Sequence[SymbolicRule]) -> bool:
 
 def _comes_later(rules: Sequence[SymbolicRule], position: int) -> bool:
     """Whether some other rule may make a name that this one matches."""
-    return any(
-        index != position and _feeds(other, rules[position]) for index, other in enumerate(rules)
-    )
+    return any(index != position and _feeds(other, rules[position]) for index, other in enumerate(rules))
 
 
 def _feeds(maker: SymbolicRule, taker: SymbolicRule) -> bool:
@@ -273,12 +272,19 @@ def _given_elsewhere(
 ) -> bool:
     """Whether a rule outside the group may give it a tensor."""
     others = [rules[index] for index in merging if index not in group]
-    if any(other.template is None for other in others):
+    unread = [rule for index, rule in enumerate(rules) if index not in group and _is_unread(rule)]
+    if unread or any(other.template is None for other in others):
         return True
     if any(_same_name_possible(rules[group[0]], other) for other in others):
         return True
     # Chained, rules without a merge may lead two intermediate names to one.
     return semantics == "chained" and bool(others) and is_rewritten_again(rules, group[0])
+
+
+def _is_unread(rule: SymbolicRule) -> bool:
+    """Whether a rule may be a source that its value does not tell: computed, or malformed."""
+    out_of_range = rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]
+    return rule.target is None or out_of_range
 
 
 def _same_name_possible(first: SymbolicRule, second: SymbolicRule) -> bool:
