@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help demo test setup tools project editors lint unit docs bench vsix clean
+.PHONY: help demo test setup tools project editors lint unit docs site bench vsix clean
 
 help:
 	@echo "make demo    set up and run ditproof on the real fastvideo package"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    ruff, mypy, eslint, tsc"
 	@echo "make unit    the unit tests alone"
 	@echo "make docs    write the rule pages again"
+	@echo "make site    the documentation as a site, in site/"
 	@echo "make bench   measure against peers, as ratios"
 	@echo "make vsix    package the VS Code extension"
 	@echo "make clean   remove what set-up made"
@@ -59,6 +60,10 @@ unit: tools
 docs: tools
 	@$(BIN)/python scripts/generate_docs.py
 
+site: docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "==> site/index.html"
+
 bench: tools project
 	@$(BIN)/python benchmarks/keystroke.py
 	@$(BIN)/python benchmarks/server_keys.py
@@ -67,4 +72,4 @@ bench: tools project
 vsix: editors
 
 clean:
-	rm -rf $(VENV) .project-venv .real .editors .demo vscode-client/node_modules vscode-client/dist
+	rm -rf $(VENV) .project-venv .real .editors .demo site vscode-client/node_modules vscode-client/dist

@@ -91,9 +91,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 )
 @click.pass_context
 def cli(ctx: click.Context) -> int | None:
-    """Prove ports of diffusion transformers into FastVideo.
+    """Prove ports of diffusion transformers into FastVideo, or into SGLang's diffusion models.
 
-    `ditproof check` inside a FastVideo checkout is the place to begin.
+    `ditproof check` inside a checkout of one of them is the place to begin.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

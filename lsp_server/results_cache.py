@@ -71,12 +71,15 @@ class TracedSources(Sources):
 
 @dataclass(frozen=True)
 class Result:
-    """What a check of some files came to. `ports` counts those of the tree."""
+    """What a check of some files came to. `ports` counts those of the tree; `baselined` the findings that
+    the baseline holds, `outdated` those that it holds and that are no longer there."""
 
     findings: tuple[Finding, ...]
     files: int
     ports: int
     legacy_known: bool
+    baselined: int = 0
+    outdated: int = 0
 
 
 class ResultsCache:

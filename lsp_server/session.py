@@ -1,4 +1,4 @@
-"""One FastVideo tree over the time of an editing session.
+"""One tree over the time of an editing session.
 
 Invariant: only the analysis thread touches a `Session`; it is not safe to share.
 """

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from analyzers.project.profile import find_root
+from analyzers.project.profile import PROFILES, find_root
 from lsp_server.session import Changes, Session
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Tree:
-    """One FastVideo tree, as the event loop sees it. `ready`: its index has been
+    """One tree, as the event loop sees it. `ready`: its index has been
     built once. `revision` grows with every change, `disk_revision` with those on disk."""
 
     def __init__(self, root: Path, thread: ThreadPoolExecutor) -> None:
@@ -101,7 +101,8 @@ class Workspace:
         if root is None:
             if folder not in self._told:
                 self._told.add(folder)
-                log.info("%s is not part of a FastVideo tree: nothing is checked there", folder)
+                titles = " or ".join(profile.title for profile in PROFILES)
+                log.info("%s is not part of a tree of %s: nothing is checked there", folder, titles)
             return None
         if root not in self._trees:
             self._trees[root] = Tree(root, self._thread)

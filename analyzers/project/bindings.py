@@ -136,7 +136,7 @@ def _import_absence(names: Names, path: str, item: Import, hops: int) -> Absence
     if item.conditional or item.guarded or item.type_checking or item.name in (None, "*"):
         return None
     module = names.absolute(path, "." * item.level + item.module)
-    if module is None or module.partition(".")[0] != names.profile.package:
+    if module is None or not names.profile.owns(module):
         return None
     source = names.module_path(module)
     if source is None:

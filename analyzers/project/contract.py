@@ -7,9 +7,11 @@ quiet.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analyzers.facts.bodies import Body
 from analyzers.facts.model import (
     Attribute,
     Call,
@@ -249,28 +251,55 @@ def _is_name(value: Expr | None, name: str) -> bool:
 
 
 def loader_keywords(names: Names, profile: Profile) -> tuple[str, ...] | None:
-    """The keywords that `TransformerLoader` builds a DiT with.
+    """The keywords that the loader always builds a DiT with.
 
-    Read from the `init_params` of its `load` (`fastvideo/models/loader/component_loader.py`); where
-    the workspace has no such file, the required parameters of the base's own `__init__`. None where
-    neither can be read.
+    Read from the `init_params` of the profile's loader, given as a display or as a local name that
+    is one (keys that are added under a condition do not count); where the workspace has no such
+    file, the required parameters of the base's own `__init__`. None where neither can be read.
     """
-    path = names.module_path(profile.models.replace("/", ".") + ".loader.component_loader")
-    loader = names.class_of(path, "TransformerLoader") if path is not None else None
-    load = loader.fact.method("load") if loader is not None else None
-    if load is not None:
+    path = names.module_path(profile.loader.module)
+    loader = names.class_of(path, profile.loader.cls) if path is not None else None
+    load = loader.fact.method(profile.loader.method) if loader is not None else None
+    if loader is not None and load is not None:
         for item in load.calls:
             given = item.call.keyword("init_params")
             if isinstance(given, Mapping):
                 keys = [k.value for k, _ in given.items if isinstance(k, Constant)]
                 if len(keys) == len(given.items):
                     return tuple(k for k in keys if isinstance(k, str))
+            elif isinstance(given, Reference) and "." not in given.dotted:
+                found = _local_keys(names, Placed(load, loader.path, loader.line), given.dotted)
+                if found is not None:
+                    return found
         return None
     contract = read_contract(names, profile)
     init = contract.base.fact.method("__init__") if contract is not None else None
     if init is None:
         return None
     return tuple(p.name for p in init.parameters[1:] if p.kind in ("any", "keyword") and p.default is None)
+
+
+def _local_keys(names: Names, function: Placed[FunctionFacts], name: str) -> tuple[str, ...] | None:
+    """The keys of the dict display that a local name is given, if that is the only one."""
+
+    def answer(body: Body) -> tuple[str, ...] | None:
+        given = [
+            node.value
+            for node in ast.walk(body.tree)
+            if isinstance(node, (ast.Assign, ast.AnnAssign))
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and target.id == name
+        ]
+        display = given[0] if len(given) == 1 else None
+        if not isinstance(display, ast.Dict):
+            return None
+        keys = [k.value for k in display.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
+        return tuple(keys) if len(keys) == len(display.keys) else None
+
+    facts = names.sources.facts(function.path)
+    if facts is None:
+        return None
+    return names.sources.bodies.derive(("keys of a local dict", name), facts, function, answer)
 
 
 # --------------------------------------------------------------------------- configs

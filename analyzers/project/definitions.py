@@ -275,7 +275,7 @@ class Definitions:
                     else:
                         return None
                 return found
-        return None if parts[0] == self.profile.package else External(dotted)
+        return None if self.profile.owns(dotted) else External(dotted)
 
 
 def as_class(found: Definition | None) -> Placed[ClassFacts] | None:

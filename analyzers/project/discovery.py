@@ -22,20 +22,26 @@ from analyzers.facts.model import (
 from analyzers.project.index import Project
 from analyzers.project.names import MAXIMUM_HOPS
 from analyzers.project.profile import Profile
-from analyzers.project.registry import Spec
+from analyzers.project.registry import Spec, place_of
 
 
 def in_component(profile: Profile, path: str) -> bool:
     """Whether discovery looks at a file: below a component's folder, not directly in the models folder."""
+    return place_of(profile, path) is not None
+
+
+def below_component(profile: Profile, path: str) -> bool:
+    """Whether a file lies below a component's folder, however deep."""
     return path.startswith(profile.models + "/") and "/" in path[len(profile.models) + 1 :]
 
 
-def spec_of(profile: Profile, cls: Placed[ClassFacts]) -> Spec:
-    """The entry under which the registry would load a class from the module that defines it."""
-    component, *rest = cls.path[len(profile.models) + 1 : -len(".py")].split("/")
-    if rest and rest[-1] == "__init__":
-        rest.pop()
-    return component, ".".join(rest), cls.fact.name
+def spec_of(profile: Profile, cls: Placed[ClassFacts]) -> Spec | None:
+    """The entry under which the registry would load a class from the module that defines it.
+
+    None where discovery would not look there.
+    """
+    place = place_of(profile, cls.path)
+    return (*place, cls.fact.name) if place is not None else None
 
 
 def named(project: Project, path: str, expr: Expr | None) -> Iterator[tuple[str, Placed[ClassFacts] | None]]:

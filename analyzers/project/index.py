@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from analyzers.facts.bodies import Body, PlacedBody
 from analyzers.facts.model import ClassFacts, FileFacts, FunctionFacts, Placed
+from analyzers.facts.positions import LineIndex
+from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
 from analyzers.project.mappings import Mappings
@@ -34,6 +36,7 @@ class Project:
         self.settings = settings
         sources.hold_for((profile, settings))
         self.names = Names(sources, profile)
+        self._lines: dict[str, LineIndex] = {}
 
     @property
     def root(self) -> Path:
@@ -43,6 +46,34 @@ class Project:
     def file(self, path: str) -> FileFacts | None:
         """The facts of a file, or None where there is none."""
         return self.sources.facts(path)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """What the settings' baseline has recorded; nothing where there is none.
+
+        Raises `MalformedBaseline` where the file is missing or is no baseline.
+        """
+        path = self.settings.baseline
+        if path is None:
+            return Baseline()
+        text = self.sources.text(path)
+        if text is None:
+            raise MalformedBaseline(self.sources.problem(path) or "cannot be read")
+        return parse_baseline(text)
+
+    @cached_property
+    def recorded(self) -> Baseline:
+        """The same, and nothing where it cannot be read: then every finding is reported."""
+        try:
+            return self.baseline
+        except MalformedBaseline:
+            return Baseline()
+
+    def line(self, path: str, number: int) -> str:
+        """A line (from 0) of a file, empty where there is none."""
+        if path not in self._lines:
+            self._lines[path] = LineIndex(self.sources.text(path) or "")
+        return self._lines[path].line(number)
 
     @cached_property
     def registry(self) -> Registry:

@@ -299,7 +299,8 @@ class Ports:
         return None
 
     def _status_file(self, family: str, tests: tuple[str, ...]) -> str | None:
-        folders = {path.rpartition("/")[0] for path in tests} | {f"tests/local_tests/{family}"}
+        folders = {path.rpartition("/")[0] for path in tests}
+        folders |= {folder.format(family=family) for folder in self.profile.status_folders}
         for folder in sorted(folders):
             candidate = f"{folder}/PORT_STATUS.md"
             if self.sources.exists(candidate):

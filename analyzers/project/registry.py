@@ -1,6 +1,8 @@
-"""FastVideo's model registry, simulated from facts, every oddity included.
+"""The model registry, simulated from facts, every oddity included.
 
-Source: `fastvideo/models/registry.py`, `_discover_and_register_models` and the legacy tables.
+Source: `_discover_and_register_models` and the tables of `fastvideo/models/registry.py` and of
+`sglang/multimodal_gen/runtime/models/registry.py`; what differs is `Profile.discovery`. Unlike the
+latter, folders that are symbolic links are not followed.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ Spec = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Discovered:
-    """An architecture name that discovery finds; `location` is its name in the `EntryClass` value."""
+    """An architecture name that discovery finds; `location` is its name in the `EntryClass` value.
+
+    `aliases`: the further names that its class claims.
+    """
 
     name: str
     spec: Spec
     path: str
     location: Location
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,10 @@ class Registry:
 
     `discovered`: name -> the entry that wins. `duplicates`: (overwritten, winner) in walk order.
     `rows`: the rows of every legacy table that the combined table spreads, in order. `models`: the
-    result, discovered names first. `legacy_known`: False where the registry file is missing, does
-    not parse, or builds its tables in a way that facts cannot follow; then only discovery counts.
+    result, in the order of the registry's own dict. `aliases`: further names -> the architecture
+    that they stand for, asked where `models` has no such name. `legacy_known`: False where the
+    registry file is missing, does not parse, or builds its tables in a way that facts cannot follow;
+    then only discovery counts.
     """
 
     discovered: dict[str, Discovered] = field(default_factory=dict)
@@ -67,25 +75,41 @@ class Registry:
     rows: tuple[LegacyRow, ...] = ()
     models: dict[str, Spec] = field(default_factory=dict)
     legacy_known: bool = True
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def spec(self, architecture: str) -> Spec | None:
+        """What the registry loads for a name in a checkpoint, an alias included; None: nothing."""
+        found = self.models.get(architecture)
+        return found if found is not None else self.models.get(self.aliases.get(architecture, ""))
 
 
 def simulate(sources: Sources, profile: Profile) -> Registry:
-    """The registry of the tree, as importing `fastvideo.models.registry` would build it."""
+    """The registry of the tree, as importing its registry module would build it."""
     discovered: dict[str, Discovered] = {}
     duplicates: list[tuple[Discovered, Discovered]] = []
+    claimed: dict[str, tuple[str, ...]] = {}
     for path in sources.walk(profile.models):
         found = sources.memory.get(("entries", path), partial(_entries_of, path, sources, profile))
         for entry in found:
             earlier = discovered.get(entry.name)
             if earlier is not None:
                 duplicates.append((earlier, entry))
-            # Assigning to a known key keeps its place in the dict, as it does in FastVideo.
+            # Assigning to a known key keeps its place in the dict, as it does upstream.
             discovered[entry.name] = entry
+            if entry.aliases:
+                claimed[entry.name] = entry.aliases
     rows = sources.memory.get(("legacy rows",), lambda: _rows_of(sources, profile))
-    models = {name: entry.spec for name, entry in discovered.items()}
-    for name, spec in {row.architecture: row.spec for row in rows or ()}.items():
-        models.setdefault(name, spec)
-    return Registry(discovered, tuple(duplicates), tuple(rows or ()), models, rows is not None)
+    found_there = {name: entry.spec for name, entry in discovered.items()}
+    tabled = {row.architecture: row.spec for row in rows or ()}
+    first, second = (tabled, found_there) if profile.discovery.tables_first else (found_there, tabled)
+    return Registry(
+        discovered=discovered,
+        duplicates=tuple(duplicates),
+        rows=tuple(rows or ()),
+        models={**first, **second, **found_there},
+        legacy_known=rows is not None,
+        aliases={alias: name for name, aliases in claimed.items() for alias in aliases},
+    )
 
 
 def _entries_of(path: str, sources: Sources, profile: Profile) -> tuple[Discovered, ...]:
@@ -111,16 +135,47 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     # typed in: it is taken for what it will register once it parses, so that names do not flicker.
     if facts.broken and not sources.is_open(path):
         return
-    inside = path[len(profile.models) + 1 :].split("/")
-    if len(inside) == 1:
+    place = place_of(profile, path)
+    if place is None:
         return
-    component, *folders, filename = inside
-    stem = filename[: -len(".py")]
-    module = ".".join(folders if filename == "__init__.py" else [*folders, stem])
+    component, module = place
     # `ast.walk` overwrites its find at each assignment: the last one met decides.
     entry = facts.entries[-1]
     for name, location in entry_names(entry):
-        yield Discovered(name, (component, module, name), path, location)
+        aliases = _aliases(facts, name, profile.discovery.aliases)
+        yield Discovered(name, (component, module, name), path, location, aliases)
+
+
+def place_of(profile: Profile, path: str) -> tuple[str, str] | None:
+    """The component and the module under which discovery would register a file's classes.
+
+    None where discovery does not look at the file.
+    """
+    if not path.startswith(profile.models + "/"):
+        return None
+    component, *inside = path[len(profile.models) + 1 : -len(".py")].split("/")
+    if not inside:
+        return None
+    if profile.discovery.skips_dunder_folders and component.startswith("__"):
+        return None
+    if profile.discovery.nested:
+        return component, ".".join(inside[:-1] if inside[-1] == "__init__" else inside)
+    return (component, inside[0]) if len(inside) == 1 else None
+
+
+def _aliases(facts: FileFacts, name: str, attribute: str | None) -> tuple[str, ...]:
+    """The strings of the last plain display of that attribute, in the body of the class of that name."""
+    cls = facts.class_named(name) if attribute is not None else None
+    for assignment in reversed(cls.fact.attributes if cls is not None else ()):
+        if attribute not in assignment.names or assignment.augmented or assignment.conditional:
+            continue
+        value = assignment.value
+        if assignment.annotation is not None or not isinstance(value, Collection) or value.kind == "set":
+            continue
+        strings = tuple(i.value for i in value.items if isinstance(i, Constant) and isinstance(i.value, str))
+        if strings:
+            return strings
+    return ()
 
 
 def entry_names(entry: Placed[EntryAssignment]) -> Iterator[tuple[str, Location]]:

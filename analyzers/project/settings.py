@@ -23,9 +23,10 @@ KEYS = (
     "select",
     "ignore",
     "per-file-ignores",
+    "baseline",
     "oracles",
 )
-NOT_YET = ("baseline", "recipes", "on-save", "executor")
+NOT_YET = ("recipes", "on-save", "executor")
 """Settings that the format reserves and that nothing in this version acts on."""
 
 
@@ -39,13 +40,17 @@ class SettingsProblem:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user decided. Codes may be whole (`DIT401`), prefixes (`DIT4`), names, or `ALL`."""
+    """What the user decided. Codes may be whole (`DIT401`), prefixes (`DIT4`), names, or `ALL`.
+
+    `baseline`: a file relative to the root, or absolute.
+    """
 
     profile: str | None = None
     python: str | None = None
     select: tuple[str, ...] = ("ALL",)
     ignore: tuple[str, ...] = ()
     per_file_ignores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str | None = None
     oracles: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     problems: tuple[SettingsProblem, ...] = ()
@@ -139,7 +144,7 @@ class _WrongType(Exception):
 
 def _parse(key: str, value: object) -> object:
     """The value in its place's type. Raises `_WrongType`."""
-    if key in ("profile", "python"):
+    if key in ("profile", "python", "baseline"):
         if not isinstance(value, str):
             raise _WrongType("a string")
         return value

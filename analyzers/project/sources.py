@@ -88,7 +88,7 @@ class Sources:
             return known
         text = self.text(path)
         if text is None:
-            if not os.path.lexists(self.root / path):
+            if not self._is_there(path):
                 return None
             facts = FileFacts(path, (), unreadable=self._problems[path])
         elif path in self._analyses:
@@ -192,14 +192,22 @@ class Sources:
             if not stat.S_ISREG(target.stat().st_mode):
                 self._problems[path] = "cannot be read: not a regular file"
                 return None
-            text = target.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            self._problems[path] = f"not UTF-8 (byte {error.start}): save it as UTF-8"
+            content = target.read_bytes()
         except (OSError, ValueError) as error:
             self._problems[path] = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        else:
-            return text
-        return None
+            return None
+        return self._decoded(path, content)
+
+    def _decoded(self, path: str, content: bytes) -> str | None:
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self._problems[path] = f"not UTF-8 (byte {error.start}): save it as UTF-8"
+            return None
+
+    def _is_there(self, path: str) -> bool:
+        """Whether there is anything of that name, if only a dangling link."""
+        return os.path.lexists(self.root / path)
 
     def _list(self, folder: str, suffixes: tuple[str, ...]) -> Iterator[str]:
         base = self.root / folder

@@ -311,6 +311,7 @@ class Values(Hierarchy):
                 c.fact.method(name) is not None
                 for c in classes
                 for name in ("__init__", "__new__", "__getattribute__", "__setattr__")
+                if name != "__setattr__" or self.qualified_class(c) not in self.profile.transparent_configs
             )
             and all(sum(not isinstance(b, External) for b in self.bases(c)) <= 1 for c in classes)
         )

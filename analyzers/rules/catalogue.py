@@ -9,6 +9,7 @@ from importlib import import_module
 
 import analyzers.rules
 from analyzers.rules.base import Rule
+from analyzers.rules.retired import RETIRED
 
 _MODULE = re.compile(r"dit\d{3}_\w+")
 
@@ -20,4 +21,7 @@ def all_rules() -> tuple[Rule, ...]:
     for module in pkgutil.iter_modules(analyzers.rules.__path__):
         if _MODULE.fullmatch(module.name):
             rules.append(import_module(f"analyzers.rules.{module.name}").RULE)
+    buried = {word for retired in RETIRED for word in (retired.code, retired.name)}
+    for rule in rules:
+        assert not buried & {rule.code, rule.name}, f"{rule.code} or its name was retired: take another"
     return tuple(sorted(rules, key=lambda rule: rule.code))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import ClassFacts, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
-from analyzers.project.discovery import annotated_entries, can_register, hides
+from analyzers.project.discovery import annotated_entries, can_register, hides, in_component
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.project.registry import LegacyRow, entry_names
@@ -131,6 +131,8 @@ def _fix(context: Context, classes: list[Placed[ClassFacts]]) -> Fix | None:
     names = [c.fact.name for c in free]
     if not names or len(names) != len(classes) or len(set(names)) != len(names):
         return None
+    if not in_component(context.profile, facts.path):
+        return None  # discovery would not read it there
     if annotated_entries(facts) or len(facts.entries) > 1:
         return None
     if facts.entries:

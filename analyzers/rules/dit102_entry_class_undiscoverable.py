@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.model import ClassFacts, Collection, Constant, Expr, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Location, Related, Severity
-from analyzers.project.discovery import annotated_entries, can_register, in_component, named
+from analyzers.project.discovery import (
+    annotated_entries,
+    below_component,
+    can_register,
+    in_component,
+    named,
+)
 from analyzers.project.registry import entry_names
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -25,7 +31,7 @@ class _Skipped:
 def check(context: Context) -> Iterator[Finding]:
     """Silent while the file does not parse: discovery skips it whole, and nobody meant that."""
     facts = context.file
-    if facts.broken or not in_component(context.profile, facts.path):
+    if facts.broken or not below_component(context.profile, facts.path):
         return
     for skipped in _skipped(context):
         mentioned = list(named(context.project, facts.path, skipped.value))
@@ -49,7 +55,9 @@ def _skipped(context: Context) -> Iterator[_Skipped]:
     for entry in facts.entries:
         where = entry.at(entry.fact.span)
         value = entry.fact.value
-        if not facts.has_class:
+        if not in_component(context.profile, facts.path):
+            yield _Skipped(where, value, "it looks at the files of a component's folder, and no deeper")
+        elif not facts.has_class:
             yield _Skipped(where, value, "the file defines no class")
         elif entry is not facts.entries[-1]:
             continue
@@ -116,6 +124,8 @@ def _fix(context: Context) -> Fix | None:
     would be registered twice, and no other class loses the name.
     """
     facts, project = context.file, context.project
+    if not in_component(context.profile, facts.path):
+        return None
     annotated = annotated_entries(facts)
     if len(facts.entries) + len(annotated) != 1:
         return None

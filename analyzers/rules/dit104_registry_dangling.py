@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from analyzers.facts.model import Call, Collection, Constant, Expr
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Location, Related, Severity
 from analyzers.project.bindings import absence, missing_module
-from analyzers.project.discovery import defined_in, in_component, spec_of
+from analyzers.project.discovery import defined_in, spec_of
 from analyzers.project.registry import LegacyRow
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -75,8 +75,9 @@ def _fix(context: Context, row: LegacyRow, dead: bool) -> Fix:
         "spec": list(row.spec),
     }
     found = defined_in(context.project, profile.models, row.spec[2])
-    if not dead and len(found) == 1 and in_component(profile, found[0].path):
-        to: list[JsonValue] = list(spec_of(profile, found[0]))
+    spec = spec_of(profile, found[0]) if len(found) == 1 else None
+    if not dead and spec is not None:
+        to: list[JsonValue] = list(spec)
         title = f"Point the row to {found[0].path}"
         return Fix(title, "retarget-registry-row", {**arguments, "to": to}, Applicability.SAFE)
     return Fix(f"Drop the row '{row.architecture}'", "drop-registry-row", arguments, Applicability.SAFE)

@@ -58,7 +58,7 @@ def _only_beside(context: Context, cls: Placed[ClassFacts]) -> bool:
         return False
     return not any(
         path != cls.path and word.search(context.project.sources.text(path) or "")
-        for path in context.project.sources.walk(context.profile.package)
+        for path in context.project.sources.walk(context.profile.folder)
     )
 
 

@@ -56,7 +56,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield context.finding(
             method.at(fact.call.span),
             f"nn.Linear in {f'{part} of a' if part else 'a'} repeated block ({way}): LoRA and quantization "
-            "look for FastVideo's linear layers and skip this one silently",
+            f"look for {context.profile.title}'s linear layers and skip this one silently",
             severity=Severity.ERROR if part is not None else Severity.WARNING,
             symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
             port=block.port,

@@ -62,8 +62,8 @@ def _report(context: Context, location: Location, dotted: str) -> Iterator[Findi
         severity = Severity.ERROR
     else:
         message = (
-            f"'{name}' comes from the layers of {package} at run time: use FastVideo's own, so that an "
-            f"update of {package} cannot change this port"
+            f"'{name}' comes from the layers of {package} at run time: use {context.profile.title}'s own, so "
+            f"that an update of {package} cannot change this port"
         )
         severity = Severity.WARNING
     yield context.finding(location, message, severity=severity, symbol=name)

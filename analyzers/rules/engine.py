@@ -9,11 +9,21 @@ from analyzers.findings import Finding, Severity
 from analyzers.project.index import Project
 from analyzers.rules.base import Context, Rule
 from analyzers.rules.catalogue import all_rules
+from analyzers.rules.retired import RETIRED
 from analyzers.rules.suppressions import apply_suppressions, find_suppressions
 
 
 def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None) -> list[Finding]:
-    """The findings of one file, in order of place; empty where there is no such file."""
+    """The findings of one file that the baseline does not hold, in order of place; empty where there is
+    no such file."""
+    found = find_all(project, path, rules)
+    if path not in project.recorded.paths:
+        return found
+    return project.recorded.split(found, project.line)[0]
+
+
+def find_all(project: Project, path: str, rules: Sequence[Rule] | None = None) -> list[Finding]:
+    """The findings of one file, also those that the baseline holds."""
     facts = _facts(project, path)
     if facts is None:
         return []
@@ -25,9 +35,9 @@ def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None)
         Finding("DIT001", "syntax-error", Severity.ERROR, p.at(p.fact.span), p.fact.message)
         for p in facts.problems
     ]
-    ran: set[str] = set()
+    ran = {word for retired in RETIRED for word in (retired.code, retired.name)}
     for rule in chosen:
-        if settings.enabled(rule.code, rule.name, path):
+        if project.profile.off(rule.code) is None and settings.enabled(rule.code, rule.name, path):
             ran |= {rule.code, rule.name}
             found.extend(rule.check(Context(project, facts, rule)))
     suppressions = find_suppressions(facts)

@@ -1,4 +1,4 @@
-"""`ditproof check`: findings, as text or JSON; with `--fix` the fixes are taken first."""
+"""`ditproof check`: findings in four formats; with `--fix` the fixes are taken first."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ import shutil
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
 from analyzers.findings import Applicability, Finding, Severity
 from analyzers.project.index import Project
 from analyzers.project.sources import FactsCache
-from analyzers.rules.engine import check_files
+from analyzers.rules.engine import find_all
+from lsp_server.commands.baselines import (
+    DEFAULT_BASELINE,
+    judged_by,
+    record_baseline,
+    require_baseline,
+    with_baseline,
+)
 from lsp_server.commands.exits import ExitCode
-from lsp_server.commands.options import project_options
+from lsp_server.commands.options import formats_option, quiet_option, tree_options
 from lsp_server.commands.report import count, diff_text, finding_text, statistics_text, summary_text
 from lsp_server.commands.terminal import colours, say, write, write_json
 from lsp_server.commands.workspace import (
@@ -30,13 +37,14 @@ from lsp_server.commands.workspace import (
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.payloads import findings_json, lines_of
 from lsp_server.results_cache import Result, ResultsCache, TracedSources
+from lsp_server.revisions import Changes, changes_since, findings_since
 
 
 @dataclass(frozen=True)
 class Options:
     """What was asked for, besides where."""
 
-    json: bool
+    format: str
     quiet: bool
     fail_on: Severity
     fix: bool
@@ -44,6 +52,8 @@ class Options:
     diff: bool
     statistics: bool
     cache: bool
+    write_baseline: bool
+    changed_since: str | None
 
 
 @click.command("check")
@@ -69,7 +79,24 @@ class Options:
 @click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing.")
 @click.option("--statistics", is_flag=True, help="How often each rule reports, instead of every finding.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
-@project_options
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    help="Leave out the findings that FILE has recorded. Default: `baseline` of the settings.",
+)
+@click.option(
+    "--write-baseline",
+    is_flag=True,
+    help=f"Record the present findings in the baseline (without one: {DEFAULT_BASELINE}).",
+)
+@click.option(
+    "--changed-since",
+    metavar="REV",
+    help="Only files that differ from git revision REV, and findings elsewhere that it did not have.",
+)
+@formats_option("text", "json", "sarif", "github")
+@quiet_option
+@tree_options
 def command(
     paths: tuple[str, ...],
     select: tuple[str, ...],
@@ -80,24 +107,31 @@ def command(
     diff: bool,
     statistics: bool,
     no_cache: bool,
+    baseline: str | None,
+    write_baseline: bool,
+    changed_since: str | None,
     root: str | None,
     python: str | None,
     output_format: str,
     quiet: bool,
 ) -> int:
-    """Report findings in the ports of a FastVideo tree, or only in the PATHs (files or folders).
+    """Report findings in the ports of the tree, or only in the PATHs (files or folders).
 
     The whole tree is read either way: what a file means depends on the others.
     """
-    if diff and output_format == "json":
-        raise click.UsageError("--diff writes a diff: it cannot be combined with --format json.")
+    if diff and output_format != "text":
+        raise click.UsageError(f"--diff writes a diff: it cannot be combined with --format {output_format}.")
+    if write_baseline and (diff or changed_since is not None):
+        other = "--diff" if diff else "--changed-since"
+        raise click.UsageError(f"--write-baseline records every finding: it cannot be combined with {other}.")
     # Facts are trees without cycles: looking for cycles in them costs more than finding them.
     gc.disable()
     try:
         tree = open_tree(root, paths)
-        tree = Tree(tree.root, tree.profile, with_selection(tree.settings, select, ignore))
+        settings = with_baseline(tree.root, with_selection(tree.settings, select, ignore), baseline)
+        tree = Tree(tree.root, tree.profile, settings)
         wanted = Options(
-            json=output_format == "json",
+            format=output_format,
             quiet=quiet,
             fail_on=Severity(fail_on),
             fix=fix,
@@ -105,6 +139,8 @@ def command(
             diff=diff,
             statistics=statistics,
             cache=not no_cache,
+            write_baseline=write_baseline,
+            changed_since=changed_since,
         )
         code = _diff(tree, paths, wanted) if diff else _check(tree, paths, wanted)
     finally:
@@ -120,11 +156,19 @@ def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
     sources = TracedSources(tree.root, facts)
     project = project_of(tree, sources)
     files = requested_files(project, paths)
+    if not wanted.write_baseline:
+        require_baseline(project)
+    changes = changes_since(tree.root, wanted.changed_since) if wanted.changed_since is not None else None
     fixed = 0
     if wanted.fix:
-        fixed = _fix(project, files, wanted)
+        fixed = _fix(project, _changed(files, changes), wanted)
         sources = TracedSources(tree.root, facts)
         project = project_of(tree, sources)
+    if wanted.write_baseline:
+        say(record_baseline(project, files, everything=not paths))
+        if tree.settings.baseline is None and not wanted.quiet:
+            say(f'  next: put `baseline = "{DEFAULT_BASELINE}"` into the settings, or pass --baseline.')
+        return ExitCode.CLEAN
 
     def compute() -> Result:
         return compute_result(project, files)
@@ -133,15 +177,31 @@ def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
         result = ResultsCache().get(sources, tree.profile, tree.settings, files, compute)
     else:
         result = compute()
+    if changes is not None:
+        new = findings_since(project, changes, result.findings, facts)
+        result = replace(result, findings=tuple(new), files=len(_changed(files, changes)))
     _tell_cache(facts, wanted)
+    if result.outdated and not wanted.quiet:
+        gone = count(result.outdated, "recorded finding")
+        say(f"note: {gone} no longer there: --write-baseline records that.")
     if not result.legacy_known and not wanted.quiet:
         say(
             f"warning: the tables of {tree.profile.registry} cannot be followed: only discovery was counted.",
             style="warning",
         )
     seconds = time.perf_counter() - began
-    if wanted.json:
+    if wanted.format == "json":
         write_json(check_json(project, result, seconds))
+    elif wanted.format == "sarif":
+        from lsp_server.sarif import sarif_json
+
+        write_json(sarif_json(project, result.findings))
+    elif wanted.format == "github":
+        from lsp_server.annotations import annotations_text
+
+        write(annotations_text(result.findings, lines_of(project.sources), project.root))
+        if not wanted.quiet:
+            say(_summary(result, wanted, fixed))
     else:
         write(_text(project, result, wanted, fixed))
     failing = any(f.severity.rank >= wanted.fail_on.rank for f in result.findings)
@@ -150,12 +210,20 @@ def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
 
 def compute_result(project: Project, files: tuple[str, ...]) -> Result:
     """Runs every enabled rule over the files."""
+    found = sorted((f for path in files for f in find_all(project, path)), key=lambda f: f.sort_key)
+    new, known = project.recorded.split(found, project.line)
     return Result(
-        findings=tuple(check_files(project, files)),
+        findings=tuple(new),
         files=len(files),
         ports=len(project.ports),
         legacy_known=project.registry.legacy_known,
+        baselined=len(known),
+        outdated=project.recorded.outdated(found, judged_by(project, files), project.line),
     )
+
+
+def _changed(files: tuple[str, ...], changes: Changes | None) -> tuple[str, ...]:
+    return files if changes is None else tuple(path for path in files if path in changes.paths)
 
 
 def check_json(project: Project, result: Result, seconds: float) -> dict[str, object]:
@@ -186,13 +254,15 @@ def _text(project: Project, result: Result, wanted: Options, fixed: int) -> str:
     if not wanted.quiet:
         if result.findings:
             parts.append("\n")
-        parts.append(
-            summary_text(
-                result.findings, files=result.files, ports=result.ports, unsafe=wanted.unsafe, fixed=fixed
-            )
-            + "\n"
-        )
+        parts.append(_summary(result, wanted, fixed) + "\n")
     return "".join(parts)
+
+
+def _summary(result: Result, wanted: Options, fixed: int) -> str:
+    text = summary_text(
+        result.findings, files=result.files, ports=result.ports, unsafe=wanted.unsafe, fixed=fixed
+    )
+    return f"{text} {result.baselined} more in the baseline." if result.baselined else text
 
 
 # --------------------------------------------------------------------------- fixes
@@ -215,6 +285,9 @@ def _diff(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
     facts: FactsCache | None = DiskFactsCache() if wanted.cache else None
     project = project_of(tree, TracedSources(tree.root, facts))
     files = requested_files(project, paths)
+    require_baseline(project)
+    if wanted.changed_since is not None:
+        files = _changed(files, changes_since(tree.root, wanted.changed_since))
     _collect_garbage_of_edits()
     outcome = fix_all(project, files, _allowed(wanted))
     write(diff_text(diff_of(project, outcome.texts), colour=colours(sys.stdout)))

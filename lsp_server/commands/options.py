@@ -13,9 +13,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def project_options(function: F) -> F:
     """`--root`, `--python`, `--format` and `--quiet`."""
+    return tree_options(format_option(quiet_option(function)))
+
+
+def tree_options(function: F) -> F:
+    """`--root` and `--python`."""
     for option in (
-        quiet_option,
-        format_option,
         click.option(
             "--python",
             metavar="PATH",
@@ -25,7 +28,7 @@ def project_options(function: F) -> F:
         click.option(
             "--root",
             metavar="DIR",
-            help="The FastVideo tree. Default: found from the paths, or from the current folder upwards.",
+            help="The tree to look at. Default: found from the paths, or from the current folder upwards.",
         ),
     ):
         function = option(function)
@@ -42,14 +45,19 @@ def _from_here(context: click.Context, parameter: click.Parameter, value: str | 
 
 def format_option(function: F) -> F:
     """`--format text|json`."""
+    return formats_option("text", "json")(function)
+
+
+def formats_option(*formats: str) -> Callable[[F], F]:
+    """`--format` with the formats that a command can write, the default first."""
     return click.option(
         "--format",
         "output_format",
-        type=click.Choice(["text", "json"]),
-        default="text",
+        type=click.Choice(formats),
+        default=formats[0],
         show_default=True,
         help="What to write to standard output.",
-    )(function)
+    )
 
 
 def quiet_option(function: F) -> F:

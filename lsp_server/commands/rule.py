@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from analyzers.rules.retired import find_retired
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import format_option
 from lsp_server.commands.terminal import rendered, write, write_json
@@ -26,6 +27,14 @@ def command(code: str | None, output_format: str) -> int:
             write(_table())
         return ExitCode.CLEAN
     page = find_page(code)
+    retired = find_retired(code)
+    if retired is not None:
+        raise CommandError(
+            f"{retired.told}.",
+            f"`ditproof rule {retired.instead}` explains that one."
+            if retired.instead
+            else "remove it where it is named.",
+        )
     if page is None:
         known = [word for p in all_pages() for word in (p.code, p.name)]
         close = get_close_matches(code.upper(), known, n=1) or get_close_matches(code.lower(), known, n=1)

@@ -9,9 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from analyzers.project.index import Project
-from analyzers.project.profile import PROFILES, Profile, find_profile, find_root
+from analyzers.project.profile import PROFILES, Profile, find_profile, find_root, root_in
 from analyzers.project.settings import Settings, SettingsProblem, load_settings
 from analyzers.project.sources import Sources
+from analyzers.rules.retired import find_retired
 from lsp_server.commands.exits import CommandError
 from lsp_server.commands.terminal import say
 from lsp_server.rule_pages import all_pages
@@ -19,7 +20,7 @@ from lsp_server.rule_pages import all_pages
 
 @dataclass(frozen=True)
 class Tree:
-    """A FastVideo tree and what its user decided."""
+    """A tree of a known code base and what its user decided."""
 
     root: Path
     profile: Profile
@@ -34,8 +35,9 @@ def open_tree(root: str | None, paths: Sequence[str] = ()) -> Tree:
     if root is not None:
         place = Path(root)
         if not place.is_dir():
-            raise CommandError(f"--root {root} is not a folder.", "name the folder that holds fastvideo/.")
-        found = place.resolve()
+            packages = " or ".join(f"{p.folder.partition('/')[0]}/" for p in PROFILES)
+            raise CommandError(f"--root {root} is not a folder.", f"name the folder that holds {packages}.")
+        found = root_in(place.resolve()) or place.resolve()
     else:
         found = _root_around(paths)
     settings = load_settings(found)
@@ -76,10 +78,11 @@ def _start(path: str) -> Path:
 
 
 def _no_tree(place: Path, where: str) -> CommandError:
+    titles = " or ".join(profile.title for profile in PROFILES)
     folders = " or ".join(profile.dits for profile in PROFILES)
     return CommandError(
-        f"{place} is not in a FastVideo tree: there is no folder {folders} {where}.",
-        "run ditproof inside a FastVideo checkout, or name one with --root.",
+        f"{place} is not in a tree of {titles}: there is no folder {folders} {where}.",
+        f"run ditproof inside a checkout of {titles}, or name one with --root.",
     )
 
 
@@ -196,6 +199,9 @@ def _unknown(selector: str) -> str | None:
         selector == page.name or (selector and page.code.startswith(selector.upper())) for page in pages
     ):
         return None
+    retired = find_retired(selector)
+    if retired is not None:
+        return f"{retired.told}."
     close = get_close_matches(selector, [w for page in pages for w in (page.name, page.code)], n=1)
     return f"no rule is called '{selector}'" + (f"; did you mean '{close[0]}'?" if close else ".")
 

@@ -119,7 +119,7 @@ class ParityRuns:
         if isinstance(uri, str):
             placed = self._server.place(uri)
             if placed is None:
-                raise JsonRpcException("this file is not part of a FastVideo tree", REQUEST_FAILED)
+                raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
             tree, path = placed
             node = None
         elif isinstance(test, str):

@@ -8,8 +8,10 @@ from lsprotocol import types
 
 from analyzers.facts.positions import LineIndex
 from analyzers.findings import Span
+from analyzers.project.baseline import MalformedBaseline
+from analyzers.project.settings import SettingsProblem
 from lsp_server.positions import Encoding, to_range
-from lsp_server.session import Session
+from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.translate import SOURCE
 
 _KEY = re.compile(r"'([^']+)'")
@@ -20,7 +22,7 @@ _TABLE = re.compile(r"^\s*\[tool\.ditproof[\].]", re.MULTILINE)
 def settings_diagnostics(session: Session, encoding: Encoding) -> dict[str, list[types.Diagnostic]]:
     """The diagnostics of each settings file, by its path; a file without problems is not listed."""
     found: dict[str, list[types.Diagnostic]] = {}
-    for problem in session.settings.problems:
+    for problem in (*session.settings.problems, *_baseline_problem(session)):
         lines = session.lines(problem.path)
         found.setdefault(problem.path, []).append(
             types.Diagnostic(
@@ -32,6 +34,16 @@ def settings_diagnostics(session: Session, encoding: Encoding) -> dict[str, list
             )
         )
     return found
+
+
+def _baseline_problem(session: Session) -> tuple[SettingsProblem, ...]:
+    settings = session.settings
+    try:
+        _ = session.project.baseline
+    except MalformedBaseline as error:
+        message = f"'baseline': {settings.baseline} cannot be used: {error}"
+        return (SettingsProblem(settings.source or SETTINGS_FILES[0], message),)
+    return ()
 
 
 def _place(message: str, lines: LineIndex) -> Span:

@@ -24,6 +24,7 @@ WATCHED = (
     "**/ditproof.toml",
     "**/{config,model_index}.json",
     "**/PORT_STATUS.md",
+    "**/*baseline*.json",
 )
 
 log = logging.getLogger(__name__)

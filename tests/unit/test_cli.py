@@ -62,7 +62,7 @@ def test_commands_that_do_not_exist_yet_are_unknown(cli: Cli, later: str) -> Non
 
 
 def test_an_unknown_option_is_wrong_usage(cli: Cli) -> None:
-    outcome = cli("check", "--baseline", "x")
+    outcome = cli("check", "--base-line", "x")
     assert outcome.code == 2
     assert "No such option" in outcome.err
 
@@ -77,7 +77,7 @@ def test_a_crash_does_not_read_as_findings(cli: Cli, tmp_path: Path, monkeypatch
     def crash(*_: object) -> None:
         raise ZeroDivisionError("broken rule")
 
-    monkeypatch.setattr("lsp_server.commands.check.check_files", crash)
+    monkeypatch.setattr("lsp_server.commands.check.compute_result", crash)
     outcome = cli("check", "--root", tree_at(tmp_path))
     assert outcome.code == 3
     assert outcome.out == ""
@@ -89,7 +89,7 @@ def test_an_interrupt_has_the_shells_code(cli: Cli, tmp_path: Path, monkeypatch:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lsp_server.commands.check.check_files", interrupt)
+    monkeypatch.setattr("lsp_server.commands.check.compute_result", interrupt)
     outcome = cli("check", "--root", tree_at(tmp_path))
     assert outcome.code == 130
     assert "interrupted" in outcome.err

@@ -46,13 +46,13 @@ EntryClass = [Model, "日本"]
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Appended to whenever findings are computed rather than read back."""
     runs: list[int] = []
-    real = check.check_files
+    real = check.compute_result
 
     def counting(*arguments: object) -> object:
         runs.append(1)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(check, "check_files", counting)
+    monkeypatch.setattr(check, "compute_result", counting)
     return runs
 
 

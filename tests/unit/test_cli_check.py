@@ -222,7 +222,7 @@ def test_not_a_fastvideo_tree(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monk
     for arguments in ([], ["--root", str(tmp_path)], [str(tmp_path)]):
         outcome = cli("check", *arguments)
         assert (outcome.code, outcome.out) == (2, "")
-        assert "is not in a FastVideo tree" in outcome.err
+        assert "is not in a tree of FastVideo or SGLang" in outcome.err
         assert "--root" in outcome.err
 
 

@@ -170,7 +170,7 @@ def test_no_tree(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     found = problems(cli, "--python", fake_python(tmp_path))
     assert set(found) == {"check"}
-    assert "is not in a FastVideo tree" in found["check"][0]
+    assert "is not in a tree of FastVideo or SGLang" in found["check"][0]
 
 
 def test_settings_and_registry_problems(cli: Cli, tmp_path: Path) -> None:

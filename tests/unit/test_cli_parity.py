@@ -184,7 +184,7 @@ def test_not_a_tree(
     cli: Cli, runs: list[CheckRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "is not in a FastVideo tree" in refused(cli, runs, 2, "SoundTransformer3DModel")
+    assert "is not in a tree of FastVideo or SGLang" in refused(cli, runs, 2, "SoundTransformer3DModel")
 
 
 def test_a_test_named_from_its_own_folder(

@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "select": ["DIT1", "DIT401"],
     "ignore": ["registry-duplicate"],
     "per-file-ignores": {"tests/*": ["DIT4"]},
+    "baseline": "old.json",
     "oracles": {"A": "diffusers:A"},
 }
 WRONG: dict[str, Any] = {
@@ -36,6 +37,7 @@ ACCEPTED = {
     "select": {"list"},
     "ignore": {"list"},
     "per-file-ignores": {"table of lists"},
+    "baseline": {"string"},
     "oracles": {"table"},
 }
 
@@ -49,6 +51,7 @@ def test_every_key_is_read() -> None:
     assert found.select == ("DIT1", "DIT401")
     assert found.ignore == ("registry-duplicate",)
     assert found.per_file_ignores == {"tests/*": ("DIT4",)}
+    assert found.baseline == "old.json"
     assert found.oracles == {"A": "diffusers:A"}
     assert found.source == "ditproof.toml"
 
