@@ -634,3 +634,38 @@ def is_identity(pattern: Pattern, template: Template) -> bool:
         elif kind is not constants.AT:
             return False
     return tuple(parts) == template.parts
+
+
+def leading_path(pattern: Pattern, template: Template) -> tuple[str | None, ...]:
+    """The components that every name made by the rule begins with; None for a number that varies.
+
+    Ends before the first component that is not certain: one that a group may spread over several, or
+    the last one where a name may go on.
+    """
+    texts: list[str] = []
+    for place, part in enumerate(template.parts):
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        node = pattern.groups.get(part)
+        inner = list(node[1][3]) if node is not None else []
+        if len(inner) != 1 or not _is_number(inner[0]):
+            break
+        whole = "".join(texts).endswith(".") and _goes_on(template, place)
+        if not whole:
+            break
+        texts.append(_VARYING)
+    else:
+        if pattern.takes_the_rest and not pattern.matches_behind:
+            texts.append(".")
+    certain = "".join(texts).rpartition(".")[0]
+    return tuple(None if name == _VARYING else name for name in certain.split(".")) if certain else ()
+
+
+_VARYING: Final = "\0"
+
+
+def _goes_on(template: Template, place: int) -> bool:
+    """Whether a dot follows a part of a template, or nothing."""
+    following = template.parts[place + 1] if place + 1 < len(template.parts) else "."
+    return isinstance(following, str) and following.startswith(".")
