@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from analyzers.facts.built_mappings import BuiltItem, built_mapping
 from analyzers.facts.model import (
     Call,
+    CallFact,
     ClassFacts,
     Collection,
     Constant,
@@ -178,7 +179,7 @@ class Mappings:
 
     def _updates(self, facts: FileFacts) -> Iterator[_Source]:
         """`self.param_names_mapping.update({...})` and the same on a constant."""
-        calls = [(item, item.fact) for item in facts.calls]
+        calls: list[tuple[Placed[Any], CallFact]] = [(item, item.fact) for item in facts.calls]
         for cls in facts.classes:
             calls += [(Placed(m, cls.path, cls.line), c) for m in cls.fact.methods for c in m.calls]
         for owner, fact in calls:
@@ -231,17 +232,18 @@ class Mappings:
         repeated: list[tuple[MappingRule, MappingRule]] = []
         written = tuple(self._rule(*item) for item in self._items(owner, value, _HOPS))
         for number, rule in enumerate(written):
-            if rule.pattern is None:
+            pattern = rule.pattern
+            if pattern is None:
                 order[number] = rule
                 continue
-            known = order.get(rule.pattern)
+            known = order.get(pattern)
             if known is not None:
                 repeated.append((known, rule))
                 if rule.conditional or known.conditional:
                     # Either value: only that there is a rule is certain.
                     both = known.conditional and rule.conditional
                     rule = replace(rule, target=None, merge=None, conditional=both)
-            order[rule.pattern] = rule
+            order[pattern] = rule
         built = isinstance(value, Call)
         around = owner.at(owner.fact.span if built else value.span)
         return MappingTable(name, around, tuple(order.values()), written, tuple(repeated), whole, built)

@@ -109,7 +109,7 @@ RULE = Rule(
     why=(
         "`get_param_names_mapping` takes the first rule that matches and stops. The rule behind it looks as "
         "if it renamed something, and the weights go elsewhere: a strict load fails over names that the "
-        "mapping seems to cover, or, where the general rule happens to hit a parameter, the wrong one is filled."
+        "mapping seems to cover, or, where the general rule hits a parameter, the wrong one is filled."
     ),
     how="Put the special rule before the general one, or delete the one that is not meant.",
     exceptions=(

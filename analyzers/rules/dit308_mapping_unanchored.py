@@ -36,7 +36,7 @@ def _check_rule(
         severity = Severity.ERROR
         message = f"has no '^' and also matches the nothing behind a name: {doubled}"
     elif loose and pattern.takes_the_rest:
-        message = "has no '^': the loader asks for it at the start of a name alone, so it renames less than it reads"
+        message = "has no '^': the loader asks for it at the start of a name alone, not wherever it stands"
     elif loose:
         again = _written_twice(pattern, rule.target)
         message = f"has neither '^' nor an end: every other place where it stands is rewritten too{again}"
@@ -162,8 +162,8 @@ RULE = Rule(
         "without an end the rule rewrites the beginning of names that it was not written for."
     ),
     how=(
-        "Begin with `^` and end with `$`, a component (`\\.`) or `(.*)$`. The fix adds `^` where that changes "
-        "nothing that the loader does, and so is safe; elsewhere it is offered alone."
+        "Begin with `^` and end with `$`, a component (`\\.`) or `(.*)$`. The fix adds `^` where that "
+        "changes nothing that the loader does, and so is safe; elsewhere it is offered alone."
     ),
     exceptions=(
         "Patterns that begin with `.*`: an anchor would say nothing. Prefixes that end at a separator "

@@ -25,8 +25,8 @@ def _report(context: Context, table: MappingTable, collision: Collision) -> Find
     rule = table.rules[collision.rule]
     if collision.other is None:
         message = (
-            f"'{rule.target}' leaves out the number behind '{collision.index}': all of them become one name, and "
-            "the last tensor overwrites the others"
+            f"'{rule.target}' leaves out the number behind '{collision.index}': all of them become one "
+            "name, and the last tensor overwrites the others"
         )
         return context.finding(rule.key, message, symbol=table.name)
     other = table.rules[collision.other]
@@ -68,9 +68,9 @@ RULE = Rule(
     summary="two sources for one target, outside of a declared merge",
     what=(
         "Reports two rules that write the same name for tensors that lie side by side in a checkpoint "
-        "(`to_q` and `to_k`, `mlp.0` and `mlp.2`, `norm1` and `norm2`), and a rule that matches the number of "
-        "a block and does not write it. It is decided on the rules alone; with a checkpoint at hand, every "
-        "pair of keys that meet in one target is found."
+        "(`to_q` and `to_k`, `mlp.0` and `mlp.2`, `norm1` and `norm2`), and a rule that matches the number "
+        "of a block and does not write it. It is decided on the rules alone; with a checkpoint at hand, "
+        "every pair of keys that meet in one target is found."
     ),
     why=(
         "`hf_to_custom_state_dict` puts each tensor under its new name: of two with one name the later "
@@ -80,7 +80,8 @@ RULE = Rule(
     how="Correct the target, or declare the merge: `(target, index, n)` for every source.",
     exceptions=(
         "Merge tuples. Rules that serve checkpoints of different origin (`vae2llm` and `proj_in`, `to_q_rot` "
-        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings. Rules that "
+        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings. Rules "
+        "that "
         'are there on some paths only. Targets that are not loaded (`_extra_state`) or dropped (`""`). A '
         "number that is no block's and that no other rule writes: a `Sequential` may hold one layer."
     ),

@@ -47,8 +47,8 @@ def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterato
         if table.owns(two) and two.merge is not None:
             yield context.finding(
                 two.key,
-                f"index {two.merge[0]} of the merge into '{two.target}' is given twice: one tensor overwrites "
-                "the other",
+                f"index {two.merge[0]} of the merge into '{two.target}' is given twice: one tensor "
+                "overwrites the other",
                 symbol=table.name,
                 related=(Related(one.key, "gives the same index"),),
             )
@@ -88,20 +88,20 @@ RULE = Rule(
     tier=Tier.WEIGHTS,
     summary="a merge group with missing or repeated indices",
     what=(
-        "Reports the rules `(target, index, n)` that write one target: where an index from 0 to n - 1 is given "
-        "by none of them, where they disagree about n, and where two give the same index to tensors that lie "
-        "side by side in a checkpoint."
+        "Reports the rules `(target, index, n)` that write one target: where an index from 0 to n - 1 is "
+        "given by none of them, where they disagree about n, and where two give the same index to tensors "
+        "that lie side by side in a checkpoint."
     ),
     why=(
-        "`hf_to_custom_state_dict` holds the tensors of a merge back until it has n of them, and drops what is "
-        "left at the end without a word: the parameter stays empty, and a strict load names the target, not "
-        "the rule. With an index given twice, the second tensor replaces the first."
+        "`hf_to_custom_state_dict` holds the tensors of a merge back until it has n of them, and drops "
+        "what is left at the end without a word: the parameter stays empty, and a strict load names the "
+        "target, not the rule. With an index given twice, the second tensor replaces the first."
     ),
     how="Give every index from 0 to n - 1 once, with the same n.",
     exceptions=(
-        "Indices out of range and malformed tuples (DIT306). Several rules for one index that serve checkpoints "
-        "of different origin (`to_q` and `q_proj`). Mappings with rules that cannot be read, and dicts that "
-        "are only a part of a mapping."
+        "Indices out of range and malformed tuples (DIT306). Several rules for one index that serve "
+        "checkpoints of different origin (`to_q` and `q_proj`). Mappings with rules that cannot be read, "
+        "and dicts that are only a part of a mapping."
     ),
     source="`fastvideo/models/loader/utils.py`, `hf_to_custom_state_dict`",
     check=check,

@@ -78,9 +78,9 @@ def _without_target(
 
 def _message(rule: MappingRule, found: Lack, users: tuple[Placed[ClassFacts], ...]) -> str:
     port = users[0].fact.name
-    whose = (
-        f"'{port}'" if len(users) == 1 else f"'{port}' and the {len(users) - 1} others that use the mapping"
-    )
+    whose = " and ".join(f"'{cls.fact.name}'" for cls in users[:2])
+    if len(users) > 2:
+        whose = f"'{port}' and the {len(users) - 1} others that use this mapping"
     where = "" if found.owner == port else f" ('{found.owner}' sets no '{found.component}')"
     what = found.component if not where else rule.target
     return (
@@ -215,10 +215,10 @@ RULE = Rule(
     how="Correct the target, or delete the rule.",
     exceptions=(
         "Targets that some configuration builds (`image_embedder`, `guidance_in`). Identity rules and final "
-        "catch-alls. Targets below what is not the tree's own class, and constructors that hand `self` to code "
-        "that is not followed. Targets that end in `_extra_state`, which are not loaded. Where rules are "
-        "chained (SGLang), a target that another rule may rewrite. A mapping that some DiT class may use in a "
-        "way that is not seen."
+        "catch-alls. Targets below what is not the tree's own class, and constructors that hand `self` to "
+        "code that is not followed. Targets that end in `_extra_state`, which are not loaded. Where rules "
+        "are chained (SGLang), a target that another rule may rewrite. A mapping that some DiT class may "
+        "use in a way that is not seen."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `load_model_from_full_model_state_dict`",
     fixable=Applicability.UNSAFE,

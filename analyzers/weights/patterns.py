@@ -15,16 +15,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 from analyzers.weights.languages import ALL_CHARACTERS, FIRST, LAST, Languages, characters
 
-if sys.version_info >= (3, 11):
-    from re import _constants as constants
-    from re import _parser as parser
-else:
-    import sre_constants as constants
-    import sre_parse as parser
+# `re`'s own parser has no public name; it moved into the package with Python 3.11.
+_NEW: Final = sys.version_info >= (3, 11)
+constants: Final[Any] = import_module("re._constants" if _NEW else "sre_constants")
+parser: Final[Any] = import_module("re._parser" if _NEW else "sre_parse")
 
 LONGEST = 400
 """Patterns longer than this are not looked into."""
@@ -424,7 +423,8 @@ def _sample_of(node: Node, filler: str) -> str:
         least, most, inner = value
         if most is constants.MAXREPEAT and [n[0] for n in inner] == [constants.ANY]:
             return filler
-        return _sample(tuple(inner), filler) * max(least, min(1, most))
+        count = max(int(least), min(1, int(most)))
+        return _sample(tuple(inner), filler) * count if count <= _MOST_REPEATS else ""
     return ""
 
 
