@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body, Function
+from analyzers.facts.comprehensions import written_out
 from analyzers.facts.expressions import convert
 from analyzers.facts.model import Expr
 
@@ -41,7 +42,9 @@ def built_mapping(body: Body) -> tuple[BuiltItem, ...] | None:
         return None
     if len(values) == 1 and not isinstance(values[0], ast.Name):
         return (
-            tuple(_items(values[0], False, False)) if isinstance(values[0], (ast.Dict, ast.BinOp)) else None
+            tuple(_items(values[0], False, False))
+            if isinstance(values[0], (ast.Dict, ast.BinOp, ast.DictComp))
+            else None
         )
     names = {value.id for value in values if isinstance(value, ast.Name)}
     if len(names) != 1 or not all(isinstance(value, ast.Name) for value in values):
@@ -117,6 +120,10 @@ class _Builder:
 
 
 def _items(value: ast.expr, conditional: bool, repeated: bool) -> Iterator[BuiltItem]:
+    if isinstance(value, ast.DictComp) and (items := written_out(value)) is not None:
+        for name, made in items:
+            yield BuiltItem(convert(name), convert(made), conditional, repeated)
+        return
     if not isinstance(value, ast.Dict):
         yield BuiltItem(None, convert(value), conditional, repeated)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from analyzers.facts.comprehensions import written_out
 from analyzers.facts.model import (
     Attribute,
     Call,
@@ -80,6 +81,10 @@ def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
             ),
             span,
         )
+    if isinstance(node, ast.DictComp):
+        items = written_out(node)
+        if items is not None:
+            return Mapping(tuple((convert(k, inner), convert(v, inner)) for k, v in items), span)
     if isinstance(node, ast.Starred):
         return Starred(convert(node.value, inner), span)
     if isinstance(node, ast.Subscript):

@@ -7,7 +7,8 @@ that whoever asks knows where something unknown may be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -230,7 +231,7 @@ class Mappings:
     def _table(self, name: str, owner: Placed[Any], value: Mapping | Call, *, whole: bool) -> MappingTable:
         order: dict[str | int, MappingRule] = {}
         repeated: list[tuple[MappingRule, MappingRule]] = []
-        written = tuple(self._rule(*item) for item in self._items(owner, value, _HOPS))
+        written = _editable(self._rule(*item) for item in self._items(owner, value, _HOPS))
         for number, rule in enumerate(written):
             pattern = rule.pattern
             if pattern is None:
@@ -296,6 +297,13 @@ class Mappings:
         text = key.value if isinstance(key, Constant) and isinstance(key.value, str) else None
         target, merge = _replacement(value)
         return MappingRule(text, target, merge, at, where, container, conditional, key, value)
+
+
+def _editable(rules: Iterable[MappingRule]) -> tuple[MappingRule, ...]:
+    """The rules, without a container where several stand in one place: items of a comprehension."""
+    found = tuple(rules)
+    places = Counter(rule.key for rule in found)
+    return tuple(rule if places[rule.key] == 1 else replace(rule, container=None) for rule in found)
 
 
 def _replacement(value: Expr) -> tuple[str | None, tuple[int, int] | None]:

@@ -20,11 +20,14 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at every rule that the file writes down."""
     if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
-    seen: set[Location] = set()
+    seen: set[tuple[Location, str | None]] = set()
     for table in context.project.mappings.in_file(context.file):
         for rule in table.written:
-            if rule.key_fact is not None and table.owns(rule) and rule.value not in seen:
-                seen.add(rule.value)
+            if rule.key_fact is None or not table.owns(rule):
+                continue
+            # A mapping may be held by several names, an item of a comprehension shares its place.
+            if (rule.value, rule.pattern) not in seen:
+                seen.add((rule.value, rule.pattern))
                 yield from _check_rule(context, table, rule, rule.key_fact)
 
 

@@ -25,7 +25,7 @@ def check(context: Context) -> Iterator[Finding]:
 def _repeated(context: Context, table: MappingTable) -> Iterator[Finding]:
     """Keys that one display holds twice."""
     for first, second in table.repeated:
-        if table.built or not table.owns(first) or not table.owns(second):
+        if table.built or first.key == second.key or not table.owns(first) or not table.owns(second):
             continue  # `{**base, key: other}` means to replace
         yield context.finding(
             first.key,
