@@ -58,7 +58,8 @@ def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: E
     ):
         kind = value.kind if isinstance(value, Collection) else "dict"
         kind = type(value.value).__name__ if isinstance(value, Constant) else kind
-        message = f"is a {kind}: the loader takes a string, or a tuple (target, index, n)"
+        article = "an" if kind[0] in "aeiou" else "a"
+        message = f"is {article} {kind}: the loader takes a string, or a tuple (target, index, n)"
         yield report(rule.value, "the replacement", message)
         return
     if isinstance(target, Constant) and isinstance(target.value, str) and pattern is not None:
@@ -162,9 +163,12 @@ RULE = Rule(
     tier=Tier.FILE,
     summary="a weight-name rule that `re` rejects, or a malformed merge",
     what=(
-        "Reports, in the displays given to names that end in `param_names_mapping`: a key that is no regular "
-        "expression, a replacement that refers to a group its pattern does not have, a value that is neither "
-        "a string nor a tuple, and a merge tuple that is not `(target, index, n)` with `0 <= index < n`."
+        "Reports, in the dicts given to names that end in `param_names_mapping` (displays, merges with `|`, "
+        "updates, comprehensions over literals, functions that build them): a key that is no regular "
+        "expression, a replacement that refers to a group its pattern does not have or writes a backslash, "
+        "a control character or `$1` into the name, a value that is neither a string nor a tuple, and a "
+        "merge "
+        "tuple that is not `(target, index, n)` with `0 <= index < n`."
     ),
     why=(
         "`get_param_names_mapping` compiles a rule only when a checkpoint key gets to it: the error appears "
@@ -190,11 +194,23 @@ RULE = Rule(
             },
         ),
         Example(
+            "nested groups, functions, and escapes that a replacement knows",
+            {
+                _FILE: _config(
+                    r'            r"^(blocks\.(\d+))\.(.*)$": r"\1.\g<2>.\3",' + "\n"
+                    r'            r"^(?x: head \. (.*) )$": r"proj_out.\1",' + "\n"
+                    r'            r"^tail\.(.*)$": lambda match: match[1],' + "\n"
+                    r'            r"^q\.(.*)$": (*QKV, 2),' + "\n"
+                    r'            r"^gone$": "",' + "\n"
+                )
+            },
+        ),
+        Example(
             "what is computed is left alone",
             {
                 _FILE: _config(
                     '            make("a("): r"\\1",\n            r"^q$": (target, index, 3),\n'
-                    '            **{f"^b{i}(": "c" for i in range(2)},\n'
+                    '            **{f"^b{i}(": "c" for i in range(count)},\n'
                 )
             },
         ),
@@ -217,6 +233,52 @@ RULE = Rule(
                 Expected(_FILE, 10, "does not compile: missing ), unterminated subpattern"),
                 Expected(_FILE, 11, "does not fit its pattern: invalid group reference 2", Severity.ERROR),
                 Expected(_FILE, 12, "does not fit its pattern: unknown group name 'm'"),
+            ),
+        ),
+        Example(
+            "a replacement that writes what no name holds",
+            {
+                _FILE: _config(
+                    '            "^a\\\\.(.*)$": "b.\\1",\n'
+                    r'            r"^c\.(.*)$": r"d\.\1",' + "\n"
+                    r'            r"^e\.(.*)$": r"f.$1",' + "\n"
+                    r'            r"^g\.(.*)$": r"h.\0",' + "\n"
+                    '            "^i\\b": "j",\n'
+                    r'            r"^k\.((\d+)\.(.*))$": r"l.\2.\4",' + "\n"
+                )
+            },
+            findings=(
+                Expected(_FILE, 10, "holds the control character \\x01: it lacks the prefix r"),
+                Expected(_FILE, 11, "writes a backslash into the name"),
+                Expected(_FILE, 12, "writes '$1' as it stands"),
+                Expected(_FILE, 13, "writes the character NUL"),
+                Expected(_FILE, 14, "holds the control character \\x08, which no name has"),
+                Expected(_FILE, 15, "invalid group reference 4"),
+            ),
+        ),
+        Example(
+            "in a comprehension, a merge of dicts, a function and an update",
+            {
+                _FILE: _config("").replace(
+                    "{\n        })", '{rf"^{n}(": "x" for n in ("a", "b")} | {"^c$": r"\\1"})'
+                )
+                + """
+    def __post_init__(self) -> None:
+        self.param_names_mapping.update({r"^d)$": "x"})
+
+
+def build_lora_param_names_mapping() -> dict:
+    rules = {}
+    rules[r"^e$"] = 1
+    return rules
+"""
+            },
+            findings=(
+                Expected(_FILE, 9, "'^a(' does not compile"),
+                Expected(_FILE, 9, "'^b(' does not compile"),
+                Expected(_FILE, 9, "invalid group reference 1"),
+                Expected(_FILE, 12, "'^d)$' does not compile"),
+                Expected(_FILE, 17, "is an int"),
             ),
         ),
         Example(
