@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.patterns import Pattern, has_alternatives, is_name, parse_pattern
+from analyzers.weights.patterns import Pattern, has_alternatives, is_name
+from analyzers.weights.tables import symbolic_rules
 
 _LEAVES = ("weight", "bias")
 """Names of tensors: nothing stands below them."""
@@ -19,10 +20,9 @@ def check(context: Context) -> Iterator[Finding]:
     if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
     for table in context.project.mappings.in_file(context.file):
-        for rule in table.rules:
-            pattern = parse_pattern(rule.pattern) if rule.pattern is not None and table.owns(rule) else None
-            if pattern is not None:
-                yield from _check_rule(context, table, rule, pattern)
+        for rule, symbolic in zip(table.rules, symbolic_rules(context.project, table), strict=True):
+            if symbolic.parsed is not None and table.owns(rule):
+                yield from _check_rule(context, table, rule, symbolic.parsed)
 
 
 def _check_rule(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from analyzers.facts.model import ClassFacts, Placed
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
@@ -24,11 +23,11 @@ def check(context: Context) -> Iterator[Finding]:
         return
     for table in context.project.mappings.in_file(context.file):
         users = _users(context, table)
-        rules = symbolic_rules(table)
+        rules = symbolic_rules(context.project, table)
         for position, rule in enumerate(table.rules):
             if rule.pattern is None or not table.owns(rule):
                 continue
-            if _matches_nothing(context, rules[position]):
+            if _matches_nothing(rules[position]):
                 yield context.finding(
                     rule.key,
                     f"'{rule.pattern}' matches no name that a parameter can have: the rule is dead",
@@ -39,11 +38,10 @@ def check(context: Context) -> Iterator[Finding]:
                 yield from _without_target(context, table, rule, rules, position, users)
 
 
-def _matches_nothing(context: Context, rule: SymbolicRule) -> bool:
+def _matches_nothing(rule: SymbolicRule) -> bool:
     if any(ord(c) < 0x20 for c in rule.pattern or ""):
         return False  # an invalid literal, DIT306
-    memory = context.project.sources.memory
-    return memory.get(("example name", rule.pattern), partial(example_name, rule)) == ""
+    return example_name(rule) == ""
 
 
 def _without_target(

@@ -18,7 +18,7 @@ from analyzers.project.sources import Sources
 from analyzers.rules.engine import check_file
 from analyzers.rules.examples import write_tree
 from analyzers.weights.symbolic import shadows
-from analyzers.weights.tables import symbolic_rules
+from analyzers.weights.tables import as_texts
 
 CONFIG = "fastvideo/configs/models/dits/echo.py"
 SHARED = "fastvideo/configs/models/dits/shared.py"
@@ -162,7 +162,7 @@ def test_a_later_key_takes_the_place_of_the_earlier(tmp_path: Path) -> None:
     )
     assert [(rule.pattern, rule.target) for rule in table.rules] == [("^common$", "c"), ("^a$", "b")]
     assert [(old.target, new.target) for old, new in table.repeated] == [("shared", "c")]
-    assert shadows(symbolic_rules(table), "first-match") == ()
+    assert shadows(as_texts(table), "first-match") == ()
 
 
 @pytest.mark.parametrize(
