@@ -10,6 +10,7 @@ from analyzers.project.profiles.base import (
     Loader,
     ParityConventions,
     Profile,
+    Serving,
 )
 
 _CONFIGS: Final = "fastvideo.configs.models"
@@ -73,7 +74,6 @@ _TEMPLATE_COMMENTS: Final = frozenset(
         "TODO: pick tolerance by scope:",
     }
 )
-from analyzers.project.profiles.base import Loader, Profile, Serving
 
 FASTVIDEO: Final = Profile(
     name="fastvideo",
@@ -112,6 +112,7 @@ FASTVIDEO: Final = Profile(
         DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
         DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
         DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
+    ),
     stacking_attentions=frozenset(
         f"fastvideo.attention.layer.{name}" for name in ("DistributedAttention", "DistributedAttention_VSA")
     ),
@@ -156,6 +157,7 @@ FASTVIDEO: Final = Profile(
     sampling_configs=(
         "fastvideo.api.sampling_param.SamplingParam",
         "fastvideo.configs.sample.base.SamplingParam",
+    ),
     serving=Serving(
         pipelines="fastvideo/pipelines/basic",
         configs="fastvideo/configs/pipelines",
