@@ -13,6 +13,7 @@ from analyzers.facts.positions import LineIndex
 from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mappings import Mappings
 from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
 from analyzers.project.official import Official
@@ -116,6 +117,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """The weight-name rules of ports and configs."""
+        return Mappings(self.names)
 
     @cached_property
     def blocks(self) -> dict[str, Block]:

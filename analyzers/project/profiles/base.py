@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+MappingSemantics: TypeAlias = Literal["first-match", "chained"]
+"""`first-match`: the first rule whose pattern matches a name rewrites it, once. `chained`: the rules
+are asked again with every new name; each is used once, and one that changes nothing is passed over."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,12 @@ class Profile:
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
     """Config bases whose `__setattr__` sets fields as if it were not there."""
+    mapping_semantics: MappingSemantics = "first-match"
+    """How `get_param_names_mapping` applies the rules of a mapping."""
+    mapping_suffix: str = "param_names_mapping"
+    """How the names of mappings end, in lower case."""
+    mappings_of_names: tuple[str, ...] = ()
+    """Mappings of that kind that hold names and no patterns: nothing compiles what stands there."""
     arch_config_base: str = ""
     config_buckets: tuple[ConfigBucket, ...] = ()
     pipeline_folders: tuple[str, ...] = ()

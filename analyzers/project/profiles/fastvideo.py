@@ -151,6 +151,7 @@ FASTVIDEO: Final = Profile(
         preset_class="fastvideo.api.presets.InferencePreset",
         preset_group="ALL_PRESETS",
     ),
+    mappings_of_names=("reverse_param_names_mapping",),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
         ConfigBucket(
