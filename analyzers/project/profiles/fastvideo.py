@@ -10,9 +10,8 @@ from analyzers.project.profiles.base import (
     Loader,
     ParityConventions,
     Profile,
-    Serving,
-    Profile,
     Registrations,
+    Serving,
 )
 
 _CONFIGS: Final = "fastvideo.configs.models"
