@@ -69,6 +69,9 @@ def _judge(context: Context, cls: Placed[ClassFacts], name: str, field: Assignme
     if any(name == known.name for port in ports for known in project.mirrors.of(port)):
         return
     outside = tuple(r for r in _outside(context, name) if r.of_model_config)
+    helpers = {path for file in files for path in readers.imported(file)}
+    if any(r.location.path in helpers for r in outside):
+        return  # a layer that is given the config
     who = f"{_files(outside)} it, the model never does" if outside else "nothing reads it"
     yield context.finding(
         cls.at(field.span),
@@ -277,11 +280,15 @@ RULE = Rule(
             ),
         ),
         Example(
-            "A helper of the model reads it; the model hands its config on whole",
+            "A helper of the model reads it, or a layer that is given the config",
             {
                 **_tree(
-                    "    num_frames: int = 21\n",
-                    model="from fastvideo.models.dits.echo_rope import rope\n" + _model(),
+                    "    num_frames: int = 21\n    chunk_size: int = 4\n",
+                    model="from fastvideo.layers.echo_window import window\n"
+                    "from fastvideo.models.dits.echo_rope import rope\n" + _model(),
+                ),
+                "fastvideo/layers/echo_window.py": (
+                    "def window(config, x):\n    return x[: config.chunk_size]\n"
                 ),
                 "fastvideo/models/dits/echo_rope.py": (
                     "def rope(config):\n    return range(config.num_frames)\n"

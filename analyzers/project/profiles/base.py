@@ -56,6 +56,8 @@ class ConfigBucket:
     def bases(self) -> tuple[str, ...]:
         """The bases of both kinds."""
         return self.arch_bases + self.config_bases
+
+
 class Serving:
     """Where it can be read which pipelines run a port, and with which arguments."""
 
