@@ -24,6 +24,7 @@ from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import TestReach
 
 T = TypeVar("T")
 
@@ -83,6 +84,11 @@ class Project:
     def registry(self) -> Registry:
         """The model registry as the code base would build it."""
         return simulate(self.sources, self.profile)
+
+    @cached_property
+    def tests(self) -> TestReach:
+        """What tests run, through helpers and fixtures."""
+        return TestReach(self.sources, self.names, self.profile)
 
     @cached_property
     def port_index(self) -> Ports:
@@ -189,7 +195,7 @@ class Project:
 
     @cached_property
     def checked_files(self) -> tuple[str, ...]:
-        """The files that rules look at: models, configs, the registry, the tests."""
+        """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
         buckets = (b.folder for b in self.profile.config_buckets)
         for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
@@ -197,7 +203,11 @@ class Project:
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
         for root in self.profile.test_roots:
-            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+            paths += [
+                p
+                for p in self.sources.walk(root)
+                if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
+            ]
         return tuple(sorted({*paths, *self.documents}))
 
     @cached_property

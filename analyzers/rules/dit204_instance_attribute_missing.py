@@ -101,6 +101,7 @@ RULE = Rule(
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     check=check,
+    reports_missing=True,
     valid=(
         Example("set in `__init__`", {}),
         Example(

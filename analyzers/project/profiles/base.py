@@ -58,6 +58,7 @@ class ConfigBucket:
         return self.arch_bases + self.config_bases
 
 
+@dataclass(frozen=True)
 class Serving:
     """Where it can be read which pipelines run a port, and with which arguments."""
 
@@ -91,6 +92,36 @@ class DistributedWrapper:
 
 
 @dataclass(frozen=True)
+class ParityConventions:
+    """How a code base writes its parity tests and keeps a port's state, beside where they lie."""
+
+    state_file: str = "PORT_STATUS.md"
+    """The name of a port's state file, in its folder."""
+
+    shared_folders: frozenset[str] = frozenset()
+    """Folders below the parity folders that are named after components, not after ports."""
+
+    pipeline_entries: frozenset[str] = frozenset()
+    """What tests of whole pipelines start them with."""
+
+    scope_constant: str | None = None
+    """The module constant in which a component's parity test says what it covers; None where tests
+    need not say so."""
+
+    scopes: tuple[str, ...] = ()
+    """What it may say."""
+
+    oracle_constants: tuple[str, str] = ("OFFICIAL_MODULE", "OFFICIAL_CLASS")
+    """The module constants in which a parity test names the official module and class."""
+
+    template_marks: frozenset[str] = frozenset()
+    """Placeholders of the templates for tests and state files."""
+
+    template_comments: frozenset[str] = frozenset()
+    """Comments of these templates that ask for something to be filled in, without `#`."""
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -113,6 +144,8 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
     replicated_linear: str
     """The one of them that stands for a plain `nn.Linear`."""
+    stacking_attentions: frozenset[str]
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     loader: Loader
     logger_factory: str | None = None
     """The full name of the function that makes a module's logger; None where any logger will do."""
@@ -123,6 +156,7 @@ class Profile:
     """Folders in which a port's state files and the configurations of local checkpoints lie."""
     parity_folders: tuple[str, ...] = ()
     """Folders all of whose tests compare a port with its original."""
+    parity: ParityConventions = field(default_factory=ParityConventions)
     status_folders: tuple[str, ...] = ()
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
@@ -176,7 +210,8 @@ class Profile:
         return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
 
     def is_checked(self, path: str) -> bool:
-        """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
+        """Whether rules look at a file: models, configs, the registry, parity tests and what
+        serves them, documents."""
         if not path.endswith(".py"):
             return self.is_document(path)
         return (
@@ -184,12 +219,13 @@ class Profile:
             or path == self.registry
             or self.bucket_of(path) is not None
             or self.is_parity_test(path)
+            or self.is_parity_helper(path)
         )
 
     def is_document(self, path: str) -> bool:
         """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config."""
         name = path.rpartition("/")[2]
-        return name in ("PORT_STATUS.md", "config.json", "model_index.json") and path.startswith(
+        return name in (self.parity.state_file, "config.json", "model_index.json") and path.startswith(
             tuple(root + "/" for root in self.document_roots)
         )
 
@@ -204,7 +240,27 @@ class Profile:
 
     def is_parity_test(self, path: str) -> bool:
         """Whether a test file claims, by its name or place, to compare a port with its original."""
-        return self.is_test(path) and (
-            "parity" in path.rpartition("/")[2]
-            or path.startswith(tuple(folder + "/" for folder in self.parity_folders))
-        )
+        return self.is_test(path) and ("parity" in path.rpartition("/")[2] or self._lies_with_parity(path))
+
+    def claims_parity(self, path: str) -> bool:
+        """Whether a test file says by its name that it compares numbers with the original."""
+        return self.is_test(path) and "parity" in path.rpartition("/")[2]
+
+    def declares_scope(self, path: str) -> bool:
+        """Whether a file is a component's parity test, which says what it covers."""
+        return self.claims_parity(path) and self._lies_with_parity(path) and "pipeline" not in path
+
+    def is_parity_helper(self, path: str) -> bool:
+        """Whether a file that is no test serves parity tests: what lies beside them."""
+        return path.endswith(".py") and self._lies_with_parity(path) and not self.is_test(path)
+
+    def port_folder(self, path: str) -> str | None:
+        """The folder of one port's tests that a file lies in, None for shared folders."""
+        for folder in self.parity_folders:
+            name, slash, _ = path.removeprefix(folder + "/").partition("/")
+            if path.startswith(folder + "/") and slash and name not in self.parity.shared_folders:
+                return f"{folder}/{name}"
+        return None
+
+    def _lies_with_parity(self, path: str) -> bool:
+        return path.startswith(tuple(folder + "/" for folder in self.parity_folders))
