@@ -25,7 +25,8 @@ KNOB: Final = re.compile(
     | frames_per_chunk | num_frames | height | width | max_area | resolution | boundary_(?:ratio|timestep)
     | num_(?:videos|images)_per_prompt | batch_size | output_type | vae_(?:tiling|sp|precision)
     | dit_precision | \w*_cpu_offload | enable_teacache | teacache_\w+ | use_fsdp_inference
-    | enable_torch_compile
+    | enable_torch_compile | (?:use|enable|do)_cfg | do_classifier_free_guidance | cfg_zero_steps
+    | denoising_strength | num_output_frames | video_length | sampling_\w+
     """
 )
 """Names that samplers, schedulers and pipelines use. No registered constructor of diffusers' transformers

@@ -7,11 +7,9 @@ from typing import Final
 from analyzers.project.profiles.base import (
     ConfigBucket,
     Discovery,
-    DistributedWrapper,
     Loader,
     Profile,
 )
-from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
