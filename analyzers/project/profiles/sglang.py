@@ -55,6 +55,7 @@ SGLANG: Final = Profile(
         "TransformerLoader",
         "load_customized",
     ),
+    mapping_semantics="chained",
     chained_mappings=True,
     lora_reads_config=True,
     metadata_in_arch=True,
