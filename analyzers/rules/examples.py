@@ -83,8 +83,8 @@ class SoundTransformer3DModel(BaseDiT):
         self.blocks = nn.ModuleList([SoundBlock(self.hidden_size) for _ in range(config.num_layers)])
         self.__post_init__()
 
-    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):  # guidance: unused
-        for block in self.blocks:
+    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
+        for block in self.blocks:  # guidance is unused
             hidden_states = block(hidden_states * timestep)
         return hidden_states + encoder_hidden_states
 

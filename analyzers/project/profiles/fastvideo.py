@@ -10,6 +10,8 @@ from analyzers.project.profiles.base import (
     Loader,
     ParityConventions,
     Profile,
+    Registrations,
+    Serving,
 )
 
 _CONFIGS: Final = "fastvideo.configs.models"
@@ -112,6 +114,9 @@ FASTVIDEO: Final = Profile(
         DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
         DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
     ),
+    stacking_attentions=frozenset(
+        f"fastvideo.attention.layer.{name}" for name in ("DistributedAttention", "DistributedAttention_VSA")
+    ),
     loader=Loader("fastvideo.models.loader.component_loader", "TransformerLoader", "load"),
     parity_folders=("tests/local_tests",),
     parity=ParityConventions(
@@ -125,6 +130,27 @@ FASTVIDEO: Final = Profile(
         template_comments=_TEMPLATE_COMMENTS,
     ),
     status_folders=("tests/local_tests/{family}",),
+    registry_fallback="TransformersModel",
+    component_loaders=Loader(
+        "fastvideo.models.loader.component_loader", "ComponentLoader", "for_module_type"
+    ),
+    registry_components=frozenset(
+        {"transformer", "transformer_2", "transformer_3", "sr_transformer", "vae", "scheduler"}
+    ),
+    original_weights=("official_weights",),
+    registrations=Registrations(
+        folder="fastvideo/pipelines/basic",
+        registry="fastvideo/registry.py",
+        register="register_configs",
+        configs="fastvideo/configs/pipelines",
+        config_base="fastvideo.configs.pipelines.base.PipelineConfig",
+        files=frozenset(
+            {"config.py", "configs.py", "pipeline_config.py", "pipeline_configs.py", "presets.py"}
+        ),
+        preset_class="fastvideo.api.presets.InferencePreset",
+        preset_group="ALL_PRESETS",
+    ),
+    mappings_of_names=("reverse_param_names_mapping",),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
         ConfigBucket(
@@ -152,5 +178,12 @@ FASTVIDEO: Final = Profile(
     sampling_configs=(
         "fastvideo.api.sampling_param.SamplingParam",
         "fastvideo.configs.sample.base.SamplingParam",
+    ),
+    serving=Serving(
+        pipelines="fastvideo/pipelines/basic",
+        configs="fastvideo/configs/pipelines",
+        config_field="dit_config",
+        config_attribute="pipeline_config_cls",
+        argument="transformer",
     ),
 )
