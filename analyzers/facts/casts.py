@@ -35,9 +35,9 @@ _FROM_NAMED = frozenset({
     "hidden_states", "inp", "input", "inputs", "k", "key", "q", "query", "sample", "tensor", "tensors", "v",
     "value", "x",
 })
-_MAKING = frozenset({
-    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like", "rand",
-    "rand_like", "randint", "randn", "randn_like", "zeros", "zeros_like",
+_TAKE_DTYPE = frozenset({
+    "as_tensor", "asarray", "cumprod", "cumsum", "log_softmax", "logsumexp", "mean", "nansum", "norm", "prod",
+    "softmax", "sum", "tensor",
 })
 _INTEGERS = frozenset({"argmax", "argmin", "argsort", "bincount", "nonzero", "randint", "searchsorted"})
 # fmt: on
@@ -128,7 +128,8 @@ class _Walk:
 
     def branches(self, blocks: Iterable[Sequence[ast.stmt]]) -> None:
         """What any of the branches leaves."""
-        before, joined = dict(self.names), {}
+        before = dict(self.names)
+        joined: dict[str, _Values] = {}
         for block in blocks:
             self.names = dict(before)
             self.block(block)
@@ -228,7 +229,7 @@ class _Walk:
         asked = next((k.value for k in node.keywords if k.arg == "dtype"), None)
         name = dotted_name(function) or (function.attr if isinstance(function, ast.Attribute) else "")
         tail = name.rpartition(".")[2]
-        if asked is not None and tail not in _MAKING and node.args:
+        if asked is not None and tail in _TAKE_DTYPE:
             return self.cast(node, asked)
         carried = self.carried(node, name, tail)
         return carried | {name} if name else carried

@@ -13,6 +13,7 @@ from analyzers.facts.positions import LineIndex
 from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mappings import Mappings
 from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
 from analyzers.project.official import Official
@@ -25,6 +26,7 @@ from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import TestReach
 
 T = TypeVar("T")
 
@@ -86,6 +88,11 @@ class Project:
         return simulate(self.sources, self.profile)
 
     @cached_property
+    def tests(self) -> TestReach:
+        """What tests run, through helpers and fixtures."""
+        return TestReach(self.sources, self.names, self.profile)
+
+    @cached_property
     def pipeline_registry(self) -> PipelineRegistry | None:
         """The pipeline registry as its module says; None where there is none or it does not parse."""
         where = self.profile.registrations
@@ -110,6 +117,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """The weight-name rules of ports and configs."""
+        return Mappings(self.names)
 
     @cached_property
     def blocks(self) -> dict[str, Block]:
@@ -206,7 +218,7 @@ class Project:
 
     @cached_property
     def checked_files(self) -> tuple[str, ...]:
-        """The files that rules look at: models, configs, the registry, the tests."""
+        """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
         buckets = (b.folder for b in self.profile.config_buckets)
         for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
@@ -215,7 +227,11 @@ class Project:
             paths.append(self.profile.registry)
         paths += self.pipeline_files
         for root in self.profile.test_roots:
-            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+            paths += [
+                p
+                for p in self.sources.walk(root)
+                if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
+            ]
         return tuple(sorted({*paths, *self.documents}))
 
     @cached_property

@@ -133,6 +133,7 @@ RULE = Rule(
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     fixable=Applicability.UNSAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("set in `__init__`", {}),
         Example(

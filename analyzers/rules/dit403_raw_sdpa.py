@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from analyzers.facts.local_calls import FunctionKey, calls_by_name, key_of, reachable, reversed_calls
-from analyzers.facts.model import CallFact, ClassFacts, Constant, FunctionFacts, Placed
+from analyzers.facts.model import CallFact, ClassFacts, Constant, FunctionFacts, Placed, imported_target
 from analyzers.facts.neighbourhood import Surroundings, surroundings
 from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.outside import outside_names
@@ -54,16 +54,45 @@ def check(context: Context) -> Iterator[Finding]:
         around = reachable([key_of(cls.fact if cls else None, function.fact)], callers)
         if _exchanges(context, around) or _is_told_around(context, around):
             continue
+        if _is_for_others(context, around):
+            continue
         if _is_told_at(context, function, fact):
             continue
         owner = cls.fact.name if cls is not None else function.fact.name
         yield context.finding(
             function.at(fact.call.span),
-            f"'{kernel}' is called directly: it ignores the selected attention backend, and under sequence "
-            f"parallelism each rank attends to its own tokens only; '{owner}' does not document that gap",
+            f"'{kernel}' is called directly: it ignores the selected attention backend, and {_gap(owner)}; "
+            f"'{owner}' does not document that gap",
             symbol=f"{cls.fact.name}.{function.fact.name}" if cls is not None else owner,
             fix=_fix(context, cls, function, fact),
         )
+
+
+def _gap(owner: str) -> str:
+    if "cross" in owner.lower():
+        return "under sequence parallelism nothing makes sure that each rank has all keys and values"
+    return "under sequence parallelism each rank attends to its own tokens only"
+
+
+def _is_for_others(context: Context, around: frozenset[FunctionKey]) -> bool:
+    """Whether only functions of the module lead to the call, and another model file imports one of them:
+    what becomes of the sequence is decided there."""
+    if any(cls for cls, _ in around):
+        return False
+    names = {name for _, name in around}
+    sources = context.project.sources
+    return any(
+        path != context.file.path
+        and not names.isdisjoint(sources.words(path))
+        and (facts := context.project.file(path)) is not None
+        and any(
+            i.fact.name in names
+            and context.names.absolute(path, imported_target(i.fact))
+            == f"{context.names.module_name(context.file.path)}.{i.fact.name}"
+            for i in facts.imports
+        )
+        for path in sources.walk(context.profile.dits)
+    )
 
 
 def _kernel(
@@ -254,7 +283,8 @@ RULE = Rule(
         "single GPU) at the call, in the docstring of or the comment above the function, its callers in the "
         "file or their classes, the port's class, or the module; an error that is raised under sequence "
         "parallelism. A function that exchanges the sequence itself (all-to-all), or is called by one that "
-        "does. A commented fallback in an `except` handler around an attention layer."
+        "does. A function that only other files use: they decide. A commented fallback in an `except` "
+        "handler around an attention layer."
     ),
     source="`fastvideo/layers/AGENTS.md`, Attention Layers; `fastvideo/attention/AGENTS.md`, Anti-Patterns",
     check=check,
@@ -308,6 +338,14 @@ RULE = Rule(
                     "return sequence_model_parallel_all_to_all_4D(out, scatter_dim=1, gather_dim=2)",
                     extra="def attend(q, k, v):\n    return F.scaled_dot_product_attention(q, k, v)\n\n\n",
                 )
+            },
+        ),
+        Example(
+            "a function for other files",
+            {
+                _SOUND: "import torch.nn.functional as F\n\n\ndef attend(q, k, v):\n"
+                "    return F.scaled_dot_product_attention(q, k, v)\n",
+                "fastvideo/models/dits/sound_user.py": "from .sound_attention import attend\n",
             },
         ),
         Example(

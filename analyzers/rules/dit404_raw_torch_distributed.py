@@ -61,7 +61,7 @@ def _call(
         return
     wrapper = _wrapper(context, match["name"], fact.call)
     home = context.profile.distributed
-    instead = f"use '{wrapper.wrapper}' of {home}" if wrapper is not None else f"go through {home}"
+    instead = f"use its '{wrapper.wrapper}'" if wrapper is not None else "use what it offers"
     location = where.at(fact.call.span)
     arguments: dict[str, JsonValue] = {
         "path": context.file.path,
@@ -79,8 +79,8 @@ def _call(
     )
     yield context.finding(
         location,
-        f"'{callee}' asks torch.distributed directly: it knows nothing of the sequence, tensor and data "
-        f"parallel groups, so the model's rank and peers can differ from the code base's; {instead}",
+        f"'{callee}' goes past {home}, which knows the sequence, tensor and data parallel groups: the ranks "
+        f"and peers that it means can differ from the model's; {instead}",
         symbol=function.name if function is not None else None,
         # At import, the wrapper would have to be imported above the very line.
         fix=fix if wrapper is not None and function is not None else None,
@@ -201,8 +201,8 @@ RULE = Rule(
             "logging on the first rank",
             _mask("if not dist.is_initialized() or dist.get_rank() == 0:\n    print(mask)\nreturn mask"),
             findings=(
-                Expected(_SOUND, 6, "go through fastvideo.distributed"),
-                Expected(_SOUND, 6, "use 'get_world_rank'"),
+                Expected(_SOUND, 6, "goes past fastvideo.distributed"),
+                Expected(_SOUND, 6, "use its 'get_world_rank'"),
             ),
             fixed=_fixed(
                 "if not dist.is_initialized() or get_world_rank() == 0:\n    print(mask)\nreturn mask",
@@ -215,7 +215,7 @@ RULE = Rule(
                 "n = torch.distributed.get_world_size(group=get_sp_group().device_group)\nreturn mask / n",
                 "from fastvideo.distributed import get_sp_group",
             ),
-            findings=(Expected(_SOUND, 6, "use 'get_sp_world_size'"),),
+            findings=(Expected(_SOUND, 6, "use its 'get_sp_world_size'"),),
             fixed=_fixed(
                 "n = get_sp_world_size()\nreturn mask / n",
                 "from fastvideo.distributed import get_sp_group, get_sp_world_size",

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+MappingSemantics: TypeAlias = Literal["first-match", "chained"]
+"""`first-match`: the first rule whose pattern matches a name rewrites it, once. `chained`: the rules
+are asked again with every new name; each is used once, and one that changes nothing is passed over."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,36 @@ class DistributedWrapper:
 
 
 @dataclass(frozen=True)
+class ParityConventions:
+    """How a code base writes its parity tests and keeps a port's state, beside where they lie."""
+
+    state_file: str = "PORT_STATUS.md"
+    """The name of a port's state file, in its folder."""
+
+    shared_folders: frozenset[str] = frozenset()
+    """Folders below the parity folders that are named after components, not after ports."""
+
+    pipeline_entries: frozenset[str] = frozenset()
+    """What tests of whole pipelines start them with."""
+
+    scope_constant: str | None = None
+    """The module constant in which a component's parity test says what it covers; None where tests
+    need not say so."""
+
+    scopes: tuple[str, ...] = ()
+    """What it may say."""
+
+    oracle_constants: tuple[str, str] = ("OFFICIAL_MODULE", "OFFICIAL_CLASS")
+    """The module constants in which a parity test names the official module and class."""
+
+    template_marks: frozenset[str] = frozenset()
+    """Placeholders of the templates for tests and state files."""
+
+    template_comments: frozenset[str] = frozenset()
+    """Comments of these templates that ask for something to be filled in, without `#`."""
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -150,6 +185,8 @@ class Profile:
     loader: Loader
     logger_factory: str | None = None
     """The full name of the function that makes a module's logger; None where any logger will do."""
+    stacking_attentions: frozenset[str] = frozenset()
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""
@@ -157,10 +194,17 @@ class Profile:
     """Folders in which a port's state files and the configurations of local checkpoints lie."""
     parity_folders: tuple[str, ...] = ()
     """Folders all of whose tests compare a port with its original."""
+    parity: ParityConventions = field(default_factory=ParityConventions)
     status_folders: tuple[str, ...] = ()
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
     """Config bases whose `__setattr__` sets fields as if it were not there."""
+    mapping_semantics: MappingSemantics = "first-match"
+    """How `get_param_names_mapping` applies the rules of a mapping."""
+    mapping_suffix: str = "param_names_mapping"
+    """How the names of mappings end, in lower case."""
+    mappings_of_names: tuple[str, ...] = ()
+    """Mappings of that kind that hold names and no patterns: nothing compiles what stands there."""
     arch_config_base: str = ""
     config_buckets: tuple[ConfigBucket, ...] = ()
     pipeline_folders: tuple[str, ...] = ()
@@ -220,7 +264,8 @@ class Profile:
         return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
 
     def is_checked(self, path: str) -> bool:
-        """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
+        """Whether rules look at a file: models, configs, the registry, parity tests and what
+        serves them, documents."""
         if not path.endswith(".py"):
             return self.is_document(path)
         return (
@@ -229,12 +274,13 @@ class Profile:
             or (self.registrations is not None and self.registrations.holds(path))
             or self.bucket_of(path) is not None
             or self.is_parity_test(path)
+            or self.is_parity_helper(path)
         )
 
     def is_document(self, path: str) -> bool:
         """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config."""
         name = path.rpartition("/")[2]
-        return name in ("PORT_STATUS.md", "config.json", "model_index.json") and path.startswith(
+        return name in (self.parity.state_file, "config.json", "model_index.json") and path.startswith(
             tuple(root + "/" for root in self.document_roots)
         )
 
@@ -249,7 +295,27 @@ class Profile:
 
     def is_parity_test(self, path: str) -> bool:
         """Whether a test file claims, by its name or place, to compare a port with its original."""
-        return self.is_test(path) and (
-            "parity" in path.rpartition("/")[2]
-            or path.startswith(tuple(folder + "/" for folder in self.parity_folders))
-        )
+        return self.is_test(path) and ("parity" in path.rpartition("/")[2] or self._lies_with_parity(path))
+
+    def claims_parity(self, path: str) -> bool:
+        """Whether a test file says by its name that it compares numbers with the original."""
+        return self.is_test(path) and "parity" in path.rpartition("/")[2]
+
+    def declares_scope(self, path: str) -> bool:
+        """Whether a file is a component's parity test, which says what it covers."""
+        return self.claims_parity(path) and self._lies_with_parity(path) and "pipeline" not in path
+
+    def is_parity_helper(self, path: str) -> bool:
+        """Whether a file that is no test serves parity tests: what lies beside them."""
+        return path.endswith(".py") and self._lies_with_parity(path) and not self.is_test(path)
+
+    def port_folder(self, path: str) -> str | None:
+        """The folder of one port's tests that a file lies in, None for shared folders."""
+        for folder in self.parity_folders:
+            name, slash, _ = path.removeprefix(folder + "/").partition("/")
+            if path.startswith(folder + "/") and slash and name not in self.parity.shared_folders:
+                return f"{folder}/{name}"
+        return None
+
+    def _lies_with_parity(self, path: str) -> bool:
+        return path.startswith(tuple(folder + "/" for folder in self.parity_folders))

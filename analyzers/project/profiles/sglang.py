@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
-from analyzers.project.profiles.base import Discovery, DistributedWrapper, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -42,22 +41,16 @@ SGLANG: Final = Profile(
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
     logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
+    stacking_attentions=frozenset(
+        f"{_PACKAGE}.runtime.layers.attention.layer.{name}"
+        for name in ("UlyssesAttention", "UlyssesAttention_VSA")
+    ),
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
     ),
-    distributed=f"{_PACKAGE}.runtime.distributed",
-    distributed_wrappers=(
-        DistributedWrapper("get_rank", None, "get_world_rank"),
-        DistributedWrapper("get_world_size", None, "get_world_size"),
-        DistributedWrapper("get_rank", "get_sp_group", "get_sp_parallel_rank"),
-        DistributedWrapper("get_world_size", "get_sp_group", "get_sp_world_size"),
-        DistributedWrapper("get_rank", "get_tp_group", "get_tp_rank"),
-        DistributedWrapper("get_world_size", "get_tp_group", "get_tp_world_size"),
-        DistributedWrapper("get_rank", "get_dp_group", "get_dp_rank"),
-        DistributedWrapper("get_world_size", "get_dp_group", "get_dp_world_size"),
-    ),
+    mapping_semantics="chained",
     chained_mappings=True,
     lora_reads_config=True,
     metadata_in_arch=True,
@@ -100,8 +93,14 @@ SGLANG: Final = Profile(
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
         (
-            "DIT502",
-            "SGLang has no rule against comments that say where code came from.",
+            "DIT108",
+            "SGLang has no list of pipelines: each module of pipeline configs registers itself when it is "
+            "discovered (`register()`).",
+        ),
+        (
+            "DIT109",
+            "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
+            "that is made when these are discovered.",
         ),
         (
             "DIT110",
@@ -138,9 +137,23 @@ SGLANG: Final = Profile(
             "SGLang's LoRA wraps `nn.Linear` as well (`wrap_with_lora_layer`).",
         ),
         (
+            "DIT403",
+            "SGLang's guide recommends `USPAttention` where a model is to run sequence-parallel and leaves "
+            "cross-attention out of it; it does not ask that a kernel called directly is documented.",
+        ),
+        (
+            "DIT404",
+            "SGLang's models run collectives of their own on its groups (ring attention, all-to-all of "
+            "packed rows); nothing in its guide forbids `torch.distributed`.",
+        ),
+        (
             "DIT501",
             "SGLang builds on the layers of diffusers and transformers by intent (`Timesteps`, "
             "`AdaLayerNormContinuous`); nothing in its guide forbids them.",
+        ),
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
         ),
         (
             "DIT801",
