@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.findings import Finding, Fix
-from analyzers.fixes.base import Refused, find_operation
+from analyzers.fixes.base import Refused, run_operation
 from analyzers.project.index import Project
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import find_all
@@ -37,7 +37,7 @@ def edited_texts(project: Project, fix: Fix) -> dict[str, str]:
     Raises `Refused` where the operation refuses or changes nothing.
     """
     sources = project.sources
-    texts = find_operation(fix.operation)(fix.arguments, sources.text)
+    texts = run_operation(fix.operation, fix.arguments, project)
     changed = {path: text for path, text in texts.items() if text != sources.text(path)}
     if not changed:
         raise Refused("the edit changes nothing")

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from analyzers.facts.model import Attribute, CallFact, ClassFacts, Expr, FunctionFacts, Placed, Reference
-from analyzers.findings import Finding, Related, Severity, Span
+from analyzers.findings import Applicability, Finding, Fix, Related, Severity, Span
 from analyzers.project.blocks import Block, is_embedder
 from analyzers.project.layers import LINEAR, built_class
+from analyzers.project.replaceable import obstacle
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _ATTENTION_CLASS = re.compile(r"(Attention|Attn)(?!.*(Block|Layer|Norm))")
@@ -52,7 +53,8 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         attribute = fact.target
         part = _hot_part(cls.fact.name, attribute)
-        way = " > ".join(block.chain)
+        hindered = obstacle(context.names, cls, attribute) if attribute is not None else None
+        way = " > ".join(block.chain) + (f".{attribute}" if attribute is not None else "")
         yield context.finding(
             method.at(fact.call.span),
             f"nn.Linear in {f'{part} of a' if part else 'a'} repeated block ({way}): LoRA and quantization "
@@ -60,8 +62,25 @@ def check(context: Context) -> Iterator[Finding]:
             severity=Severity.ERROR if part is not None else Severity.WARNING,
             symbol=f"{cls.fact.name}.{attribute}" if attribute is not None else cls.fact.name,
             port=block.port,
-            related=(Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),),
+            related=(
+                Related(block.repeated_at, f"{block.chain[-1]} is repeated from here"),
+                *((hindered,) if hindered is not None else ()),
+            ),
+            fix=_fix(context, cls, attribute) if hindered is None else None,
         )
+
+
+def _fix(context: Context, cls: Placed[ClassFacts], attribute: str | None) -> Fix | None:
+    """The layer's whole attribute is rewritten, since its calls cannot tell one layer in it from another."""
+    if attribute is None:
+        return None
+    linear = context.profile.replicated_linear
+    return Fix(
+        f"Make '{attribute}' a {linear.rpartition('.')[2]} and unpack its calls",
+        "use_replicated_linear",
+        {"path": cls.path, "class": cls.fact.name, "attribute": attribute, "linear": linear},
+        Applicability.UNSAFE,
+    )
 
 
 def _is_linear(context: Context, method: FunctionFacts, fact: CallFact) -> bool:
@@ -220,6 +239,36 @@ class SoundSelfAttention(nn.Module):
 
 """
 
+_MLP_CALLS = """\
+        gate = self.fc_gate(x)
+        x = self.fc_out(torch.sigmoid(gate) * self.fc_in(x))
+        return x + self.modulation(x)
+"""
+
+_MLP_UNPACKED = """\
+        gate, _ = self.fc_gate(x)
+        x, _ = self.fc_out(torch.sigmoid(gate) * self.fc_in(x)[0])
+        return x + self.modulation(x)[0]
+"""
+
+_MLP_LAYERS = """\
+self.fc_gate = nn.Linear(dim, dim, bias=False)
+self.fc_in = nn.Linear(in_features=dim, out_features=dim)
+self.fc_out = nn.Linear(dim, dim)
+self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim))"""
+
+_MLP_REPLICATED = """\
+self.fc_gate = ReplicatedLinear(dim, dim, bias=False)
+self.fc_in = ReplicatedLinear(input_size=dim, output_size=dim)
+self.fc_out = ReplicatedLinear(dim, dim)
+self.modulation = nn.Sequential(nn.SiLU(), ReplicatedLinear(dim, dim))"""
+
+
+def _calling(layers: str, calls: str) -> str:
+    """The sound port with these layers in its block and these calls in the block's `forward`."""
+    return _port(layers).replace("        return x\n", calls, 1)
+
+
 RULE = Rule(
     code="DIT401",
     name="nn-linear-hot-path",
@@ -242,6 +291,14 @@ RULE = Rule(
         "Use `ReplicatedLinear` (`from fastvideo.layers.linear import ReplicatedLinear`) and unpack its "
         "result at every call: `out, _ = self.to_q(x)`. Where `nn.Linear` is meant, say why in a comment "
         "above it that names `nn.Linear`, or in the class's docstring."
+        "\n\n"
+        "The fix does this for one attribute at a time: it rewrites the constructor, unpacks every call, "
+        "also through local names, loops over a module list, subclasses and other files, adds the import, "
+        "and lets a loop that initialises `nn.Linear` take the new class. Where it cannot tell, it "
+        "refuses and names the place: an `nn.Sequential` that hands the result on to a next layer, an "
+        "attribute that may hold something else (both are shown with the finding), a layer that is handed "
+        "to a function or reached by name. The weights of the new layer are uninitialised until a "
+        "checkpoint is loaded."
     ),
     exceptions=(
         "Layers in the port class itself (`proj_out` and other projections of the whole model), embedders "
@@ -254,6 +311,7 @@ RULE = Rule(
     ),
     source="`fastvideo/layers/AGENTS.md`; `fastvideo/layers/lora/linear.py`, `get_lora_layer`",
     check=check,
+    fixable=Applicability.UNSAFE,
     valid=(
         Example("FastVideo's linears, and nn.Linear for the whole model", {}),
         Example(
@@ -320,6 +378,17 @@ RULE = Rule(
                 )
             },
             findings=(Expected(_SOUND, 26, "SoundBlock > SoundSelfAttention", Severity.ERROR),),
+        ),
+        Example(
+            "layers whose calls the fix unpacks",
+            {_SOUND: _calling(_MLP_LAYERS, _MLP_CALLS)},
+            findings=(
+                Expected(_SOUND, 13, "nn.Linear in a repeated block", Severity.WARNING),
+                Expected(_SOUND, 14, "the MLP of a repeated block", Severity.ERROR),
+                Expected(_SOUND, 15, "the MLP of a repeated block", Severity.ERROR),
+                Expected(_SOUND, 16, "nn.Linear in a repeated block", Severity.WARNING),
+            ),
+            fixed={_SOUND: _calling(_MLP_REPLICATED, _MLP_UNPACKED)},
         ),
         Example(
             "modulation of the block",

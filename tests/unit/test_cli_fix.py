@@ -175,7 +175,7 @@ Edit = Callable[[Mapping[str, JsonValue], Callable[[str], "str | None"]], "dict[
 
 
 def _with_edit(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> None:
-    monkeypatch.setattr("analyzers.fixes.verify.find_operation", lambda _: edit)
+    monkeypatch.setattr("analyzers.fixes.base.find_operation", lambda _: edit)
 
 
 @pytest.mark.parametrize(

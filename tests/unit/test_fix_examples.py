@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from analyzers.findings import Applicability, Finding
-from analyzers.fixes.base import Refused, find_operation
-from analyzers.fixes.verify import apply_fix
+from analyzers.fixes.base import Refused, run_operation
+from analyzers.fixes.verify import apply_fix, with_texts
 from analyzers.project.index import Project
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
@@ -122,16 +122,12 @@ def test_a_fix_taken_twice_changes_nothing_more(rule: Rule, example: Example, tm
     for finding in findings(project, rule):
         if finding.fix is None:
             continue
-        once: Mapping[str, str] = apply_fix(project, finding, finding.fix).texts
-
-        def read(path: str, once: Mapping[str, str] = once) -> str | None:
-            return once.get(path, project.sources.text(path))
-
+        once = with_texts(project, apply_fix(project, finding, finding.fix).texts)
         try:
-            twice = find_operation(finding.fix.operation)(finding.fix.arguments, read)
+            twice = run_operation(finding.fix.operation, finding.fix.arguments, once)
         except Refused:
             continue
-        assert {path: text for path, text in twice.items() if text != read(path)} == {}
+        assert {path: text for path, text in twice.items() if text != once.sources.text(path)} == {}
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
