@@ -133,6 +133,10 @@ SGLANG: Final = Profile(
             "and half of its ports leave it out.",
         ),
         (
+            "DIT206",
+            "SGLang's stages look at the signature of `forward` and pass what it takes, guidance included.",
+        ),
+        (
             "DIT303",
             "SGLang drops no key of a config.json: what the arch config does not declare is kept in its "
             "`extra_attrs`.",
