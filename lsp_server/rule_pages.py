@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from analyzers.findings import Applicability, Severity
+from analyzers.project.profile import PROFILES
 from analyzers.rules.base import Example, Rule
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.examples import TREE
@@ -44,7 +45,7 @@ REPORTS: tuple[Page, ...] = (
         "the file, or a part of it, does not parse",
         "Reports a file that cannot be read (not UTF-8, no permission) and each top-level part that Python "
         "rejects, with Python's own message.",
-        "FastVideo cannot import the module. The intact parts are still checked; rules that report "
+        "The module cannot be imported. The intact parts are still checked; rules that report "
         "something *missing* stay silent in the broken part, so more findings may appear once it parses.",
         "Correct the syntax, or save the file as UTF-8. This finding cannot be suppressed or ignored.",
     ),
@@ -146,12 +147,21 @@ def page_markdown(page: Page) -> str:
     ]
     if page.exceptions:
         parts.append("## What it leaves alone\n\n" + page.exceptions.strip())
+    off = [f"- {title}: {reason}" for title, reason in switched_off(page.code).items()]
+    if off:
+        parts.append("## Where it is switched off\n\n" + "\n".join(off))
     if page.rule is not None:
         parts += _examples("Reported", page.rule.invalid)
         parts += _examples("Not reported", [e for e in page.rule.valid if e.files])
     if page.source:
         parts.append("## Where this is written\n\n" + page.source.strip())
     return "\n\n".join(parts) + "\n"
+
+
+def switched_off(code: str) -> dict[str, str]:
+    """What a code base is called -> why the rule is switched off there."""
+    reasons = {profile.title: profile.off(code) for profile in PROFILES}
+    return {title: reason for title, reason in reasons.items() if reason is not None}
 
 
 NEEDS = {

@@ -3,10 +3,12 @@
 #   .project-venv/          torch, diffusers, pytest and what FastVideo imports
 #   .real/fastvideo-<v>/    the FastVideo wheel, unpacked, never installed: it also ships a
 #                           top-level package `tests`, which would meet ours in an environment
-# Idempotent: a second call finds both up to date and does nothing. FORCE=1 starts afresh.
+#   .real/sglang-<v>/       the diffusion part of the SGLang wheel (`sglang/multimodal_gen`)
+# Idempotent: a second call finds all of it up to date and does nothing. FORCE=1 starts afresh.
 set -euo pipefail
 
 FASTVIDEO=0.2.1
+SGLANG=0.5.23
 TORCH=2.13.0
 TORCHVISION=0.28.0
 DIFFUSERS=0.42.1
@@ -14,7 +16,6 @@ SET_UP=1 # raise when the list of packages below changes
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.project-venv"
-real="$root/.real/fastvideo-$FASTVIDEO"
 base_python="${DITPROOF_BASE_PYTHON:-python3}"
 wanted="set-up $SET_UP, torch $TORCH, torchvision $TORCHVISION, diffusers $DIFFUSERS"
 packages=(
@@ -29,7 +30,7 @@ trap '[ -z "$scratch" ] || rm -rf "$scratch"' EXIT
 
 if [ "${FORCE:-0}" = 1 ]; then
   say "starting afresh"
-  rm -rf "$venv" "$real"
+  rm -rf "$venv" "$root/.real/fastvideo-$FASTVIDEO" "$root/.real/sglang-$SGLANG"
 fi
 
 if [ "$(cat "$venv/.ditproof-stamp" 2>/dev/null || true)" = "$wanted" ]; then
@@ -58,20 +59,33 @@ else
   say "$venv is ready"
 fi
 
-if [ -f "$real/.ditproof-stamp" ]; then
-  say "$real is up to date"
-else
-  say "FastVideo $FASTVIDEO: download and unpack"
+# unpack NAME VERSION FOLDER: the wheel's files below FOLDER, into .real/NAME-VERSION.
+unpack() {
+  local name="$1" version="$2" folder="$3" target="$root/.real/$1-$2"
+  if [ -f "$target/.ditproof-stamp" ]; then
+    say "$target is up to date"
+    return
+  fi
+  say "$name $version: download and unpack"
   mkdir -p "$root/.real"
   scratch="$(mktemp -d "$root/.real/unpacking.XXXXXX")"
   "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
-    --only-binary :all: --dest "$scratch" "fastvideo==$FASTVIDEO"
-  mkdir "$scratch/unpacked"
-  "$venv/bin/python" -m zipfile -e "$scratch"/fastvideo-"$FASTVIDEO"-*.whl "$scratch/unpacked"
-  printf '%s\n' "$FASTVIDEO" >"$scratch/unpacked/.ditproof-stamp"
-  rm -rf "$real"
-  mv "$scratch/unpacked" "$real"
+    --only-binary :all: --dest "$scratch" "$name==$version"
+  "$venv/bin/python" - "$scratch/unpacked" "$folder" "$scratch/$name-$version"-*.whl <<'END'
+import sys
+import zipfile
+
+target, folder, wheel = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    archive.extractall(target, [name for name in archive.namelist() if name.startswith(folder)])
+END
+  printf '%s\n' "$version" >"$scratch/unpacked/.ditproof-stamp"
+  rm -rf "$target"
+  mv "$scratch/unpacked" "$target"
   rm -rf "$scratch"
   scratch=""
-  say "$real is ready"
-fi
+  say "$target is ready"
+}
+
+unpack fastvideo "$FASTVIDEO" ""
+unpack sglang "$SGLANG" sglang/multimodal_gen/

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles and the real FastVideo package."""
+"""What all tests share: hypothesis profiles and the real packages."""
 
 from __future__ import annotations
 
@@ -30,4 +30,14 @@ def fastvideo() -> Path:
     root = Path(named) if named else REPOSITORY / ".real" / "fastvideo-0.2.1"
     if not (root / "fastvideo" / "models" / "registry.py").is_file():
         pytest.fail(f"the fastvideo package is not at {root}: run `make setup` first")
+    return root
+
+
+@pytest.fixture(scope="session")
+def sglang() -> Path:
+    """The unpacked diffusion part of the `sglang` package: the folder that holds `sglang/`, read only."""
+    named = os.environ.get("DITPROOF_REAL_SGLANG")
+    root = Path(named) if named else REPOSITORY / ".real" / "sglang-0.5.23"
+    if not (root / "sglang" / "multimodal_gen" / "runtime" / "models" / "registry.py").is_file():
+        pytest.fail(f"the sglang package is not at {root}: run `make setup` first")
     return root

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
+from analyzers.facts.syntax import parse
 from analyzers.findings import Location, Span
 
 T = TypeVar("T")
@@ -102,6 +103,20 @@ class Bodies:
         def compute() -> T | None:
             body = self._trees.get(text, lambda: _parse(text, function.fact.name))
             return answer(body) if body is not None else None
+
+        return self._derived.get((question, text), compute)  # type: ignore[return-value]
+
+    def derive_chunk(self, question: Hashable, text: str, answer: Callable[[ast.Module], T]) -> T | None:
+        """`answer(tree)` of a whole chunk, kept by `question` and the text; None where it does not parse.
+
+        For the statements of a module; spans are relative to the chunk's first line.
+        """
+
+        def compute() -> T | None:
+            try:
+                return answer(parse(text))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                return None
 
         return self._derived.get((question, text), compute)  # type: ignore[return-value]
 

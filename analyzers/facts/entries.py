@@ -1,4 +1,4 @@
-"""The assignments to `EntryClass`, as FastVideo's registry discovery reads them."""
+"""The assignments to `EntryClass`, as registry discovery reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analyzers.facts.expressions import convert, span_of
 from analyzers.facts.model import Collection, EntryAssignment, Expr, Opaque
 
 DISCOVERED_NAME = "EntryClass"
-"""The name that FastVideo's registry discovery looks for (`fastvideo/models/registry.py`)."""
+"""The name that registry discovery looks for, in FastVideo and in SGLang (`registry.py` of the models)."""
 
 _BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 """The fields that hold statements (or what holds statements), in the order of the syntax tree's own."""

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from analyzers.facts.chunks import Chunk
 from analyzers.facts.entries import DISCOVERED_NAME, entries_of
 from analyzers.facts.expressions import convert, dotted_name, span_of
+from analyzers.facts.importing import calls_at_import
 from analyzers.facts.memo import Memo
 from analyzers.facts.model import (
     Assignment,
+    Call,
     CallFact,
     ChunkFacts,
     ClassFacts,
@@ -117,6 +119,7 @@ def extract_tree(tree: ast.Module, text: str, methods: Methods | None = None) ->
         classes=tuple(walk.classes),
         functions=tuple(walk.functions),
         calls=walk.scope.calls_of_module(),
+        at_import=tuple(c for node in calls_at_import(tree) if isinstance(c := convert(node), Call)),
         entries=tuple(entries_of(tree)) if DISCOVERED_NAME in text else (),
         has_class=walk.has_class,
         docstring=ast.get_docstring(tree, clean=False),

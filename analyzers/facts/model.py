@@ -107,7 +107,8 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A dict display; the key is None for `**other`."""
+    """A dict display; the key is None for `**other`. `{...} | other` is written
+    `{**{...}, **other}`, and a comprehension over literals item by item, each at the same place."""
 
     items: tuple[tuple[Expr | None, Expr], ...]
     span: Span
@@ -375,7 +376,8 @@ class ChunkFacts:
     """The facts of one top-level chunk, relative to it.
 
     `has_class`: a class definition stands anywhere in it (also inside a function), which is what
-    the registry's discovery asks of a file.
+    the registry's discovery asks of a file. `at_import`: the calls that importing it runs, those of class
+    bodies, decorators and defaults included (`calls` are those of module-level statements).
     """
 
     imports: tuple[Import, ...] = ()
@@ -383,6 +385,7 @@ class ChunkFacts:
     classes: tuple[ClassFacts, ...] = ()
     functions: tuple[FunctionFacts, ...] = ()
     calls: tuple[CallFact, ...] = ()
+    at_import: tuple[Call, ...] = ()
     entries: tuple[EntryAssignment, ...] = ()
     comments: tuple[Comment, ...] = ()
     has_class: bool = False
@@ -465,6 +468,11 @@ class FileFacts:
     def calls(self) -> tuple[Placed[CallFact], ...]:
         """Calls made by module-level code."""
         return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.calls)
+
+    @cached_property
+    def at_import(self) -> tuple[Placed[Call], ...]:
+        """Calls that run while the module is imported."""
+        return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.at_import)
 
     @cached_property
     def comments(self) -> tuple[Placed[Comment], ...]:

@@ -26,7 +26,7 @@ from analyzers.project.names import MAXIMUM_HOPS, Names
 _COMPOUND = re.compile(r"(?:if|for|while|with|try|async|match)\b")
 _DEFINITION = re.compile(r"(?:class|def|import|from|@|async\s+def)\b|@")
 _DYNAMIC = re.compile(
-    r"\bglobals\s*\(|\bvars\s*\(|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b"
+    r"\bglobals\s*\(|\bvars\s*\(\s*\)|\bexec\s*\(|\bsetattr\s*\(\s*sys\.modules|\bsys\.modules\b"
 )
 _LEADING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*")
 

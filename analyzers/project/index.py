@@ -13,12 +13,20 @@ from analyzers.facts.positions import LineIndex
 from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mappings import Mappings
+from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
+from analyzers.project.official import Official
+from analyzers.project.pipeline_registry import PipelineRegistry, pipeline_classes, read_pipeline_registry
+from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
+from analyzers.project.published import Published
+from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import TestReach
 
 T = TypeVar("T")
 
@@ -76,8 +84,29 @@ class Project:
 
     @cached_property
     def registry(self) -> Registry:
-        """The model registry as FastVideo would build it."""
+        """The model registry as the code base would build it."""
         return simulate(self.sources, self.profile)
+
+    @cached_property
+    def tests(self) -> TestReach:
+        """What tests run, through helpers and fixtures."""
+        return TestReach(self.sources, self.names, self.profile)
+
+    @cached_property
+    def pipeline_registry(self) -> PipelineRegistry | None:
+        """The pipeline registry as its module says; None where there is none or it does not parse."""
+        where = self.profile.registrations
+        return read_pipeline_registry(self.sources, where) if where is not None else None
+
+    @cached_property
+    def pipeline_classes(self) -> tuple[str, ...]:
+        """The pipeline classes that a checkpoint can name."""
+        where = self.profile.registrations
+        return self.pipelines_below(where.folder) if where is not None else ()
+
+    def pipelines_below(self, folder: str) -> tuple[str, ...]:
+        """Those of one folder."""
+        return pipeline_classes(self.sources, self.names, folder)
 
     @cached_property
     def port_index(self) -> Ports:
@@ -88,6 +117,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """The weight-name rules of ports and configs."""
+        return Mappings(self.names)
 
     @cached_property
     def blocks(self) -> dict[str, Block]:
@@ -101,6 +135,44 @@ class Project:
             self.names.qualified_class(base)
             for cls in self.port_index.dit_classes
             for base in self.names.ancestry(cls).classes[1:]
+        )
+
+    @cached_property
+    def readers(self) -> Readers:
+        """Who reads the attributes of configs."""
+        return Readers(self.sources, self.profile, self.names)
+
+    @cached_property
+    def official(self) -> Official:
+        """Official sources."""
+        return Official(self.sources, self.settings)
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """What configures the official side of a port."""
+        return Mirrors(self.published, self.official)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """Pipeline configs and what they hold."""
+        return Pipelines(self.sources, self.profile, self.names)
+
+    @cached_property
+    def published(self) -> Published:
+        """What local checkpoints configure."""
+        return Published(self.sources, self.port_index, self.documents)
+
+    def ports_of(self, arch: Placed[ClassFacts]) -> tuple[Port, ...]:
+        """The ports whose arch config is that class, or derives from it."""
+        qualified = self.names.qualified_class(arch)
+        return tuple(
+            port
+            for port in self.ports
+            if port.arch_config is not None
+            and any(
+                self.names.qualified_class(c) == qualified
+                for c in self.names.ancestry(port.arch_config).classes
+            )
         )
 
     @cached_property
@@ -146,15 +218,37 @@ class Project:
 
     @cached_property
     def checked_files(self) -> tuple[str, ...]:
-        """The files that rules look at: models, configs, the registry, the tests."""
+        """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
-        for folder in (self.profile.dits, self.profile.dit_configs):
+        buckets = (b.folder for b in self.profile.config_buckets)
+        for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
+        paths += self.pipeline_files
         for root in self.profile.test_roots:
-            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+            paths += [
+                p
+                for p in self.sources.walk(root)
+                if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
+            ]
         return tuple(sorted({*paths, *self.documents}))
+
+    @cached_property
+    def pipeline_files(self) -> tuple[str, ...]:
+        """The pipeline registry and the files with pipeline configs and presets."""
+        where = self.profile.registrations
+        if where is None:
+            return ()
+        found = [
+            path
+            for folder in (where.configs, where.folder)
+            for path in self.sources.walk(folder)
+            if where.holds(path)
+        ]
+        if self.sources.exists(where.registry):
+            found.append(where.registry)
+        return tuple(found)
 
     @cached_property
     def documents(self) -> tuple[str, ...]:

@@ -123,6 +123,9 @@ def _rows_of(sources: Sources, profile: Profile) -> tuple[LegacyRow, ...] | None
 
 def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Discovered]:
     """What discovery takes from one file below the models folder, in the order of the value."""
+    place = place_of(profile, path)
+    if place is None:
+        return
     text = sources.text(path)
     if text is None or DISCOVERED_NAME not in text:
         return
@@ -134,9 +137,6 @@ def discover_in(path: str, sources: Sources, profile: Profile) -> Iterator[Disco
     # On disk, a file that does not parse registers nothing. One that is open in an editor is being
     # typed in: it is taken for what it will register once it parses, so that names do not flicker.
     if facts.broken and not sources.is_open(path):
-        return
-    place = place_of(profile, path)
-    if place is None:
         return
     component, module = place
     # `ast.walk` overwrites its find at each assignment: the last one met decides.
@@ -164,18 +164,29 @@ def place_of(profile: Profile, path: str) -> tuple[str, str] | None:
 
 
 def _aliases(facts: FileFacts, name: str, attribute: str | None) -> tuple[str, ...]:
-    """The strings of the last plain display of that attribute, in the body of the class of that name."""
-    cls = facts.class_named(name) if attribute is not None else None
-    for assignment in reversed(cls.fact.attributes if cls is not None else ()):
-        if attribute not in assignment.names or assignment.augmented or assignment.conditional:
-            continue
-        value = assignment.value
-        if assignment.annotation is not None or not isinstance(value, Collection) or value.kind == "set":
-            continue
-        strings = tuple(i.value for i in value.items if isinstance(i, Constant) and isinstance(i.value, str))
-        if strings:
-            return strings
+    """The strings of the last plain display of that attribute, in the body of a class of that name.
+
+    Of several classes of one name, the last that has such strings counts. Classes inside functions
+    do too, upstream; here they are not seen.
+    """
+    if attribute is None:
+        return ()
+    for cls in reversed(facts.classes):
+        for assignment in reversed(cls.fact.attributes if cls.fact.name == name else ()):
+            strings = _strings(assignment) if attribute in assignment.names else ()
+            if strings:
+                return strings
     return ()
+
+
+def _strings(assignment: Assignment) -> tuple[str, ...]:
+    """The strings of a list or tuple that is assigned plainly, on no condition."""
+    value = assignment.value
+    if assignment.augmented or assignment.conditional or assignment.annotation is not None:
+        return ()
+    if not isinstance(value, Collection) or value.kind == "set":
+        return ()
+    return tuple(i.value for i in value.items if isinstance(i, Constant) and isinstance(i.value, str))
 
 
 def entry_names(entry: Placed[EntryAssignment]) -> Iterator[tuple[str, Location]]:

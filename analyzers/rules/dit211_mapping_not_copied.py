@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analyzers.facts.model import ClassFacts, Mapping, Placed, Reference, literal
+from analyzers.facts.model import ClassFacts, Constant, Mapping, Placed, Reference, literal
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.names import Resolved
 from analyzers.project.ports import Port
@@ -36,14 +36,17 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         if held.location == offered.location or not _differ(held.value, offered.value):
             continue
+        if context.profile.lora_reads_config and _for_adapters(offered.value):
+            continue
         own = port.cls.fact.attribute(_NAME)
         if own is not None and held.config is not None and not _extends(context, config, held.config):
             continue  # the class says which config is its own; the annotation is a wider or another one
         where = port.cls.at(own.value.span) if own is not None and own.value is not None else port.location
+        use = "renames no weight" if context.profile.lora_reads_config else "is never used"
         what = "empty" if not held.value.items else "another one"
         yield context.finding(
             where,
-            f"{config.fact.name}.{_NAME} ({len(offered.value.items)} rules) is never used: the loader "
+            f"{config.fact.name}.{_NAME} ({len(offered.value.items)} rules) {use}: the loader "
             f"reads the class attribute of '{port.name}', which is {what}",
             symbol=_NAME,
             port=port.name,
@@ -100,6 +103,14 @@ def _differ(held: Mapping, offered: Mapping) -> bool:
     if not isinstance(wanted, dict) or not isinstance(present, dict):
         return False
     return list(_effective(wanted).items()) != list(_effective(present).items()) and bool(_effective(wanted))
+
+
+def _for_adapters(mapping: Mapping) -> bool:
+    """Whether every rule is written for the keys of an adapter, which are no weights of the model."""
+    return all(
+        isinstance(key, Constant) and isinstance(key.value, str) and "lora" in key.value
+        for key, _ in mapping.items
+    )
 
 
 def _effective(mapping: dict[object, object]) -> dict[object, object]:
@@ -169,12 +180,14 @@ RULE = Rule(
         "Equal mappings, wherever they are written; a config mapping that only passes every name through; "
         "mappings with computed entries; a mapping that a method stores on the instance; a mapping that the "
         "class copies from another config than the one `__init__` is annotated with, unless the latter "
-        "derives from the former; classes that only serve as a base. The fix is unsafe where the class holds "
-        "rules of its own: those may be the right ones, and the config's the stale ones."
+        "derives from the former; classes that only serve as a base; rules for the keys of adapters alone "
+        "(`lora_A`), where LoRA reads the config's mapping, as in SGLang. The fix is unsafe where the class "
+        "holds rules of its own: those may be the right ones, and the config's the stale ones."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("copied from the config", {}),
         Example("copied key by key", {_FILE: _model("dict(SoundConfig().param_names_mapping)")}),

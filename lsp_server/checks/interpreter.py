@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyzers.project.profile import PROFILES
 from analyzers.project.settings import load_settings
 from lsp_server.checks.environment import child_environment
 from lsp_server.checks.errors import InterpreterError, UntrustedWorkspaceError
 
 _PROBE_TIMEOUT = 30.0
 _NEXT = "Set `python` under [tool.ditproof], or pass --python."
+
+CODE_BASES = tuple(profile.name for profile in PROFILES)
+"""The distributions of the code bases, which are called like their profiles."""
 
 # Looks names up; a name that would need its parent imported is not asked for.
 _PROBE = """
@@ -31,7 +35,7 @@ def version(name):
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "unknown"
-told = {name: version(name) for name in ("torch", "pytest", "fastvideo", "diffusers")}
+told = {name: version(name) for name in sys.argv[1:]}
 told["version"] = list(sys.version_info[:3])
 print(json.dumps(told))
 """
@@ -55,7 +59,8 @@ class Interpreter:
     version: tuple[int, int, int]
     torch: str | None
     pytest: str | None
-    fastvideo: str | None
+    code_bases: Mapping[str, str | None]
+    """Distribution of a code base (`fastvideo`) -> its version."""
     diffusers: str | None
 
     def require_parity(self) -> None:
@@ -134,7 +139,7 @@ def probe_interpreter(path: str, *, trusted: bool, root: Path | None = None) -> 
     check_executable(path)
     try:
         answer = subprocess.run(
-            [path, "-c", _PROBE],
+            [path, "-c", _PROBE, "torch", "pytest", "diffusers", *CODE_BASES],
             capture_output=True,
             timeout=_PROBE_TIMEOUT,
             cwd=root,
@@ -157,7 +162,7 @@ def probe_interpreter(path: str, *, trusted: bool, root: Path | None = None) -> 
         version=(int(major), int(minor), int(micro)),
         torch=told["torch"],
         pytest=told["pytest"],
-        fastvideo=told["fastvideo"],
+        code_bases={name: told.get(name) for name in CODE_BASES},
         diffusers=told["diffusers"],
     )
 

@@ -38,6 +38,7 @@ from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.payloads import findings_json, lines_of
 from lsp_server.results_cache import Result, ResultsCache, TracedSources
 from lsp_server.revisions import Changes, changes_since, findings_since
+from lsp_server.rule_pages import find_page
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,22 @@ def command(
     return ExitCode.USAGE if tell_problems(tree.settings) else code
 
 
+def _tell_switched_off(tree: Tree) -> None:
+    """Says which of the rules that were asked for by code or name are switched off in this code base."""
+    for selector in tree.settings.select:
+        page = find_page(selector)
+        reason = tree.profile.off(page.code) if page is not None else None
+        if page is not None and reason is not None:
+            say(
+                f"warning: {page.code} is switched off in {tree.profile.title}. {reason}",
+                style="warning",
+            )
+
+
 def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
     began = time.perf_counter()
+    if not wanted.quiet:
+        _tell_switched_off(tree)
     facts = DiskFactsCache() if wanted.cache else None
     sources = TracedSources(tree.root, facts)
     project = project_of(tree, sources)

@@ -14,7 +14,13 @@ import click
 from analyzers.project.index import Project
 from analyzers.project.sources import Sources
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.interpreter import Candidate, Interpreter, find_interpreter, probe_interpreter
+from lsp_server.checks.interpreter import (
+    CODE_BASES,
+    Candidate,
+    Interpreter,
+    find_interpreter,
+    probe_interpreter,
+)
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
 from lsp_server.commands.report import count
@@ -130,6 +136,7 @@ def _json(seen: Examination) -> dict[str, Any]:
         "root": None if tree is None else str(tree.root),
         "profile": None if tree is None else tree.profile.name,
         "settings": None if tree is None else tree.settings.source,
+        "rules_off": None if tree is None else dict(tree.profile.rules_off),
         "files": None if project is None else len(project.checked_files),
         "ports": None if project is None else len(project.ports),
         "registry": None if project is None else _registry(project),
@@ -141,7 +148,8 @@ def _json(seen: Examination) -> dict[str, Any]:
             "version": None if found is None else ".".join(map(str, found.version)),
             "torch": None if found is None else found.torch,
             "pytest": None if found is None else found.pytest,
-            "fastvideo": None if found is None else found.fastvideo,
+            **dict.fromkeys(CODE_BASES),
+            **({} if found is None else found.code_bases),
             "diffusers": None if found is None else found.diffusers,
         },
         "cache": None if seen.cache is None else str(seen.cache.entries.base),
@@ -176,7 +184,7 @@ def _text(seen: Examination, quiet: bool) -> str:
         if seen.tree is not None and seen.project is not None:
             rows += _tree_rows(seen.tree, seen.project)
         if seen.candidate is not None:
-            rows += _interpreter_rows(seen.candidate, seen.interpreter)
+            rows += _interpreter_rows(seen.candidate, seen.interpreter, seen.tree)
         if seen.cache is not None:
             rows.append(("cache", str(seen.cache.entries.base)))
     colour = colours(sys.stdout)
@@ -212,12 +220,20 @@ def _tree_rows(tree: Tree, project: Project) -> list[tuple[str, str]]:
         ),
         ("registry", reached),
     ]
+    off = [code for code, _ in tree.profile.rules_off]
+    if off:
+        rows.append(
+            ("rules off", f"{', '.join(off)} (in {tree.profile.title}; `ditproof rule CODE` says why)")
+        )
     if registry["unreachable"]:
         rows.append(("unreachable", ", ".join(registry["unreachable"])))
     return rows
 
 
-def _interpreter_rows(candidate: Candidate, found: Interpreter | None) -> list[tuple[str, str]]:
+def _interpreter_rows(
+    candidate: Candidate, found: Interpreter | None, tree: Tree | None
+) -> list[tuple[str, str]]:
+    shown = CODE_BASES if tree is None else (tree.profile.name,)
     rows = [("project", f"{candidate.path} (from {candidate.source})")]
     if found is not None:
         has = [
@@ -225,7 +241,7 @@ def _interpreter_rows(candidate: Candidate, found: Interpreter | None) -> list[t
             for name, value in (
                 ("torch", found.torch),
                 ("pytest", found.pytest),
-                ("fastvideo", found.fastvideo),
+                *((name, found.code_bases[name]) for name in shown),
                 ("diffusers", found.diffusers),
             )
         ]

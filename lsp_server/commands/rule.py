@@ -12,7 +12,7 @@ from analyzers.rules.retired import find_retired
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import format_option
 from lsp_server.commands.terminal import rendered, write, write_json
-from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown
+from lsp_server.rule_pages import Page, all_pages, find_page, page_markdown, switched_off
 
 
 @click.command("rule")
@@ -66,6 +66,7 @@ def _json(page: Page) -> dict[str, Any]:
         "how": page.how,
         "exceptions": page.exceptions,
         "source": page.source,
+        "off": switched_off(page.code),
     }
 
 

@@ -49,7 +49,7 @@ def open_tree(root: str | None, paths: Sequence[str] = ()) -> Tree:
             f"use one of: {', '.join(p.name for p in PROFILES)}; or remove the key.",
         )
     if profile is None or not (found / profile.dits).is_dir():
-        raise _no_tree(found, "here")
+        raise _no_tree(found, "here", PROFILES if profile is None else (profile,))
     return Tree(found, profile, settings)
 
 
@@ -77,9 +77,9 @@ def _start(path: str) -> Path:
     return existing(path)
 
 
-def _no_tree(place: Path, where: str) -> CommandError:
-    titles = " or ".join(profile.title for profile in PROFILES)
-    folders = " or ".join(profile.dits for profile in PROFILES)
+def _no_tree(place: Path, where: str, profiles: Sequence[Profile] = PROFILES) -> CommandError:
+    titles = " or ".join(profile.title for profile in profiles)
+    folders = " or ".join(profile.dits for profile in profiles)
     return CommandError(
         f"{place} is not in a tree of {titles}: there is no folder {folders} {where}.",
         f"run ditproof inside a checkout of {titles}, or name one with --root.",

@@ -94,8 +94,16 @@ def test_a_rule_as_json(cli: Cli) -> None:
     assert document["severity"] == "warning"
     assert document["fix"] is None
     assert set(document) == {
-        *("code", "name", "severity", "tier", "fix", "summary", "what", "why", "how", "exceptions", "source")
+        *("code", "name", "severity", "tier", "fix", "summary", "what", "why", "how", "exceptions", "source"),
+        "off",
     }
+
+
+def test_a_rule_says_where_it_is_switched_off(cli: Cli) -> None:
+    assert cli("rule", "DIT106", "--format", "json").json["off"] == {}
+    off = cli("rule", "DIT401", "--format", "json").json["off"]
+    assert "wraps `nn.Linear`" in off["SGLang"]
+    assert f"- SGLang: {off['SGLang']}" in cli("rule", "DIT401").out
 
 
 def test_all_rules(cli: Cli) -> None:

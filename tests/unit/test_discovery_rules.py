@@ -89,6 +89,13 @@ def test_no_fix_extends_an_entry_class_that_is_wrong_itself(tmp_path: Path) -> N
     assert finding.fix is None
 
 
+def test_only_names_that_some_code_may_bind_are_left_alone(tmp_path: Path) -> None:
+    for call, findings in (("vars(block)", 1), ("vars()", 0), ("globals()", 0)):
+        method = f"\n\ndef plain(block):\n    return {call}\n"
+        files: dict[str, str | None] = {VIVID: PORT + method + "\n\nEntryClass = VividTransformer\n"}
+        assert len(found(tmp_path, "DIT103", files)) == findings
+
+
 # ------------------------------------------------------------------ DIT102
 
 

@@ -7,7 +7,6 @@ and the statements that combine the tables are taken from the file and executed 
 from __future__ import annotations
 
 import ast
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registry_texts import NAMES, OTHERS, STATEMENTS, SilentLogger, emptied, texts, write
 
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.registry import Registry, simulate
@@ -25,15 +25,6 @@ from analyzers.project.sources import Sources
 
 REGISTRY = "fastvideo/models/registry.py"
 Models = dict[str, tuple[str, str, str]]
-
-
-class SilentLogger:
-    def __init__(self) -> None:
-        self.duplicates: list[str] = []
-
-    def warning(self, message: str, *arguments: object) -> None:
-        if message.startswith("Duplicate"):
-            self.duplicates.append(str(arguments[0]))
 
 
 def is_needed(node: ast.stmt) -> bool:
@@ -106,11 +97,8 @@ def real_models(fastvideo: Path) -> Mapping[str, str]:
     return found
 
 
-# ruff: noqa: RUF005, E501 - long lists of short texts read best as they are
-
 # --------------------------------------------------------------------------- made-up trees
 
-NAMES = ("Alpha", "Beta", "Gamma", "Delta")
 SMALL_REGISTRY = """\
 import ast
 import os
@@ -148,162 +136,6 @@ def tree() -> Iterator[Path]:
         yield Path(folder)
 
 
-VALUES = st.one_of(
-    st.sampled_from(NAMES),
-    st.lists(
-        st.sampled_from(
-            [
-                *NAMES,
-                *(f'"{n}"' for n in NAMES),
-                '"Al" "pha"',
-                '"Al" + "pha"',
-                "*Beta",
-                "Beta()",
-                "m.Beta",
-                "1",
-            ]
-            + [
-                "b'Beta'",
-                "f'Beta'",
-                "[Beta]",
-                "(Beta)",
-                "(Beta,)",
-                "None",
-                "Beta if x else Alpha",
-                "'ü'",
-                "''",
-            ]
-        ),
-        max_size=4,
-    ).map(lambda items: "[" + ", ".join(items) + "]"),
-    st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(lambda items: "(" + ", ".join(items) + ",)"),
-    st.sampled_from(
-        [
-            '"Alpha"',
-            '("Alpha")',
-            "make(Alpha)",
-            "module.Alpha",
-            "{Alpha, Beta}",
-            "[]",
-            "()",
-            "(Alpha)",
-            "Alpha, Beta",
-        ]
-        + [
-            "Alpha or Beta",
-            "[n for n in x]",
-            "*(Alpha, Beta),",
-            "lambda: Alpha",
-            "Alpha[0]",
-            "(yield)",
-            "-1",
-            "...",
-        ]
-        + [
-            "[Alpha] + [Beta]",
-            "Beta = Gamma",
-            "[\n    Alpha,\n    # why\n    Beta,\n]",
-            "EntryClass",
-            "'x' + 'y'",
-        ]
-    ),
-)
-STATEMENTS = VALUES.flatmap(
-    lambda value: st.sampled_from(
-        [
-            f"EntryClass = {value}",
-            f"EntryClass = {value}",
-            f"EntryClass: list = {value}",
-            "EntryClass: list",
-            f"EntryClass += {value}",
-            f"x = EntryClass = {value}",
-            f"EntryClass = x = {value}",
-            f"EntryClass = EntryClass = {value}",
-            f"EntryClass, x = {value}",
-            f"self.EntryClass = {value}",
-            f"EntryClass[0] = {value}",
-            f"def f():\n    EntryClass = {value}",
-            f"def f():\n    def g():\n        EntryClass = {value}",
-            f"class Inner:\n    EntryClass = {value}",
-            f"if x:\n    EntryClass = {value}\nelse:\n    EntryClass = Delta",
-            f"try:\n    EntryClass = {value}\nexcept E:\n    EntryClass = Delta\nfinally:\n    EntryClass = Beta",
-            f"for x in y:\n    EntryClass = {value}\nelse:\n    EntryClass = Gamma",
-            f"while x:\n    EntryClass = {value}",
-            f"with a:\n    EntryClass = {value}",
-            f"async def f():\n    async with a:\n        EntryClass = {value}",
-            f"match x:\n    case 1:\n        EntryClass = {value}\n    case _:\n        EntryClass = Beta",
-            f"if x:\n  if y:\n    if z:\n      EntryClass = {value}",
-            "(EntryClass := Alpha)",
-            "f = lambda: (EntryClass := Alpha)",
-            "x = [(EntryClass := n) for n in y]",
-            f"print('''\nEntryClass = {value}\n''')",
-            f"# EntryClass = {value}",
-            f"if x: EntryClass = {value}",
-            f"x = 1; EntryClass = {value}; y = 2",
-            "del EntryClass",
-            "from m import EntryClass",
-            "import EntryClass",
-            "for EntryClass in x: pass",
-            "def EntryClass(): pass",
-        ]
-    )
-)
-OTHERS = st.sampled_from(
-    [
-        "class Alpha:\n    pass",
-        "class Beta(Alpha):\n    x = 1",
-        "def f():\n    class Gamma: pass",
-        "import os",
-        "x = 1",
-    ]
-    + [
-        '"""Text."""',
-        "if x:\n    class Delta: pass",
-        "@d\nclass Alpha: pass",
-        "from .a import Alpha",
-        "# class Alpha:",
-    ]
-    + [
-        "x = '''\nclass Alpha: pass\n'''",
-        "class EntryClass: pass",
-        "x = (",
-        "def broken(:",
-        "x = '",
-        '"""open',
-        "}",
-    ]
-    + [
-        "try:\n    pass\nexcept* E:\n    EntryClass = Delta",
-        "\f",
-        "\\",
-        "x = " + "(" * 40 + ")" * 40,
-        "\x00",
-        "é = 1",
-    ]
-    + [
-        "x = " + "+".join("a" * 300),
-        "\tx = 1",
-        "  y = 2",
-        "return 1",
-        "x = f'{a['b']}'",
-        "nonlocal x",
-        "print 1",
-    ]
-)
-
-
-@st.composite
-def texts(draw: st.DrawFn) -> bytes:
-    parts = draw(st.lists(st.one_of(STATEMENTS, STATEMENTS, OTHERS, OTHERS), max_size=5))
-    if draw(st.integers(0, 2)):
-        parts.insert(draw(st.integers(0, len(parts))), "class Alpha:\n    pass")
-    text = "\n".join(parts) + draw(st.sampled_from(["\n", "", "\n\n", "\n    "]))
-    text = text.replace("\n", draw(st.sampled_from(["\n", "\n", "\n", "\r\n", "\r"])))
-    mark = draw(st.sampled_from([b"", b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe", b"# \xe4\n"]))
-    cookie = draw(st.sampled_from([b"", b"", b"", b"# -*- coding: latin-1 -*-\n", b"# coding: utf-16\n"]))
-    return mark + cookie + text.encode("utf-8")
-
-
 PATHS = (
     "fastvideo/models/alpha.py",
     "fastvideo/models/__init__.py",
@@ -335,13 +167,6 @@ ODDITIES = (
     "linked folder",
     "empty folder",
 )
-
-
-def write(root: Path, files: Mapping[str, bytes]) -> None:
-    for path, content in files.items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
 
 
 def add_oddity(root: Path, oddity: str | None) -> None:
@@ -378,11 +203,6 @@ _LEGACY_FAST_VIDEO_MODELS = {
 
 def laid_out(tables: str, discovery: str) -> str:
     return SMALL_REGISTRY.format(tables=tables, discovery=discovery)
-
-
-def emptied(tree: Path) -> None:
-    for item in tree.iterdir():
-        shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
 
 
 @given(st.dictionaries(st.sampled_from(PATHS), texts(), max_size=6), st.sampled_from(ODDITIES))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import Discovery, Loader, Profile
+from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
 _LINEAR: Final = f"{_PACKAGE}.runtime.layers.linear"
+
+_CONFIGS: Final = f"{_PACKAGE}.configs.models"
 
 SGLANG: Final = Profile(
     name="sglang",
@@ -38,6 +40,7 @@ SGLANG: Final = Profile(
         )
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
+    logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
     stacking_attentions=frozenset(
         f"{_PACKAGE}.runtime.layers.attention.layer.{name}"
         for name in ("UlyssesAttention", "UlyssesAttention_VSA")
@@ -47,9 +50,58 @@ SGLANG: Final = Profile(
         "TransformerLoader",
         "load_customized",
     ),
+    mapping_semantics="chained",
     chained_mappings=True,
+    lora_reads_config=True,
+    metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
+    arch_config_base=f"{_CONFIGS}.base.ArchConfig",
+    config_buckets=(
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/dits",
+            (f"{_CONFIGS}.dits.base.DiTArchConfig",),
+            (f"{_CONFIGS}.dits.base.DiTConfig",),
+            only=True,
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/encoders",
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderArchConfig" for kind in ("", "Text", "Image")),
+            tuple(f"{_CONFIGS}.encoders.base.{kind}EncoderConfig" for kind in ("", "Text", "Image")),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vaes",
+            (f"{_CONFIGS}.vaes.base.VAEArchConfig",),
+            (f"{_CONFIGS}.vaes.base.VAEConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/vocoder",
+            (f"{_CONFIGS}.vocoder.base.VocoderArchConfig",),
+            (f"{_CONFIGS}.vocoder.base.VocoderConfig",),
+        ),
+        ConfigBucket(
+            f"{_FOLDER}/configs/models/adapter",
+            (f"{_CONFIGS}.adapter.base.AdapterArchConfig",),
+            (f"{_CONFIGS}.adapter.base.AdapterConfig",),
+        ),
+    ),
+    pipeline_folders=(
+        f"{_FOLDER}/runtime/pipelines",
+        f"{_FOLDER}/runtime/pipelines_core",
+        f"{_FOLDER}/configs/pipeline_configs",
+    ),
+    loader_folders=(f"{_FOLDER}/runtime/loader",),
+    sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
+        (
+            "DIT108",
+            "SGLang has no list of pipelines: each module of pipeline configs registers itself when it is "
+            "discovered (`register()`).",
+        ),
+        (
+            "DIT109",
+            "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
+            "that is made when these are discovered.",
+        ),
         (
             "DIT110",
             "SGLang imports a config from its own module; more than half of them are not in the "
@@ -85,9 +137,23 @@ SGLANG: Final = Profile(
             "SGLang's LoRA wraps `nn.Linear` as well (`wrap_with_lora_layer`).",
         ),
         (
+            "DIT403",
+            "SGLang's guide recommends `USPAttention` where a model is to run sequence-parallel and leaves "
+            "cross-attention out of it; it does not ask that a kernel called directly is documented.",
+        ),
+        (
+            "DIT404",
+            "SGLang's models run collectives of their own on its groups (ring attention, all-to-all of "
+            "packed rows); nothing in its guide forbids `torch.distributed`.",
+        ),
+        (
             "DIT501",
             "SGLang builds on the layers of diffusers and transformers by intent (`Timesteps`, "
             "`AdaLayerNormContinuous`); nothing in its guide forbids them.",
+        ),
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
         ),
         (
             "DIT801",

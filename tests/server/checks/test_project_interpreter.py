@@ -68,7 +68,7 @@ def test_probe(project_python: str) -> None:
     assert found.version >= (3, 10)
     assert found.torch is not None
     assert found.pytest is not None
-    assert found.fastvideo is None
+    assert found.code_bases == {"fastvideo": None, "sglang": None}
     found.require_parity()
 
 
@@ -95,6 +95,6 @@ def test_probe_of_what_is_no_python(tmp_path: Path) -> None:
 )
 def test_what_parity_requires(changes: dict[str, object], message: str) -> None:
     whole: dict[str, object] = {"version": (3, 11, 0), "torch": "2", "pytest": "9"}
-    told = Interpreter(path="/py", fastvideo=None, diffusers=None, **(whole | changes))  # type: ignore[arg-type]
+    told = Interpreter(path="/py", code_bases={}, diffusers=None, **(whole | changes))  # type: ignore[arg-type]
     with pytest.raises(InterpreterError, match=message):
         told.require_parity()

@@ -1,0 +1,234 @@
+"""Inputs of a function that become None because they have another type than the one looked for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from analyzers.facts.bodies import Body
+from analyzers.facts.expressions import dotted_name
+from analyzers.facts.fallbacks import is_telling
+from analyzers.findings import Span
+
+_LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence"})
+_TENSORS = frozenset({"Tensor", "FloatTensor", "LongTensor"})
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedInput:
+    """`span`: of the None (or the statement that assigns it). `parameter`: the input; `name`: what is
+    None then; `dropped` and `accepted`: `a tensor` or `a list`, in words."""
+
+    span: Span
+    parameter: str
+    name: str
+    dropped: str
+    accepted: str
+
+
+def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
+    """Where an `isinstance` chain over a parameter ends in None although another type may come."""
+    given = body.tree.args
+    every = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    annotations = {a.arg: a.annotation for a in every}
+    found: list[DroppedInput] = []
+    taken: dict[str, set[str]] = {}
+    seen: set[int] = set()
+    for node in _in_order(body.tree):
+        if isinstance(node, ast.If) and id(node) not in seen:
+            chain = list(_chain(node))
+            seen.update(id(link) for link, _, _ in chain if link is not None)
+            found += _from_chain([(test, block) for _, test, block in chain], annotations, taken)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.IfExp):
+            found += _from_choice(node, node.value, annotations, taken)
+    return tuple(found)
+
+
+def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        yield child
+        yield from _in_order(child)
+
+
+def _chain(node: ast.If) -> Iterator[tuple[ast.If | None, ast.expr | None, list[ast.stmt]]]:
+    """The branches of `if ... elif ... else`, each with its test (None for `else`)."""
+    yield node, node.test, node.body
+    rest = node.orelse
+    while len(rest) == 1 and isinstance(rest[0], ast.If):
+        yield rest[0], rest[0].test, rest[0].body
+        rest = rest[0].orelse
+    if rest:
+        yield None, None, rest
+
+
+def _from_chain(
+    branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]],
+    annotations: dict[str, ast.expr | None],
+    taken: dict[str, set[str]],
+) -> Iterator[DroppedInput]:
+    parameters = {p for test, _ in branches if test is not None for p in _looked_at(test)} & set(annotations)
+    for parameter in sorted(parameters):
+        accepted = set(taken.get(parameter, ()))
+        ends: list[tuple[ast.stmt, str]] = []
+        for test, block in branches:
+            positive, negative = _types(test, parameter) if test is not None else (set(), set())
+            cleared = _cleared(block)
+            if _stops(block):
+                # What raises is told; a negated test lets only its type on.
+                accepted |= negative | (positive if cleared is None else set())
+            elif cleared is None:
+                accepted |= positive
+            elif (test is None or negative) and _stands_for(cleared[1], parameter, branches):
+                accepted |= negative
+                ends.append(cleared)
+        taken.setdefault(parameter, set()).update(
+            accepted if any(_binds(block, parameter) or _stops(block) for _, block in branches) else ()
+        )
+        if _tells(branches):
+            accepted |= _LISTS | _TENSORS
+        for statement, name in ends:
+            yield from _missing(Body.span(statement), parameter, name, accepted, annotations[parameter])
+
+
+def _tells(branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]]) -> bool:
+    """Whether some branch tells the user, so that nothing is dropped silently."""
+    return any(is_telling(statement) for _, block in branches for statement in block)
+
+
+def _from_choice(
+    node: ast.Assign, choice: ast.IfExp, annotations: dict[str, ast.expr | None], taken: dict[str, set[str]]
+) -> Iterator[DroppedInput]:
+    """`x = x[0] if isinstance(x, list) else None`."""
+    name = dotted_name(node.targets[0]) if len(node.targets) == 1 else None
+    if name is None:
+        return
+    for parameter in sorted(_looked_at(choice.test) & set(annotations)):
+        positive, negative = _types(choice.test, parameter)
+        if positive and _is_none(choice.orelse):
+            accepted = positive
+        elif negative and _is_none(choice.body):
+            accepted = negative
+        else:
+            continue
+        both = accepted | taken.get(parameter, set())
+        yield from _missing(Body.span(node), parameter, name, both, annotations[parameter])
+
+
+def _missing(
+    span: Span, parameter: str, name: str, accepted: set[str], annotation: ast.expr | None
+) -> Iterator[DroppedInput]:
+    """Tensors and lists that the parameter may hold and the chain does not look for."""
+    if not accepted:
+        return
+    lists, tensors = bool(accepted & _LISTS), bool(accepted & _TENSORS)
+    if annotation is None:
+        # Without a word on what may come, only lists are known to be wrapped tensors.
+        wants_list, wants_tensor = False, accepted <= _LISTS
+    else:
+        members = set(_members(annotation))
+        wants_list, wants_tensor = bool(members & _LISTS), bool(members & _TENSORS)
+    if wants_tensor and not tensors and lists:
+        yield DroppedInput(span, parameter, name, "a tensor", "a list")
+    elif wants_list and not lists and tensors:
+        yield DroppedInput(span, parameter, name, "a list", "a tensor")
+
+
+def _members(annotation: ast.expr) -> Iterator[str]:
+    """The alternatives of an annotation, without modules and contents: `Tensor`, `list`, `None`."""
+    if isinstance(annotation, ast.BinOp):
+        yield from _members(annotation.left)
+        yield from _members(annotation.right)
+    elif isinstance(annotation, ast.Subscript):
+        outer = (dotted_name(annotation.value) or "").rpartition(".")[2]
+        if outer in ("Optional", "Union"):
+            inner = annotation.slice
+            for member in inner.elts if isinstance(inner, ast.Tuple) else [inner]:
+                yield from _members(member)
+        else:
+            yield outer
+    elif isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            yield from _members(ast.parse(annotation.value, mode="eval").body)
+        except SyntaxError:
+            return  # no type that can be read, so none is wanted
+    else:
+        yield (dotted_name(annotation) or "").rpartition(".")[2]
+
+
+# --------------------------------------------------------------------------- small questions
+
+
+def _looked_at(test: ast.expr) -> set[str]:
+    """Names whose type a test asks for."""
+    return {
+        node.args[0].id
+        for node in ast.walk(test)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "isinstance"
+        and len(node.args) == 2
+        and isinstance(node.args[0], ast.Name)
+    }
+
+
+def _types(test: ast.expr, parameter: str) -> tuple[set[str], set[str]]:
+    """The types a test asks a parameter to have, and those it asks it not to have."""
+    positive: set[str] = set()
+    negative: set[str] = set()
+
+    def walk(node: ast.expr, negated: bool) -> None:
+        if isinstance(node, ast.BoolOp):
+            for value in node.values:
+                walk(value, negated)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            walk(node.operand, not negated)
+        elif isinstance(node, ast.Call) and parameter in _looked_at(node):
+            kinds = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
+            names = {(dotted_name(kind) or "").rpartition(".")[2] for kind in kinds}
+            (negative if negated else positive).update(names)
+
+    walk(test, False)
+    return positive, negative
+
+
+def _cleared(block: Sequence[ast.stmt]) -> tuple[ast.stmt, str] | None:
+    """The statement of a block that assigns None to a name, with that name."""
+    for statement in block:
+        if isinstance(statement, ast.Assign) and _is_none(statement.value):
+            name = dotted_name(statement.targets[0])
+            if name is not None:
+                return statement, name
+    return None
+
+
+def _stands_for(
+    name: str, parameter: str, branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]]
+) -> bool:
+    """Whether a name is the parameter, or what another branch makes of it."""
+    if name == parameter:
+        return True
+    return any(
+        isinstance(node, ast.Assign)
+        and any(dotted_name(target) == name for target in node.targets)
+        and any(isinstance(inner, ast.Name) and inner.id == parameter for inner in ast.walk(node.value))
+        for _, block in branches
+        for statement in block
+        for node in ast.walk(statement)
+    )
+
+
+def _binds(block: Sequence[ast.stmt], name: str) -> bool:
+    return any(
+        isinstance(node, ast.Assign) and any(dotted_name(t) == name for t in node.targets)
+        for statement in block
+        for node in ast.walk(statement)
+    )
+
+
+def _stops(block: Sequence[ast.stmt]) -> bool:
+    return any(isinstance(statement, (ast.Raise, ast.Return)) for statement in block)
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None

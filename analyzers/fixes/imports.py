@@ -1,0 +1,81 @@
+"""Adding `from module import name` to a file, where such imports stand already or behind the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+import libcst.matchers as m
+from libcst import helpers
+
+from analyzers.fixes.base import Refused
+from analyzers.fixes.trees import is_docstring, statement
+
+
+def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
+    """The module with `name` imported from `home` at its top level; as it is where it has that import.
+
+    Raises `Refused` where the module uses the name for something else.
+    """
+    body = list(module.body)
+    places = [i for i, line in enumerate(body) if isinstance(line, cst.SimpleStatementLine)]
+    for index in places:
+        line = body[index]
+        assert isinstance(line, cst.SimpleStatementLine)
+        for small in line.body:
+            if _imports(small, home, name):
+                return module
+    if m.findall(module, m.Name(name)):
+        raise Refused(f"'{name}' means something else in this file")
+    for index in places:
+        line = body[index]
+        assert isinstance(line, cst.SimpleStatementLine)
+        if len(line.body) == 1 and isinstance(line.body[0], cst.ImportFrom):
+            extended = _extended(line.body[0], home, name)
+            if extended is not None:
+                body[index] = line.with_changes(body=[extended])
+                return module.with_changes(body=body)
+    body.insert(_place(body), statement(module, f"from {home} import {name}"))
+    return module.with_changes(body=body)
+
+
+def _imports(small: cst.BaseSmallStatement, home: str, name: str) -> bool:
+    return (
+        _is_from(small, home)
+        and isinstance(small, cst.ImportFrom)
+        and not isinstance(small.names, cst.ImportStar)
+        and any(a.name.value == name and a.asname is None for a in small.names)
+    )
+
+
+def _is_from(small: cst.BaseSmallStatement, home: str) -> bool:
+    return (
+        isinstance(small, cst.ImportFrom)
+        and small.module is not None
+        and not small.relative
+        and helpers.get_full_name_for_node(small.module) == home
+    )
+
+
+def _extended(small: cst.ImportFrom, home: str, name: str) -> cst.ImportFrom | None:
+    """The import with one more name, where it is one plain line."""
+    if not _is_from(small, home) or isinstance(small.names, cst.ImportStar) or small.lpar is not None:
+        return None
+    names = list(small.names)
+    if not names or not isinstance(names[-1].comma, cst.MaybeSentinel):
+        return None
+    names[-1] = names[-1].with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+    return small.with_changes(names=[*names, cst.ImportAlias(cst.Name(name))])
+
+
+def _place(body: Sequence[cst.BaseStatement]) -> int:
+    """Behind the last import above the first definition, else behind the docstring."""
+    place = 1 if body and is_docstring(body[0]) else 0
+    for index, line in enumerate(body):
+        if isinstance(line, (cst.ClassDef, cst.FunctionDef)):
+            break
+        if isinstance(line, cst.SimpleStatementLine) and isinstance(
+            line.body[0], (cst.Import, cst.ImportFrom)
+        ):
+            place = index + 1
+    return place

@@ -1,0 +1,244 @@
+"""Which submodules a class builds, and which of them any path can reach.
+
+A submodule counts as reached where anything takes it: a method of the class, of its bases or of the
+classes that derive from it (one that `forward` or anybody else calls), code that holds the object,
+a string that names it. Where some method gives the instance away, or reaches modules by computed
+names, all count as reached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from analyzers.facts.flow import is_stub
+from analyzers.facts.model import (
+    Call,
+    ClassFacts,
+    Either,
+    Expr,
+    FunctionFacts,
+    Placed,
+    SelfAssignment,
+)
+from analyzers.facts.self_uses import SelfUses, self_uses
+from analyzers.project.ancestry import BARE_BASES
+from analyzers.project.families import subclasses
+from analyzers.project.index import Project
+from analyzers.project.layers import built_class
+
+MODULE = "torch.nn.Module"
+
+_NO_MODULES = frozenset({"Parameter", "Buffer", "ParameterList", "ParameterDict", "UninitializedParameter"})
+_CONSTRUCTORS = ("__init__", "__post_init__", "__new__")
+_COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
+_PREPARES = re.compile(r"_*(init|reset|initiali[sz]e)\w*")
+"""Methods that, by their name, set up parameters."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A submodule that a method sets on the instance: `kind` is the full name of its class."""
+
+    name: str
+    kind: str
+    method: Placed[FunctionFacts]
+    assignment: SelfAssignment
+
+
+def built_modules(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
+    """The submodules that a class's own methods build with known classes, each once, in order."""
+    found: dict[str, Built] = {}
+    for method in cls.fact.methods:
+        for assignment in method.assignments:
+            if assignment.name not in found:
+                kind = _module_built(project, cls.path, method, assignment.value)
+                if kind is not None:
+                    placed = Placed(method, cls.path, cls.line)
+                    found[assignment.name] = Built(assignment.name, kind, placed, assignment)
+    return tuple(found.values())
+
+
+def _module_built(project: Project, path: str, method: FunctionFacts, value: Expr | None) -> str | None:
+    if isinstance(value, Either):
+        kinds = (_module_built(project, path, method, arm) for arm in (value.body, value.orelse))
+        return next((kind for kind in kinds if kind is not None), None)
+    if not isinstance(value, Call) or value.callee is None:
+        return None
+    if method.parameter(value.callee.partition(".")[0]) is not None:
+        return None
+    kind = built_class(project.names, path, value)
+    if kind is None:
+        return None
+    if kind.startswith("torch.nn."):
+        name = kind.removeprefix("torch.nn.")
+        return kind if name[:1].isupper() and "." not in name and name not in _NO_MODULES else None
+    cls = project.names.by_qualified(kind)
+    if isinstance(cls, Placed) and isinstance(cls.fact, ClassFacts) and is_module(project, cls):
+        return kind
+    return None
+
+
+def is_module(project: Project, cls: Placed[ClassFacts]) -> bool:
+    """Whether a class is known to derive from `nn.Module`."""
+    ancestry = project.names.ancestry(cls)
+    return any(base.startswith("torch.nn.") for base in ancestry.external)
+
+
+def unreached(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
+    """The submodules of a class that nothing reaches; empty where that cannot be told."""
+    key = ("unreached", cls.path, cls.fact.name, cls.line)
+    return project.sources.memory.about(cls.path, cls.fact, key, partial(_unreached, project, cls))
+
+
+def _unreached(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
+    ancestry = project.names.ancestry(cls)
+    if not is_module(project, cls) or not ancestry.complete or not BARE_BASES.issuperset(ancestry.external):
+        return ()
+    built = built_modules(project, cls)
+    if not built or not any(_runs(project, owner) for owner in ancestry.classes):
+        return ()
+    family = _family(project, cls)
+    if family is None:
+        return ()
+    used = _used(project, cls, family)
+    if used is None:
+        return ()
+    left = [b for b in built if b.name not in used]
+    return tuple(b for b in left if not _taken_elsewhere(project, cls, family, b.name))
+
+
+def _runs(project: Project, cls: Placed[ClassFacts]) -> bool:
+    """Whether a class defines a `forward` that does something."""
+    method = cls.fact.method("forward")
+    if method is None or project.names.qualified_class(cls) == project.profile.base_dit:
+        return False
+    stub = project.derived("stub", Placed(method, cls.path, cls.line), lambda body: is_stub(body.tree))
+    return stub is False
+
+
+def _family(project: Project, cls: Placed[ClassFacts]) -> tuple[Placed[ClassFacts], ...] | None:
+    """The classes whose methods may run on an instance: bases, derived ones and their other bases."""
+    found: dict[str, Placed[ClassFacts]] = {}
+    for member in (cls, *subclasses(project.names, cls)):
+        for owner in project.names.ancestry(member).classes:
+            found[project.names.qualified_class(owner)] = owner
+    family = tuple(found.values())
+    if any(member.fact.partial for member in family):
+        return None
+    return family
+
+
+def _used(
+    project: Project, cls: Placed[ClassFacts], family: tuple[Placed[ClassFacts], ...]
+) -> frozenset[str] | None:
+    """The attributes that some living method of the family takes; None where it may be any."""
+    methods: list[tuple[Placed[ClassFacts], FunctionFacts, SelfUses]] = []
+    for member in family:
+        for method in member.fact.methods:
+            if method.decorated_with("staticmethod") or method.decorated_with("classmethod"):
+                continue
+            uses = project.derived("self uses", Placed(method, member.path, member.line), self_uses)
+            if uses is None:
+                return None
+            methods.append((member, method, uses))
+    by_name: dict[str, list[SelfUses]] = {}
+    for _, method, uses in methods:
+        by_name.setdefault(method.name, []).append(uses)
+    preparing = _preparing(by_name)
+    used: set[str] = set()
+    for name in _living(project, cls, by_name, preparing):
+        for uses in by_name[name]:
+            if uses.escapes:
+                return None
+            used |= uses.uses | uses.prepares
+    for name in preparing:
+        for uses in by_name[name]:
+            used |= uses.uses
+    return frozenset(used)
+
+
+def _preparing(by_name: dict[str, list[SelfUses]]) -> frozenset[str]:
+    """Constructors, and the methods that only they call or that say that they set up parameters."""
+    found = {name for name in by_name if name in _CONSTRUCTORS or _PREPARES.fullmatch(name)}
+    pending = list(found)
+    while pending:
+        called = {name for uses in by_name[pending.pop()] for name in uses.uses} & by_name.keys() - found
+        for name in called:
+            callers = {other for other, all_uses in by_name.items() if any(name in u.uses for u in all_uses)}
+            if name != "forward" and callers <= found:
+                found.add(name)
+                pending.append(name)
+    return frozenset(found)
+
+
+def _living(
+    project: Project,
+    cls: Placed[ClassFacts],
+    by_name: dict[str, list[SelfUses]],
+    preparing: frozenset[str],
+) -> Iterator[str]:
+    """Methods that `forward` reaches, or that anything else may call."""
+    reached: set[str] = set()
+    pending = [n for n in by_name if n == "forward" or (n.startswith("__") and n not in preparing)]
+    rest = [n for n in by_name if n not in preparing]
+    while True:
+        while pending:
+            name = pending.pop()
+            if name in reached or name in preparing:
+                continue
+            reached.add(name)
+            pending += [n for uses in by_name[name] for n in uses.uses if n in by_name]
+        pending = [n for n in rest if n not in reached and _is_called_elsewhere(project, cls, n)]
+        if not pending:
+            break
+    yield from reached
+
+
+def _is_called_elsewhere(project: Project, cls: Placed[ClassFacts], name: str) -> bool:
+    """Whether any code but the definitions of that name may call a method: its name stands somewhere."""
+    definition = re.compile(rf"\bdef\s+{re.escape(name)}\b")
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    for path in _package(project):
+        text = project.sources.text(path) or ""
+        if name in text and len(word.findall(text)) > len(definition.findall(text)):
+            return True
+    return False
+
+
+def _taken_elsewhere(
+    project: Project, cls: Placed[ClassFacts], family: tuple[Placed[ClassFacts], ...], name: str
+) -> bool:
+    """Whether code outside the family's methods may take the submodule: `block.name`, or by string."""
+    attribute = re.compile(rf"(?<![\w.])self\.{re.escape(name)}\b|(?:[^\W\d]\w*|[)\]])\.{re.escape(name)}\b")
+    string = re.compile(rf"[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
+    stems = {member.path.rpartition("/")[2].removesuffix(".py") for member in family}
+    stems |= {member.path.rpartition("/")[0].rpartition("/")[2] for member in family}
+    stems -= {project.profile.dits.rpartition("/")[2]}
+    classes = {member.fact.name for member in family}
+    models = project.profile.models + "/"
+    own = {member.path for member in family}
+    for path in _package(project):
+        text = project.sources.text(path) or ""
+        if name not in text:
+            continue
+        # Code of another model holds no object of this class unless it knows the module.
+        stranger = path not in own and path.startswith(models)
+        if stranger and project.sources.words(path).isdisjoint(stems | classes):
+            continue
+        code = _COMMENT.sub("", text)
+        if any(m.group() != f"self.{name}" for m in attribute.finditer(code)) or string.search(code):
+            return True
+    return False
+
+
+def _package(project: Project) -> tuple[str, ...]:
+    """The files whose code may hold a model: not the mappings, which only name weights, and no test."""
+    aside = (project.profile.dit_configs, *project.profile.test_roots)
+    return tuple(
+        path
+        for path in project.sources.walk(project.profile.folder)
+        if not path.startswith(tuple(f"{folder}/" for folder in aside))
+    )
