@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.differences import Difference, difference
-from analyzers.facts.signatures import hashes, locals_of, statements_of
+from analyzers.facts.signatures import Signature, locals_of, statements_of
 
 _ALIKE = 0.75
 """Share of the longer function's statements that both must have."""
@@ -26,13 +26,13 @@ class Comparison:
     others: int
 
 
-def compare(here: Body, there: Body) -> Comparison | None:
-    """How a copy differs; None where they are no copies of each other."""
+def compare(here: Body, there: Body, own: Signature, other: Signature) -> Comparison | None:
+    """How a copy differs; None where they are no copies of each other. `own` and `other`: the signatures
+    of the two."""
     left, right = statements_of(here.tree), statements_of(there.tree)
-    for renamed in (False, True):
-        matcher = SequenceMatcher(
-            None, hashes(here, renamed=renamed), hashes(there, renamed=renamed), autojunk=False
-        )
+    pairs = ((own.statements, other.statements), (own.renamed, other.renamed))
+    for renamed, (ours, theirs) in enumerate(pairs):
+        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
         same = sum(block.size for block in matcher.get_matching_blocks())
         if same >= _ALIKE * max(len(left), len(right)):
             break
