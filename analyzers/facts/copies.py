@@ -30,8 +30,8 @@ def compare(here: Body, there: Body, own: Signature, other: Signature) -> Compar
     """How a copy differs; None where they are no copies of each other. `own` and `other`: the signatures
     of the two."""
     left, right = statements_of(here.tree), statements_of(there.tree)
-    pairs = ((own.statements, other.statements), (own.renamed, other.renamed))
-    for renamed, (ours, theirs) in enumerate(pairs):
+    plain, free = (own.statements, other.statements, False), (own.renamed, other.renamed, True)
+    for ours, theirs, renamed in (plain, free):
         matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
         same = sum(block.size for block in matcher.get_matching_blocks())
         if same >= _ALIKE * max(len(left), len(right)):
