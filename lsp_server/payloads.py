@@ -11,7 +11,8 @@ from typing import Any
 from analyzers.facts.model import ClassFacts, Placed
 from analyzers.facts.positions import LineIndex
 from analyzers.findings import Finding, Location
-from analyzers.project.ports import Oracle, Port
+from analyzers.project.oracles import Oracle
+from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
 
 LinesOf = Callable[[str], LineIndex]

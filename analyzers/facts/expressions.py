@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from analyzers.facts.comprehensions import written_out
 from analyzers.facts.model import (
     Attribute,
     Call,
@@ -80,6 +81,10 @@ def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
             ),
             span,
         )
+    if isinstance(node, ast.DictComp):
+        items = written_out(node)
+        if items is not None:
+            return Mapping(tuple((convert(k, inner), convert(v, inner)) for k, v in items), span)
     if isinstance(node, ast.Starred):
         return Starred(convert(node.value, inner), span)
     if isinstance(node, ast.Subscript):
@@ -96,6 +101,9 @@ def convert(node: ast.expr, depth: int = MAXIMUM_DEPTH) -> Expr:
         text = _sum_of_strings(node)
         if text is not None:
             return Constant(text, span)
+        merged = _merged_dicts(node)
+        if merged is not None:
+            return Mapping(tuple((None, convert(part, inner)) for part in merged), span)
     return Opaque(type(node).__name__, span)
 
 
@@ -113,3 +121,14 @@ def _sum_of_strings(node: ast.BinOp) -> str | None:
         return None
     parts.append(left.value)
     return "".join(reversed(parts))
+
+
+def _merged_dicts(node: ast.BinOp) -> list[ast.expr] | None:
+    """The parts of `a | {...} | b`, or None where no part is a display that makes it a dict."""
+    parts: list[ast.expr] = []
+    left: ast.expr = node
+    while isinstance(left, ast.BinOp) and isinstance(left.op, ast.BitOr):
+        parts.append(left.right)
+        left = left.left
+    parts.append(left)
+    return parts[::-1] if any(isinstance(part, ast.Dict) for part in parts) else None

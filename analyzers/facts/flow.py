@@ -115,6 +115,12 @@ def flow_of(body: Body, known: Known) -> Flow:
     return Flow(dead, dropped, _is_silent(tree, known))
 
 
+def reads_name(body: Body, name: str) -> bool:
+    """Whether a function reads a name of its own anywhere, nested functions included."""
+    mentions = (n for s in body.tree.body for n in _mentions(s, name))
+    return any(isinstance(n.ctx, ast.Load) for n in mentions) or captured_names(body.tree) is None
+
+
 def is_stub(function: Function) -> bool:
     """Whether a body does nothing by itself: it raises, is empty, or hands back what it was given."""
     body = [s for s in function.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
@@ -134,7 +140,9 @@ def _is_silent(function: Function, known: Known) -> bool:
             if not all(_lets_through(item.context_expr) for item in statement.items):
                 return False
             continue
-        elif not isinstance(statement, (ast.Expr, ast.Return, ast.If, ast.For, ast.Pass, ast.Continue, ast.Break)):
+        elif not isinstance(
+            statement, (ast.Expr, ast.Return, ast.If, ast.For, ast.Pass, ast.Continue, ast.Break)
+        ):
             return False
         parts = (child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
         if any(acts(part, loud if isinstance(statement, ast.Expr) else known) for part in parts):
@@ -186,11 +194,14 @@ def _is_disowned(function: Function, name: str) -> bool:
                 if any(isinstance(t, ast.Name) and t.id == name for t in _flat(node.targets)):
                     return True
             elif isinstance(node, ast.Assign):
-                underscored = all(isinstance(t, ast.Name) and t.id.startswith("_") for t in _flat(node.targets))
+                underscored = all(
+                    isinstance(t, ast.Name) and t.id.startswith("_") for t in _flat(node.targets)
+                )
                 if underscored and name in free_names(node.value):
                     return True
-            elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
-                if isinstance(node.value, (ast.Name, ast.Tuple)) and name in free_names(node.value):
+            elif isinstance(node, ast.Expr):
+                bare = isinstance(node.value, (ast.Name, ast.Tuple))
+                if bare and name in free_names(node.value):
                     return True
     return False
 
@@ -224,8 +235,9 @@ def _dropped(function: Function, done: _Pass) -> Iterator[Dropped]:
                         yield from _from_call(item, None)
             elif isinstance(target, (ast.Tuple, ast.List)):
                 yield from _unpacked(target.elts, node.value, done)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            if isinstance(node.target, ast.Name) and id(node.target) not in done.needed:
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            dropped = id(node.target) not in done.needed
+            if dropped and node.value is not None:
                 yield from _from_call(node.value, node.target)
 
 
@@ -304,7 +316,9 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
             index = _constant_index(node.slice)
             if index is not None and isinstance(node.ctx, ast.Load):
                 taken.setdefault(node.value.id, []).append(index)
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        elif (
+            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+        ):
             stored.setdefault(node.targets[0].id, []).append(node.value)
     found = {}
     for name, values in stored.items():
@@ -318,7 +332,11 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
 
 def _constant_index(node: ast.expr) -> object:
     """The integer or string that a subscript takes, else None."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
         value = node.operand.value
         return -value if type(value) is int else None
     return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, str) else None
@@ -432,9 +450,7 @@ class _Pass:
 
     # ------------------------------------------------------------------ simple statements
 
-    def assign(
-        self, node: ast.stmt, targets: Sequence[ast.expr], value: ast.expr, after: Live
-    ) -> Live:
+    def assign(self, node: ast.stmt, targets: Sequence[ast.expr], value: ast.expr, after: Live) -> Live:
         pairs = _pairs(targets, value)
         before = after
         stored: set[str] = set()
@@ -586,7 +602,7 @@ def _pairs(targets: Sequence[ast.expr], value: ast.expr) -> list[tuple[ast.expr,
     """Which target takes which value: `a, b = x, y` is two assignments."""
     if len(targets) == 1 and isinstance(targets[0], (ast.Tuple, ast.List)):
         left = targets[0].elts
-        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(left):
-            if not any(isinstance(e, ast.Starred) for e in (*left, *value.elts)):
-                return list(zip(left, value.elts, strict=True))
+        right = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
+        if len(right) == len(left) and not any(isinstance(e, ast.Starred) for e in (*left, *right)):
+            return list(zip(left, right, strict=True))
     return [(target, value) for target in targets]

@@ -12,9 +12,10 @@ from analyzers.facts.expressions import dotted_name
 
 # fmt: off
 PURE_METHODS: Final = frozenset({
-    "abs", "add", "all", "amax", "amin", "any", "argmax", "argmin", "bfloat16", "bool", "broadcast_to", "ceil",
-    "chunk", "clamp", "clone", "contiguous", "cos", "cpu", "cuda", "cumsum", "detach", "diff", "dim", "div",
-    "double", "eq", "exp", "expand", "expand_as", "flatten", "flip", "float", "floor", "ge", "get", "gt",
+    "abs", "add", "all", "amax", "amin", "any", "argmax", "argmin", "bfloat16", "bool", "broadcast_to",
+    "ceil", "chunk", "clamp", "clone", "contiguous", "cos", "cpu", "cuda", "cumsum", "detach", "diff", "dim",
+    "div", "double", "eq", "exp", "expand", "expand_as", "flatten", "flip", "float", "floor", "ge", "get",
+    "gt",
     "half", "index_select", "int", "is_contiguous", "item", "keys", "le", "log", "long", "lt", "masked_fill",
     "max", "mean", "min", "movedim", "mul", "narrow", "ndimension", "ne", "neg", "new_empty", "new_full",
     "new_ones", "new_tensor", "new_zeros", "nonzero", "norm", "numel", "permute", "pow", "repeat",
@@ -34,9 +35,9 @@ _PURE_FUNCTIONS: Final = frozenset({
 _PURE_TORCH: Final = PURE_METHODS | frozenset({
     "arange", "as_tensor", "bmm", "cat", "concat", "concatenate", "device", "einsum", "empty", "empty_like",
     "eye", "finfo", "from_numpy", "full", "full_like", "gelu", "group_norm", "is_tensor", "layer_norm",
-    "linear", "linspace", "logical_and", "logical_not", "logical_or", "matmul", "meshgrid", "normalize", "ones",
-    "ones_like", "outer", "pad", "polar", "relu", "rms_norm", "silu", "tensor", "tril", "view_as_complex",
-    "view_as_real", "where", "zeros", "zeros_like",
+    "linear", "linspace", "logical_and", "logical_not", "logical_or", "matmul", "meshgrid", "normalize",
+    "ones", "ones_like", "outer", "pad", "polar", "relu", "rms_norm", "silu", "tensor", "tril",
+    "view_as_complex", "view_as_real", "where", "zeros", "zeros_like",
 })
 # fmt: on
 
@@ -44,9 +45,6 @@ _TORCH_HEADS: Final = ("torch.", "F.", "torch.nn.functional.", "nn.functional.")
 
 SEES_ALL: Final = frozenset({"locals", "vars", "eval", "exec", "globals", "dir"})
 """Built-in functions through which any local name can be read."""
-
-Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef | ast.GeneratorExp
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def is_pure(call: ast.Call, known: Known) -> bool:
         if callee in _PURE_FUNCTIONS:
             return True
         if callee in known.quiet:
-            return not any(_is_changed(argument) for argument in (*call.args, *call.keywords))
+            return not any(map(_is_changed, call.args)) and not any(map(_is_changed, call.keywords))
         if callee.startswith(_TORCH_HEADS):
             return callee.rpartition(".")[2] in _PURE_TORCH
     return isinstance(call.func, ast.Attribute) and call.func.attr in PURE_METHODS and not _is_of_self(callee)
@@ -90,7 +88,9 @@ def _is_changed(argument: ast.expr | ast.keyword) -> bool:
     value = argument.value if isinstance(argument, (ast.keyword, ast.Starred)) else argument
     name = (argument.arg if isinstance(argument, ast.keyword) else None) or ""
     words = f"{name} {dotted_name(value) or ''}".lower()
-    return isinstance(argument, ast.Starred) or "cache" in words or "memory" in words or words.endswith("_state")
+    return (
+        isinstance(argument, ast.Starred) or "cache" in words or "memory" in words or words.endswith("_state")
+    )
 
 
 def _is_of_self(callee: str | None) -> bool:
@@ -235,10 +235,6 @@ def captured_names(function: Function) -> frozenset[str] | None:
                 node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.GeneratorExp)
             ):
                 found |= free_names(node)
-            elif (
-                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SEES_ALL
-            ):
-                return None
-            elif isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SEES_ALL:
                 return None
     return frozenset(found)

@@ -107,7 +107,8 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A dict display; the key is None for `**other`."""
+    """A dict display; the key is None for `**other`. `{...} | other` is written
+    `{**{...}, **other}`, and a comprehension over literals item by item, each at the same place."""
 
     items: tuple[tuple[Expr | None, Expr], ...]
     span: Span

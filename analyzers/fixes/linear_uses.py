@@ -228,28 +228,14 @@ class Uses:
             isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets
         ):
             raise Refused(f"{self._tree.where(call)} unpacks the result already: {self._tree.code(parent)}")
-        if isinstance(parent, ast.Assign) and len(parent.targets) == 1 and self._has_room(parent.targets[0]):
+        if (
+            isinstance(parent, ast.Assign)
+            and len(parent.targets) == 1
+            and self._tree.has_room(parent.targets[0])
+        ):
             yield behind(parent.targets[0], ", _")
         else:
             yield behind(call, "[0]")
-
-    def _has_room(self, target: ast.expr) -> bool:
-        """Whether `, _` can stand behind an assignment's target, and no function reads that name."""
-        function = self._tree.function_of(target)
-        return (
-            function is not None
-            and self._is_bare(target)
-            and not any(
-                isinstance(n, ast.Name) and n.id == "_" and isinstance(n.ctx, ast.Load)
-                for n in ast.walk(function)
-            )
-        )
-
-    def _is_bare(self, target: ast.expr) -> bool:
-        """Whether nothing but the equals sign stands behind an assignment's target."""
-        line, column = end_of(target)
-        text = self._tree.source.text.split("\n")[line - 1].encode("utf-8")[column:]
-        return text.lstrip().startswith(b"=")
 
     def _is_plain_name(self, targets: list[ast.expr]) -> bool:
         return len(targets) == 1 and isinstance(targets[0], ast.Name)

@@ -10,10 +10,8 @@ from analyzers.facts.model import ClassFacts, FileFacts, Import, Placed, importe
 from analyzers.fixes.base import Refused
 from analyzers.fixes.source_trees import SourceTree, dotted
 from analyzers.project.index import Project
-from analyzers.project.layers import canonical, submodule
+from analyzers.project.layers import canonical, elements, submodule
 from analyzers.project.names import Module
-
-_LIST = "torch.nn.ModuleList"
 
 
 class Whose(Enum):
@@ -93,32 +91,12 @@ class Receivers:
         return held.classes if held is not None else None
 
     def _elements(self, tree: SourceTree, expression: ast.expr) -> frozenset[str] | None:
-        """The classes of what a module list holds that `self.blocks = nn.ModuleList(...)` made."""
+        """The classes of what a module list holds."""
         if not isinstance(expression, ast.Attribute):
             return None
         owner = self._only(self.classes_of(tree, expression.value))
-        held = submodule(self.names, owner, expression.attr) if owner is not None else None
-        if owner is None or held is None or held.cls != _LIST:
-            return None
-        found: set[str] = set()
-        for cls in self.names.ancestry(owner).classes:
-            for method in cls.fact.methods:
-                if any(r.rpartition(".")[0] == expression.attr for r in method.reads):
-                    return None  # `.append` and its like
-                for fact in method.calls:
-                    name = fact.call.callee
-                    if fact.target != expression.attr or len(fact.enclosing) != 1 or name is None:
-                        continue
-                    made = (
-                        None
-                        if method.parameter(name.partition(".")[0])
-                        else self.names.class_of(cls.path, name)
-                    )
-                    if made is None and name not in ("range", "len", "enumerate", "zip"):
-                        return None
-                    if made is not None:
-                        found.add(self.names.qualified_class(made))
-        return frozenset(found) or None
+        held = elements(self.names, owner, expression.attr) if owner is not None else None
+        return frozenset(held.classes) if held is not None else None
 
     def _local(self, tree: SourceTree, name: ast.Name) -> frozenset[str] | None:
         """What a name is bound to, where that happens once in its function, or is declared to be."""

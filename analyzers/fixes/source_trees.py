@@ -83,6 +83,20 @@ class SourceTree:
                 return False
         return False
 
+    def has_room(self, target: ast.expr) -> bool:
+        """Whether `, _` can stand behind the target of an assignment, in a function that never reads `_`."""
+        function = self.function_of(target)
+        line, column = target.end_lineno, target.end_col_offset
+        assert line is not None
+        behind = self.source.text.split("\n")[line - 1].encode("utf-8")[column:]
+        return (
+            function is not None
+            and behind.lstrip().startswith(b"=")
+            and not any(
+                isinstance(n, ast.Name) and n.id == "_" and not _stores(n) for n in ast.walk(function)
+            )
+        )
+
     def stores(self, function: Function, name: str) -> list[ast.Name]:
         """Where a function, or one inside it, binds a local name; comprehensions have their own names."""
         return [

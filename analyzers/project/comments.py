@@ -92,7 +92,9 @@ def _passages(docstring: str) -> list[str]:
         indent = len(line) - len(line.lstrip())
         if not line.strip():
             passages.append("")
-        elif passages and passages[-1] and (indent > depth or not re.match(r"\s*[\w*, ]+(\(.*\))?\s*:", line)):
+        elif (
+            passages and passages[-1] and (indent > depth or not re.match(r"\s*[\w*, ]+(\(.*\))?\s*:", line))
+        ):
             passages[-1] += " " + line.strip()
             continue
         else:

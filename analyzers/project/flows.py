@@ -17,13 +17,25 @@ _MAXIMUM_DEPTH = 3
 """How far calls of helpers are followed."""
 
 HARMLESS_DECORATORS = frozenset(
-    {"disable", "enable_grad", "inference_mode", "no_grad", "override", "staticmethod", "compile", "typechecked"}
+    {
+        "disable",
+        "enable_grad",
+        "inference_mode",
+        "no_grad",
+        "override",
+        "staticmethod",
+        "compile",
+        "typechecked",
+    }
 )
 """Decorators, by the last part of their name, that read no argument by themselves."""
 
 
 def flow_through(
-    project: Project, cls: Placed[ClassFacts] | None, method: Placed[FunctionFacts], depth: int = _MAXIMUM_DEPTH
+    project: Project,
+    cls: Placed[ClassFacts] | None,
+    method: Placed[FunctionFacts],
+    depth: int = _MAXIMUM_DEPTH,
 ) -> Flow | None:
     """What becomes of the inputs and values of a method (or, without a class, of a function).
 
@@ -117,10 +129,9 @@ def delegates(cls: ClassFacts) -> frozenset[str]:
             callee = given.value.callee if isinstance(given.value, Call) else None
             own = self_name(method) if method is not None else None
             head, _, rest = (callee or "").partition(".")
-            if own is not None and head == own and "forward" in rest and cls.method(rest) is not None:
-                if rest not in found:
-                    found.add(rest)
-                    pending.append(rest)
+            if head == own and "forward" in rest and rest not in found and cls.method(rest) is not None:
+                found.add(rest)
+                pending.append(rest)
     return frozenset(found)
 
 

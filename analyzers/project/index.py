@@ -13,9 +13,11 @@ from analyzers.facts.positions import LineIndex
 from analyzers.project.baseline import Baseline, MalformedBaseline, parse_baseline
 from analyzers.project.blocks import Block, find_blocks
 from analyzers.project.contract import BaseContract, Construction, construction, read_contract
+from analyzers.project.mappings import Mappings
 from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
 from analyzers.project.official import Official
+from analyzers.project.pipeline_registry import PipelineRegistry, pipeline_classes, read_pipeline_registry
 from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
@@ -24,6 +26,7 @@ from analyzers.project.readers import Readers
 from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import TestReach
 
 T = TypeVar("T")
 
@@ -85,6 +88,27 @@ class Project:
         return simulate(self.sources, self.profile)
 
     @cached_property
+    def tests(self) -> TestReach:
+        """What tests run, through helpers and fixtures."""
+        return TestReach(self.sources, self.names, self.profile)
+
+    @cached_property
+    def pipeline_registry(self) -> PipelineRegistry | None:
+        """The pipeline registry as its module says; None where there is none or it does not parse."""
+        where = self.profile.registrations
+        return read_pipeline_registry(self.sources, where) if where is not None else None
+
+    @cached_property
+    def pipeline_classes(self) -> tuple[str, ...]:
+        """The pipeline classes that a checkpoint can name."""
+        where = self.profile.registrations
+        return self.pipelines_below(where.folder) if where is not None else ()
+
+    def pipelines_below(self, folder: str) -> tuple[str, ...]:
+        """Those of one folder."""
+        return pipeline_classes(self.sources, self.names, folder)
+
+    @cached_property
     def port_index(self) -> Ports:
         """Ports and what they are made from."""
         return Ports(self.sources, self.profile, self.names, self.registry, self.settings)
@@ -93,6 +117,11 @@ class Project:
     def ports(self) -> tuple[Port, ...]:
         """Every port of the tree."""
         return self.port_index.all
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        """The weight-name rules of ports and configs."""
+        return Mappings(self.names)
 
     @cached_property
     def blocks(self) -> dict[str, Block]:
@@ -189,16 +218,37 @@ class Project:
 
     @cached_property
     def checked_files(self) -> tuple[str, ...]:
-        """The files that rules look at: models, configs, the registry, the tests."""
+        """The files that rules look at: models, configs, the registry, the tests and their helpers."""
         paths: list[str] = []
         buckets = (b.folder for b in self.profile.config_buckets)
         for folder in dict.fromkeys((self.profile.dits, self.profile.dit_configs, *buckets)):
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
+        paths += self.pipeline_files
         for root in self.profile.test_roots:
-            paths += [p for p in self.sources.walk(root) if self.profile.is_parity_test(p)]
+            paths += [
+                p
+                for p in self.sources.walk(root)
+                if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
+            ]
         return tuple(sorted({*paths, *self.documents}))
+
+    @cached_property
+    def pipeline_files(self) -> tuple[str, ...]:
+        """The pipeline registry and the files with pipeline configs and presets."""
+        where = self.profile.registrations
+        if where is None:
+            return ()
+        found = [
+            path
+            for folder in (where.configs, where.folder)
+            for path in self.sources.walk(folder)
+            if where.holds(path)
+        ]
+        if self.sources.exists(where.registry):
+            found.append(where.registry)
+        return tuple(found)
 
     @cached_property
     def documents(self) -> tuple[str, ...]:

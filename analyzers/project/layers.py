@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analyzers.facts.model import Call, ClassFacts, Constant, Either, Expr, FunctionFacts, Placed, Reference
+from analyzers.facts.model import (
+    Call,
+    ClassFacts,
+    Collection,
+    Constant,
+    Either,
+    Expr,
+    FunctionFacts,
+    Opaque,
+    Placed,
+    Reference,
+)
 from analyzers.findings import Location
 from analyzers.project.idioms import set_by_name
 from analyzers.project.names import External, Names
@@ -13,7 +24,14 @@ LINEAR = "torch.nn.Linear"
 
 IDENTITY = "torch.nn.Identity"
 
-_TAKE_ANYTHING = frozenset({IDENTITY, "torch.nn.Sequential", "torch.nn.Module"})
+SEQUENTIAL = "torch.nn.Sequential"
+
+MODULE_LIST = "torch.nn.ModuleList"
+
+_TAKE_ANYTHING = frozenset({IDENTITY, SEQUENTIAL, "torch.nn.Module"})
+
+_COUNTING = frozenset({"range", "len", "enumerate", "zip", "reversed"})
+"""What stands beside the constructor in a comprehension."""
 
 
 def canonical(dotted: str) -> str:
@@ -109,14 +127,63 @@ def _set_by_name(names: Names, cls: Placed[ClassFacts]) -> frozenset[str] | None
     return names.memory.about(cls.path, cls.fact, key, ask)
 
 
-def wants_tensor(names: Names, qualified: str) -> bool:
-    """Whether the first argument of a module's forward is a tensor and nothing else, as it declares.
+@dataclass(frozen=True)
+class Elements:
+    """The full names of the classes that a container is built from, in order. `repeated`: of the one class
+    there are as many as a comprehension makes."""
 
-    True for modules of `torch.nn` (containers and `Identity` left out) and for classes of the tree
-    whose `forward` (or the `forward_native` that a `CustomOp` dispatches to) annotates it so.
+    classes: tuple[str, ...]
+    repeated: bool = False
+
+
+def elements(names: Names, cls: Placed[ClassFacts], attribute: str) -> Elements | None:
+    """What `self.<attribute> = nn.ModuleList(...)` or `nn.Sequential(...)` holds, None where it cannot be
+    told: another class, several assignments, elements that are added later."""
+    held = _attribute(names, cls, attribute)
+    if held is None or held.cls not in (SEQUENTIAL, MODULE_LIST):
+        return None
+    found: list[Elements | None] = []
+    for owner in names.ancestry(cls).classes:
+        for method in owner.fact.methods:
+            if any(f"{attribute}.{change}" in method.reads for change in ("append", "extend", "insert")):
+                return None
+            for assignment in method.assignments:
+                if assignment.name == attribute and isinstance(assignment.value, Call):
+                    found.append(_elements(names, owner.path, method, attribute, assignment.value, held.cls))
+    return found[0] if len(found) == 1 else None
+
+
+def _elements(
+    names: Names, path: str, method: FunctionFacts, attribute: str, built: Call, container: str
+) -> Elements | None:
+    given = built.arguments
+    if built.unpacks or built.keywords:
+        return None
+    if container == MODULE_LIST:
+        if len(given) != 1:
+            return None
+        if isinstance(given[0], Opaque):
+            made = {
+                _kind(names, path, method, fact.call)
+                for fact in method.calls
+                if fact.target == attribute and len(fact.enclosing) == 1 and fact.call.callee not in _COUNTING
+            }
+            only = next(iter(made)) if len(made) == 1 else None
+            return Elements((only,), repeated=True) if only is not None else None
+        given = given[0].items if isinstance(given[0], Collection) else ()
+    kinds = [_kind(names, path, method, item) if isinstance(item, Call) else None for item in given]
+    known = tuple(kind for kind in kinds if kind is not None)
+    return Elements(known) if known and len(known) == len(kinds) else None
+
+
+def wants_tensor(names: Names, qualified: str, position: int | str = 0) -> bool:
+    """Whether an argument of a module's forward is a tensor and nothing else, as it declares.
+
+    True for the first of the modules of `torch.nn` (containers and `Identity` left out) and for classes of
+    the tree whose `forward` (or the `forward_native` that a `CustomOp` dispatches to) annotates it so.
     """
     if qualified.startswith("torch.nn."):
-        return qualified not in _TAKE_ANYTHING
+        return position in (0, "input") and qualified not in _TAKE_ANYTHING
     found = names.by_qualified(qualified)
     if not isinstance(found, Placed) or not isinstance(found.fact, ClassFacts):
         return False
@@ -125,10 +192,14 @@ def wants_tensor(names: Names, qualified: str) -> bool:
             method = owner.fact.method(wanted)
             if method is None:
                 continue
-            given = method.parameters[1:2]
+            given = method.parameters[1:]
             if given and given[0].kind == "variadic":
                 break  # dispatches to forward_native
-            annotation = given[0].annotation if given else None
+            if isinstance(position, str):
+                taken = method.parameter(position)
+            else:
+                taken = given[position] if position < len(given) else None
+            annotation = taken.annotation if taken is not None else None
             return (
                 isinstance(annotation, Reference)
                 and names.qualified(owner.path, annotation.dotted) == "torch.Tensor"
@@ -142,8 +213,11 @@ def _kinds(names: Names, path: str, method: FunctionFacts, value: Expr | None) -
         return set()
     if isinstance(value, Either):
         return _kinds(names, path, method, value.body) | _kinds(names, path, method, value.orelse)
-    if not isinstance(value, Call) or value.callee is None:
-        return {None}
-    if method.parameter(value.callee.partition(".")[0]) is not None:
-        return {None}  # a parameter hides what the module calls by that name
-    return {built_class(names, path, value)}
+    return {_kind(names, path, method, value) if isinstance(value, Call) else None}
+
+
+def _kind(names: Names, path: str, method: FunctionFacts, call: Call) -> str | None:
+    """The class that a call in a method builds, or None where it cannot be told."""
+    if call.callee is None or method.parameter(call.callee.partition(".")[0]) is not None:
+        return None  # a parameter hides what the module calls by that name
+    return built_class(names, path, call)

@@ -6,22 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from analyzers.facts.model import ClassFacts, Mapping, Placed, Reference
-from analyzers.findings import START_OF_FILE, Location
+from analyzers.findings import Location
 from analyzers.project.bindings import listed
 from analyzers.project.names import Names, Resolved
+from analyzers.project.oracles import Oracle, OracleSearch
 from analyzers.project.profile import Profile
 from analyzers.project.registry import Registry, Spec
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """The official counterpart: `ref` as a user would write it, and who says so."""
-
-    ref: str
-    source: str
-    location: Location
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,8 @@ class Port:
     """One DiT class and what belongs to it.
 
     `reachable` is `discovered`, `legacy` or `unreachable`: how the model registry gets to the class.
-    `config` is None where no config class could be told.
+    `config` is None where no config class could be told. `oracle` is None where no official counterpart
+    is known; where the best source names several, it is the first of these, and all are in `oracles`.
     """
 
     family: str
@@ -50,6 +43,7 @@ class Port:
     oracle: Oracle | None
     parity_tests: tuple[str, ...]
     status_file: str | None
+    oracles: tuple[Oracle, ...] = ()
 
     @property
     def name(self) -> str:
@@ -136,6 +130,9 @@ class Ports:
             arch = self.names.arch_config_class(config) if config is not None else None
         family = self._family(cls)
         tests = self._tests_of(cls)
+        status = self._status_file(family, tests)
+        search = OracleSearch(self.sources, self.names, self.profile, self.settings)
+        oracles = search.of(cls, family, tests, status)
         return Port(
             family=family,
             cls=cls,
@@ -144,9 +141,10 @@ class Ports:
             exported=self.is_exported(config) if config is not None else None,
             reachable=reachable,
             mapping=self._mapping(cls),
-            oracle=self._oracle(cls, tests),
+            oracle=oracles[0] if oracles else None,
             parity_tests=tests,
-            status_file=self._status_file(family, tests),
+            status_file=status,
+            oracles=oracles,
         )
 
     def _family(self, cls: Placed[ClassFacts]) -> str:
@@ -284,25 +282,10 @@ class Ports:
         name = cls.fact.name
         return tuple(sorted(path for path in self._parity_tests if name in self.sources.words(path)))
 
-    def _oracle(self, cls: Placed[ClassFacts], tests: tuple[str, ...]) -> Oracle | None:
-        name = cls.fact.name
-        stated = self.settings.oracles.get(name)
-        if stated is not None:
-            source = self.settings.source or "pyproject.toml"
-            return Oracle(stated, "settings", Location(source, START_OF_FILE))
-        for path in tests:
-            facts = self.sources.facts(path)
-            for item in facts.imports if facts is not None else ():
-                module = item.fact.module
-                if item.fact.name == name and module.partition(".")[0] == "diffusers":
-                    return Oracle(f"diffusers:{name}", "parity-test", item.at(item.fact.span))
-        return None
-
     def _status_file(self, family: str, tests: tuple[str, ...]) -> str | None:
-        folders = {path.rpartition("/")[0] for path in tests}
-        folders |= {folder.format(family=family) for folder in self.profile.status_folders}
-        for folder in sorted(folders):
-            candidate = f"{folder}/PORT_STATUS.md"
+        own = [folder.format(family=family) for folder in self.profile.status_folders]
+        for folder in [*own, *sorted({path.rpartition("/")[0] for path in tests})]:
+            candidate = f"{folder}/{self.profile.parity.state_file}"
             if self.sources.exists(candidate):
                 return candidate
         return None

@@ -31,6 +31,14 @@ _WHOLE = re.compile(
 )
 
 
+_NEAR = 160
+"""Characters around a name that are looked at."""
+_BASE = re.compile(r"([\w.]*[\w)\]])\s*\.[ \t]*$")
+_ASKED = re.compile(r"\bgetattr\(\s*([\w.]+)\s*,\s*['\"]$")
+_GOES_ON = re.compile(r"\w")
+_STORED = re.compile(r"\s*=(?!=)")
+
+
 @dataclass(frozen=True)
 class Read:
     """A place that reads an attribute: `base` is what it is read from (`self.config`), empty where the
@@ -45,6 +53,19 @@ class Read:
         return _CONFIG_LIKE.search(self.base) is not None and _OTHER_OWNER.search(self.base) is None
 
 
+def _read_from(text: str, begin: int, end: int) -> str | None:
+    """What the name at `begin` is read from, empty for a string of its own; None where it is no read."""
+    before = text[max(0, begin - _NEAR) : begin]
+    after = text[end : end + _NEAR]
+    if before[-1:] in ("'", '"') and after[:1] == before[-1:]:
+        asked = _ASKED.search(before)
+        return asked.group(1) if asked is not None else ""
+    base = _BASE.search(before)
+    if base is None or _GOES_ON.match(after) is not None or _STORED.match(after) is not None:
+        return None
+    return base.group(1)
+
+
 class Readers:
     """Finds readers in one snapshot of the tree."""
 
@@ -57,9 +78,9 @@ class Readers:
         """Where a file reads an attribute of that name; comments do not count, stores neither."""
         return self.sources.memory.get(("reads", path, name), lambda: self._reads_in(path, name))
 
-    def reads_below(self, folder: str, name: str) -> tuple[Read, ...]:
-        """The same for every file below a folder, tests left out."""
-        return self.sources.memory.get(("reads below", folder, name), lambda: self._below(folder, name))
+    def reads_outside(self, name: str) -> tuple[Read, ...]:
+        """The same for the whole package, without the models, their configs and tests."""
+        return self.sources.memory.get(("reads outside", name), lambda: self._outside(name))
 
     def reads_in_all(self, paths: Iterable[str], name: str) -> tuple[Read, ...]:
         """The same for several files."""
@@ -76,11 +97,15 @@ class Readers:
 
     # ------------------------------------------------------------------ reading
 
-    def _below(self, folder: str, name: str) -> tuple[Read, ...]:
+    def _outside(self, name: str) -> tuple[Read, ...]:
+        left_out = (f"{self.profile.models}/", f"{self.profile.dit_configs.rpartition('/')[0]}/")
+        loaders = tuple(f"{folder}/" for folder in self.profile.loader_folders)
         return tuple(
             read
-            for path in self.sources.walk(folder)
-            if not self.profile.is_test(path) and "/tests/" not in path
+            for path in self.sources.walk(self.profile.folder)
+            if (not path.startswith(left_out) or path.startswith(loaders))
+            and "/tests/" not in path
+            and not self.profile.is_test(path)
             for read in self._reads_in(path, name)
         )
 
@@ -88,21 +113,19 @@ class Readers:
         text = self.sources.text(path)
         if text is None or name not in text:
             return ()
-        pattern = re.compile(
-            rf"([\w.]*[\w)\]])\s*\.[ \t]*{name}\b(?!\s*=(?!=))"
-            rf"|(?:getattr\(\s*([\w.]+)\s*,\s*)?(?P<quote>['\"]){name}(?P=quote)"
-        )
         found: list[Read] = []
-        for match in pattern.finditer(text):
-            start = text.rfind("\n", 0, match.start()) + 1
-            line = text.count("\n", 0, match.start())
-            column = len(text[start : match.start()].encode())
-            if "#" in text[start : match.start()] and self._in_comment(path, line, column):
-                continue
-            end = text.count("\n", match.start(), match.end())
-            tail = match.group(0).rpartition("\n")[2]
-            span = Span(line, column, line + end, (0 if end else column) + len(tail.encode()))
-            found.append(Read(Location(path, span), match.group(1) or match.group(2) or ""))
+        begin = text.find(name)
+        while begin >= 0:
+            end = begin + len(name)
+            base = _read_from(text, begin, end)
+            if base is not None:
+                start = text.rfind("\n", 0, begin) + 1
+                line = text.count("\n", 0, begin)
+                column = len(text[start:begin].encode())
+                if "#" not in text[start:begin] or not self._in_comment(path, line, column):
+                    span = Span(line, column, line, column + len(name))
+                    found.append(Read(Location(path, span), base))
+            begin = text.find(name, end)
         return tuple(found)
 
     def _in_comment(self, path: str, line: int, column: int) -> bool:
@@ -147,7 +170,8 @@ class Readers:
             home = self.names.module_path(module)
             if item.name not in (None, "*"):
                 meant = self.names.by_qualified(f"{module}.{item.name}")
-                home = meant.path if isinstance(meant, (Placed, Module)) else home
+                submodule = self.names.module_path(f"{module}.{item.name}")
+                home = meant.path if isinstance(meant, (Placed, Module)) else submodule or home
             if home is not None:
                 found[home] = None
         return tuple(found)

@@ -80,6 +80,14 @@ class Sources:
         """Whether there is such a file, on disk or open in the editor."""
         return path in self._overlays or os.path.isfile(self.root / path)  # noqa: PTH113 - never raises
 
+    def is_installed(self) -> bool:
+        """Whether the root is a folder that packages were installed into: they come without documents."""
+        try:
+            names = sorted(os.listdir(self.root))  # noqa: PTH208 - names are all that is needed
+        except OSError:
+            return False
+        return any(self.exists(f"{name}/METADATA") for name in names if name.endswith(".dist-info"))
+
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file; None where there is nothing of that name, not even a dangling link."""
         self.memory.read(path)

@@ -224,10 +224,10 @@ def _taken_elsewhere(
         text = project.sources.text(path) or ""
         if name not in text:
             continue
-        if path not in own and path.startswith(models):
-            # Code of another model holds no object of this class unless it knows the module.
-            if project.sources.words(path).isdisjoint(stems | classes):
-                continue
+        # Code of another model holds no object of this class unless it knows the module.
+        stranger = path not in own and path.startswith(models)
+        if stranger and project.sources.words(path).isdisjoint(stems | classes):
+            continue
         code = _COMMENT.sub("", text)
         if any(m.group() != f"self.{name}" for m in attribute.finditer(code)) or string.search(code):
             return True
@@ -242,4 +242,3 @@ def _package(project: Project) -> tuple[str, ...]:
         for path in project.sources.walk(project.profile.folder)
         if not path.startswith(tuple(f"{folder}/" for folder in aside))
     )
-

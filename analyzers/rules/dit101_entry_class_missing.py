@@ -208,6 +208,7 @@ RULE = Rule(
     source="`fastvideo/models/registry.py`, `_discover_and_register_models`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("discovered", {}),
         Example(

@@ -124,6 +124,7 @@ RULE = Rule(
     source="`fastvideo/configs/models/dits/__init__.py`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("imported and listed", {}),
         Example(

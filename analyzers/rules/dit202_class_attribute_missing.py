@@ -111,6 +111,7 @@ RULE = Rule(
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__init_subclass__`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("copied from a config instance", {}),
         Example(

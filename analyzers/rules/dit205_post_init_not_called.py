@@ -105,6 +105,7 @@ RULE = Rule(
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("called at the end", {}),
         Example("a base port calls it", {_FILE: _model("", base="SoundTransformer3DModel")}),

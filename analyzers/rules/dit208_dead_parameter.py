@@ -146,7 +146,8 @@ RULE = Rule(
     exceptions=(
         "Inputs that the model documents as unused: deleted or stored under `_`, named with a leading "
         "underscore, with a comment on the line or a passage of the docstring that says so. `*args` and "
-        "`**kwargs`. Bodies that do nothing: abstract ones, `raise NotImplementedError`, those that hand back "
+        "`**kwargs`. Bodies that do nothing: abstract ones, `raise NotImplementedError`, those that "
+        "hand back "
         "an argument. Inputs that a nested function, lambda or generator reads, functions that call "
         "`locals()`, and decorated ones: there the reader may be elsewhere."
     ),
@@ -156,7 +157,8 @@ RULE = Rule(
         Example("every input has a reader, or a comment that it has none", {}),
         _valid(
             "read on one path only",
-            "def forward(self, x, mask=None):\n    if self.training:\n        x = x * mask\n    return self.attn(x)",
+            "def forward(self, x, mask=None):\n    if self.training:\n        x = x * mask\n"
+            "    return self.attn(x)",
         ),
         _valid(
             "a default where nothing is passed",
@@ -164,11 +166,13 @@ RULE = Rule(
         ),
         _valid(
             "decides between branches that differ",
-            "def forward(self, x, flag):\n    if flag:\n        y = self.attn(x)\n    else:\n        y = x\n    return y",
+            "def forward(self, x, flag):\n    if flag:\n        y = self.attn(x)\n    else:\n"
+            "        y = x\n    return y",
         ),
         _valid(
             "refused when passed",
-            "def forward(self, x, mask=None):\n    if mask is not None:\n        raise ValueError('no masks')\n"
+            "def forward(self, x, mask=None):\n    if mask is not None:\n"
+            "        raise ValueError('no masks')\n"
             "    return self.attn(x)",
         ),
         _valid("deleted", "def forward(self, x, guidance=None):\n    del guidance\n    return self.attn(x)"),
@@ -184,7 +188,8 @@ RULE = Rule(
         ),
         _valid(
             "a comment above it",
-            "def forward(\n    self,\n    x,\n    # Kept for interface compatibility.\n    guidance=None,\n):\n"
+            "def forward(\n    self,\n    x,\n    # Kept for interface compatibility.\n"
+            "    guidance=None,\n):\n"
             "    return self.attn(x)",
         ),
         _valid(
@@ -197,21 +202,25 @@ RULE = Rule(
         _valid("hands back its input", "def forward(self, x, temb):\n    return x"),
         _valid(
             "read by a nested function",
-            "def forward(self, x, mask):\n    def run(y):\n        return self.attn(y * mask)\n\n    return run(x)",
+            "def forward(self, x, mask):\n    def run(y):\n        return self.attn(y * mask)\n\n"
+            "    return run(x)",
         ),
         _valid(
             "read in the next round of the loop",
-            "def forward(self, x, carry):\n    for _ in range(3):\n        x = x + carry\n        carry = self.attn(x)\n"
+            "def forward(self, x, carry):\n    for _ in range(3):\n        x = x + carry\n"
+            "        carry = self.attn(x)\n"
             "    return x",
         ),
         _valid(
             "read when the call fails",
-            "def forward(self, x, fallback):\n    try:\n        fallback = self.attn(x)\n    except RuntimeError:\n"
+            "def forward(self, x, fallback):\n    try:\n        fallback = self.attn(x)\n"
+            "    except RuntimeError:\n"
             "        pass\n    return fallback",
         ),
         _valid(
             "read through locals()",
-            "def forward(self, x, mask):\n    return self.attn(**{k: v for k, v in locals().items() if k != 'self'})",
+            "def forward(self, x, mask):\n"
+            "    return self.attn(**{k: v for k, v in locals().items() if k != 'self'})",
         ),
         _valid(
             "read by a decorator, as far as anyone knows",
@@ -221,7 +230,8 @@ RULE = Rule(
             "a helper that a subclass overrides",
             "def forward(self, x, mask):\n    return self._mix(x, mask)\n\n"
             "def _mix(self, x, mask):\n    return self.attn(x)",
-            "\n\nclass EchoMaskedBlock(EchoBlock):\n\n    def _mix(self, x, mask):\n        return self.attn(x * mask)\n",
+            "\n\nclass EchoMaskedBlock(EchoBlock):\n\n    def _mix(self, x, mask):\n"
+            "        return self.attn(x * mask)\n",
         ),
         _valid(
             "changed in place",
@@ -238,14 +248,17 @@ RULE = Rule(
         ),
         _valid(
             "named in a match",
-            "def forward(self, x, mode):\n    match mode:\n        case 'a':\n            return self.attn(x)\n"
+            "def forward(self, x, mode):\n    match mode:\n        case 'a':\n"
+            "            return self.attn(x)\n"
             "        case _:\n            return x * 2",
         ),
         _valid("no forward", "def encode(self, x, mask):\n    return self.attn(x)"),
     ),
     invalid=(
         _invalid(
-            "never read", "def forward(self, x, attention_mask=None):\n    return self.attn(x)", 12,
+            "never read",
+            "def forward(self, x, attention_mask=None):\n    return self.attn(x)",
+            12,
             "never reads its input 'attention_mask'",
         ),
         _invalid(
@@ -256,7 +269,8 @@ RULE = Rule(
         ),
         _invalid(
             "set to None on every path",
-            "def forward(self, x, mask):\n    if self.training:\n        mask = None\n    else:\n        mask = None\n"
+            "def forward(self, x, mask):\n    if self.training:\n        mask = None\n    else:\n"
+            "        mask = None\n"
             "    return self.attn(x, mask)",
             12,
             "overwrites its input 'mask'",
@@ -269,34 +283,39 @@ RULE = Rule(
         ),
         _invalid(
             "branches that do the same",
-            "def forward(self, x, causal):\n    if causal:\n        y = self.attn(x)\n    else:\n        y = self.attn(x)\n"
+            "def forward(self, x, causal):\n    if causal:\n        y = self.attn(x)\n    else:\n"
+            "        y = self.attn(x)\n"
             "    return y",
             12,
             "reads its input 'causal' only",
         ),
         _invalid(
             "both values the same",
-            "def forward(self, x, causal):\n    scale = 1.0 if causal else 1.0\n    return self.attn(x) * scale",
+            "def forward(self, x, causal):\n    scale = 1.0 if causal else 1.0\n"
+            "    return self.attn(x) * scale",
             12,
             "reads its input 'causal' only",
         ),
         _invalid(
             "taken out of its list and left there",
             "def forward(self, x, encoder_attention_mask=None):\n"
-            "    text_mask = encoder_attention_mask[0] if encoder_attention_mask else None\n    return self.attn(x)",
+            "    text_mask = encoder_attention_mask[0] if encoder_attention_mask else None\n"
+            "    return self.attn(x)",
             12,
             "reads its input 'encoder_attention_mask' only",
         ),
         _invalid(
             "filled in where missing, and then forgotten",
-            "def forward(self, x, start=0, cache_start=None):\n    if cache_start is None:\n        cache_start = start\n"
+            "def forward(self, x, start=0, cache_start=None):\n    if cache_start is None:\n"
+            "        cache_start = start\n"
             "    return self.attn(x[:, start:])",
             12,
             "reads its input 'cache_start' only",
         ),
         _invalid(
             "embedded, and the embedding dropped",
-            "def forward(self, x, timestep):\n    temb = self.embed(timestep.float())\n    return self.attn(x)",
+            "def forward(self, x, timestep):\n    temb = self.embed(timestep.float())\n"
+            "    return self.attn(x)",
             12,
             "reads its input 'timestep' only",
         ),
@@ -316,14 +335,16 @@ RULE = Rule(
         ),
         _invalid(
             "in the half that forward hands over to",
-            "def forward(self, *args, **kwargs):\n    if self.training:\n        return self._forward_train(*args)\n"
+            "def forward(self, *args, **kwargs):\n    if self.training:\n"
+            "        return self._forward_train(*args)\n"
             "    return self.attn(*args)\n\ndef _forward_train(self, x, mask):\n    return self.attn(x * 2)",
             17,
             "'EchoBlock._forward_train' never reads its input 'mask'",
         ),
         _invalid(
             "by keyword only, in a loop",
-            "def forward(self, x, *, steps):\n    for steps in range(4):\n        x = self.attn(x) + steps\n    return x",
+            "def forward(self, x, *, steps):\n    for steps in range(4):\n"
+            "        x = self.attn(x) + steps\n    return x",
             12,
             "overwrites its input 'steps'",
         ),

@@ -11,7 +11,9 @@ from analyzers.project.comments import comments_about, documented_as_unused
 from analyzers.project.submodules import Built, unreached
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
-_FOR_THE_KEYS = re.compile(r"state[-_ ]?dict|\bstrict\b|\bweights?\b|\bload(s|ed|ing|er)?\b|\bkeys?\b", re.IGNORECASE)
+_FOR_THE_KEYS = re.compile(
+    r"state[-_ ]?dict|\bstrict\b|\bweights?\b|\bload(s|ed|ing|er)?\b|\bkeys?\b", re.IGNORECASE
+)
 """Comments that explain a module by the weights that are loaded into it."""
 
 
@@ -28,8 +30,8 @@ def check(context: Context) -> Iterator[Finding]:
             kind = built.kind.removeprefix("torch.").rpartition(".")[2]
             yield context.finding(
                 built.method.at(built.assignment.span),
-                f"'{cls.fact.name}' builds self.{built.name} ({kind}) and no path of its forward reaches it: it "
-                "takes memory, its weights are loaded for nothing, and the step that it stood for is missing",
+                f"'{cls.fact.name}' builds self.{built.name} ({kind}) and no path of its forward reaches it: "
+                "either the step that it stands for is missing, or it is loaded for nothing",
                 symbol=f"{cls.fact.name}.{built.name}",
             )
 
@@ -108,7 +110,8 @@ RULE = Rule(
         "load time and an unused parameter in distributed training."
     ),
     how=(
-        "Compare with the official forward: call the module where it belongs, or take it out. Where it has to "
+        "Compare with the official forward: call the module where it belongs, or take it out. Where it "
+        "has to "
         "stay so that a checkpoint loads strictly, say so in a comment at the line."
     ),
     exceptions=(
@@ -122,7 +125,9 @@ RULE = Rule(
     valid=(
         Example("every module is used", {}),
         _valid("called", _NORM, "return self.attn(self.norm_added_q(x))"),
-        _valid("used on one path", _NORM, "if self.training:\n    x = self.norm_added_q(x)\nreturn self.attn(x)"),
+        _valid(
+            "used on one path", _NORM, "if self.training:\n    x = self.norm_added_q(x)\nreturn self.attn(x)"
+        ),
         _valid(
             "kept for the checkpoint",
             "# The official checkpoint stores it; its forward never applies it.\n" + _NORM,
@@ -171,7 +176,11 @@ class EchoImageBlock(EchoBlock):
         return self.attn(self.norm_added_q(x))
 """,
         ),
-        _valid("handed to another module", _NORM + "\nself.wrapped = nn.Sequential(self.norm_added_q)", "return self.wrapped(self.attn(x))"),
+        _valid(
+            "handed to another module",
+            _NORM + "\nself.wrapped = nn.Sequential(self.norm_added_q)",
+            "return self.wrapped(self.attn(x))",
+        ),
         _valid("reached by a computed name", _NORM, "return getattr(self, f'norm_{self.kind}')(x)"),
         _valid("walked over", _NORM, "for module in self.children():\n    x = module(x)\nreturn x"),
         _valid("given to a helper with the block", _NORM, "return run_block(self, x)"),

@@ -54,8 +54,8 @@ def _faults(
         kept = f" (stored in '{value.name}')" if value.name is not None and value.element is None else ""
         yield context.finding(
             Location(method.path, value.span.shifted(start)),
-            f"'{cls.fact.name}.{method.fact.name}' computes {what}{kept} and drops it: no path returns or reads "
-            "the value, so this output never leaves the model",
+            f"'{cls.fact.name}.{method.fact.name}' computes {what}{kept} and drops it: no path "
+            "returns or reads the value, so this output never leaves the model",
             symbol=f"{cls.fact.name}.{value.callee.partition('.')[2]}",
         )
 
@@ -164,7 +164,8 @@ RULE = Rule(
         ),
         _valid(
             "collected in a list",
-            "outs = []\nfor _ in range(2):\n    x = self.block(x)\n    outs.append(self.proj_out(x))\nreturn outs",
+            "outs = []\nfor _ in range(2):\n    x = self.block(x)\n"
+            "    outs.append(self.proj_out(x))\nreturn outs",
         ),
         _valid(
             "kept on the instance",
@@ -172,7 +173,8 @@ RULE = Rule(
         ),
         _valid(
             "read in the next round of the loop",
-            "pred = x\nfor _ in range(2):\n    x = self.block(x + pred)\n    pred = self.proj_out(x)\nreturn x",
+            "pred = x\nfor _ in range(2):\n    x = self.block(x + pred)\n"
+            "    pred = self.proj_out(x)\nreturn x",
         ),
         _valid(
             "explained",
@@ -180,7 +182,8 @@ RULE = Rule(
         ),
         _valid(
             "taken by index",
-            "outs = (self.proj_out(x), self.audio_proj_out(audio))\nif return_audio:\n    return outs[1]\nreturn outs[0]",
+            "outs = (self.proj_out(x), self.audio_proj_out(audio))\nif return_audio:\n"
+            "    return outs[1]\nreturn outs[0]",
         ),
         _valid(
             "a method that forward does not reach",
@@ -198,7 +201,8 @@ RULE = Rule(
         ),
         _invalid(
             "brought into shape, and left",
-            "video = self.proj_out(x)\nsound = self.audio_proj_out(audio).float()\nsound = self.unpatchify(sound)\n"
+            "video = self.proj_out(x)\nsound = self.audio_proj_out(audio).float()\n"
+            "sound = self.unpatchify(sound)\n"
             "return video",
             16,
             "computes self.audio_proj_out",
@@ -249,7 +253,8 @@ RULE = Rule(
         ),
         _invalid(
             "in every branch",
-            "if return_audio:\n    sound = self.audio_proj_out(audio)\nelse:\n    sound = None\nreturn self.proj_out(x)",
+            "if return_audio:\n    sound = self.audio_proj_out(audio)\nelse:\n    sound = None\n"
+            "return self.proj_out(x)",
             16,
             "computes self.audio_proj_out",
         ),

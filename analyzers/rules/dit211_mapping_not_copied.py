@@ -187,6 +187,7 @@ RULE = Rule(
     source="`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example("copied from the config", {}),
         Example("copied key by key", {_FILE: _model("dict(SoundConfig().param_names_mapping)")}),

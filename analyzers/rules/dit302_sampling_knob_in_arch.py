@@ -39,10 +39,10 @@ def check(context: Context) -> Iterator[Finding]:
     for cls in context.file.classes:
         if cls.fact.partial or not context.names.derives_from(cls, context.profile.dit_arch_config_base):
             continue
-        for name in own_fields(cls):
-            field = next(a for a in cls.fact.attributes if name in a.names and a.annotation is not None)
-            if is_knob(context, name) and not _is_inherited(context, cls, name):
-                yield from _judge(context, cls, name, field)
+        for field in cls.fact.attributes:
+            for name in field.names if not field.augmented else ():
+                if is_knob(context, name) and not _is_inherited(context, cls, name):
+                    yield from _judge(context, cls, name, field)
 
 
 def is_knob(context: Context, name: str) -> bool:
@@ -90,10 +90,8 @@ def _files(reads: tuple[Read, ...]) -> str:
 
 def _outside(context: Context, name: str) -> tuple[Read, ...]:
     """Reads by whatever is neither a model nor a model's config, pipelines first."""
-    profile, readers = context.profile, context.project.readers
-    models = (f"{profile.models}/", f"{profile.dit_configs.rpartition('/')[0]}/")
-    found = [r for r in readers.reads_below(profile.folder, name) if not r.location.path.startswith(models)]
-    folders = tuple(f"{folder}/" for folder in profile.pipeline_folders)
+    folders = tuple(f"{folder}/" for folder in context.profile.pipeline_folders)
+    found = context.project.readers.reads_outside(name)
     return tuple(sorted(found, key=lambda r: (not r.location.path.startswith(folders), r.location)))
 
 
@@ -115,7 +113,7 @@ def _fix(
         for other in project.dit_arch_configs
         if name in own_fields(other) and names.qualified_class(other) != names.qualified_class(cls)
     ]
-    if len(homes) != 1 or homes[0].fact.partial or redeclared or len(field.names) != 1:
+    if len(homes) != 1 or homes[0].fact.partial or redeclared or field.annotation is None:
         return None
     if any(name in own_fields(c) for c in names.ancestry(homes[0]).classes):
         return None
@@ -372,11 +370,13 @@ class EchoPipeline:
     guidance_scale: float = 5.0
     flow_shift: float | None = None
     timesteps: tuple[int, ...] = (0, 250)
+    num_inference_steps = 50
 """),
             (
                 Expected(_FILE, 9, "(nothing reads it)"),
                 Expected(_FILE, 10, "'flow_shift'"),
                 Expected(_FILE, 11, "'timesteps'"),
+                Expected(_FILE, 12, "'num_inference_steps'"),
             ),
         ),
         Example(

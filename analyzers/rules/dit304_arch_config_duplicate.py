@@ -146,11 +146,9 @@ def _same(one: Placed[ClassFacts], other: Placed[ClassFacts]) -> bool:
 def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
     project, readers = context.project, context.project.readers
     ports = project.ports_of(cls)
-    if (
-        not ports
-        or cls.fact.partial
-        or _MIRRORS_ALL.search(cls.fact.docstring or context.file.docstring or "")
-    ):
+    if not ports or cls.fact.partial or context.profile.metadata_in_arch:
+        return
+    if _MIRRORS_ALL.search(cls.fact.docstring or context.file.docstring or ""):
         return
     inherited = {n for base in context.names.ancestry(cls).classes[1:] for n in own_fields(base)}
     files = sorted({path for port in ports for path in readers.model_files(port)})
@@ -163,9 +161,9 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         field = next(a for a in cls.fact.attributes if name in a.names and a.annotation is not None)
         if readers.reads_in_all(files, name) or readers.hands_on_whole(files):
             continue
-        if any(_may_be_ours(context, read) for read in readers.reads_below(context.profile.folder, name)):
-            continue
         if _says_why(context, cls, field):
+            continue
+        if _read_elsewhere(context, name):
             continue
         known = all(mirrored)
         unless = "" if known else " (unless a published config.json has it: then say so in a comment)"
@@ -179,12 +177,24 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         )
 
 
+def _read_elsewhere(context: Context, name: str) -> bool:
+    """Whether another model's file reads a config's field of that name, another config or anything else."""
+    profile, readers = context.profile, context.project.readers
+    configs = context.project.sources.walk(profile.dit_configs.rpartition("/")[0])
+    if readers.reads_in_all(configs, name):
+        return True
+    if any(
+        _CONFIG_NAMED.search(read.base)
+        for read in readers.reads_in_all(context.project.sources.walk(profile.dits), name)
+    ):
+        return True
+    return any(_may_be_ours(context, read) for read in readers.reads_outside(name))
+
+
 def _may_be_ours(context: Context, read: Read) -> bool:
-    """Whether a read outside the model's files may be of this config: pipelines, configs and loaders
-    have many names for it, elsewhere it is called a config."""
-    profile = context.profile
-    configs = profile.dit_configs.partition("/models/")[0]
-    near = (*profile.pipeline_folders, *profile.loader_folders, configs)
+    """Whether a read outside the model's files may be of this config: pipelines and loaders have many
+    names for it, elsewhere it is called a config."""
+    near = (*context.profile.pipeline_folders, *context.profile.loader_folders)
     if read.location.path.startswith(tuple(f"{folder}/" for folder in near)):
         return True
     return not read.base or _CONFIG_NAMED.search(read.base) is not None

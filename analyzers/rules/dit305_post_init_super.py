@@ -127,6 +127,7 @@ RULE = Rule(
     source="`fastvideo/configs/models/dits/base.py`, `DiTArchConfig.__post_init__`",
     fixable=Applicability.SAFE,
     check=check,
+    reports_missing=True,
     valid=(
         Example(
             "calls its parent's",

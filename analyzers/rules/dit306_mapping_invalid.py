@@ -5,186 +5,135 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
-from analyzers.facts.model import (
-    Call,
-    Collection,
-    Constant,
-    Expr,
-    FunctionFacts,
-    Lambda,
-    Mapping,
-    Placed,
-    Reference,
-)
-from analyzers.findings import Finding, Location, Severity, Span
+from analyzers.facts.model import Collection, Constant, Expr, Mapping, Starred
+from analyzers.findings import Finding, Location, Severity
+from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.weights.patterns import Pattern, parse_template
 
-_SUFFIX = "param_names_mapping"
-_WRITTEN_BY_LOADER = "reverse_param_names_mapping"
-"""The loader fills it with plain names and never compiles what stands there."""
+_DOLLAR = re.compile(r"\$(?:\d|\{\w+\})")
+"""How other languages refer to a group in a replacement."""
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Looks at every display of the file that is known to serve as a mapping."""
-    profile = context.profile
-    if not context.file.path.startswith((profile.dits + "/", profile.dit_configs + "/")):
+    """Looks at every rule that the file writes down."""
+    if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
-    seen: set[Span] = set()
-    for place, mapping in _mappings(context):
-        if mapping.span.shifted(place.line) in seen:
-            continue
-        seen.add(mapping.span.shifted(place.line))
-        for key, value in mapping.items:
-            yield from _check_rule(context, place, key, value)
-
-
-def _is_mapping_name(name: str) -> bool:
-    lowered = name.lower()
-    return lowered.endswith(_SUFFIX) and not lowered.endswith(_WRITTEN_BY_LOADER)
-
-
-# --------------------------------------------------------------------------- where mappings stand
-
-
-def _mappings(context: Context) -> Iterator[tuple[Placed[Any], Mapping]]:
-    """Displays given to names that end in `param_names_mapping`, in this file."""
-    file = context.file
-    for assigned in file.assignments:
-        yield from _displays(context, assigned, assigned.fact.names, assigned.fact.value)
-    for cls in file.classes:
-        for attribute in cls.fact.attributes:
-            yield from _displays(context, cls, attribute.names, attribute.value)
-        for method in cls.fact.methods:
-            for stored in method.assignments:
-                yield from _displays(context, cls, (stored.name,), stored.value)
-
-
-def _displays(
-    context: Context, place: Placed[Any], names: tuple[str, ...], value: Expr | None
-) -> Iterator[tuple[Placed[Any], Mapping]]:
-    if value is not None and any(_is_mapping_name(name) for name in names):
-        yield from _down_to(context, place, value, hops=4)
-
-
-def _down_to(
-    context: Context, place: Placed[Any], value: Expr, hops: int
-) -> Iterator[tuple[Placed[Any], Mapping]]:
-    """The displays that a value is made of, through `field`, factories, constants and `**`."""
-    if hops <= 0:
-        return
-    if isinstance(value, Mapping):
-        yield place, value
-        for key, item in value.items:
-            if key is None:
-                yield from _down_to(context, place, item, hops - 1)
-    elif isinstance(value, Lambda):
-        yield from _down_to(context, place, value.body, hops - 1)
-    elif isinstance(value, Reference):
-        found = context.file.assignment_of(value.dotted)
-        made = context.file.function_named(value.dotted)
-        if found is not None and made is None and found.fact.value is not None:
-            yield from _down_to(context, found, found.fact.value, hops - 1)
-        elif made is not None and found is None:
-            yield from _returned(context, made, hops - 1)
-    elif isinstance(value, Call):
-        factory = value.keyword("default_factory") or value.keyword("default")
-        if (value.callee or "").rpartition(".")[2] == "field" and factory is not None:
-            yield from _down_to(context, place, factory, hops - 1)
-        elif value.callee == "dict" and len(value.arguments) == 1 and not value.keywords:
-            yield from _down_to(context, place, value.arguments[0], hops - 1)
-
-
-def _returned(
-    context: Context, made: Placed[FunctionFacts], hops: int
-) -> Iterator[tuple[Placed[Any], Mapping]]:
-    for item in made.fact.returns:
-        if isinstance(item.value, Mapping):
-            yield from _down_to(context, made, item.value, hops)
+    seen: set[tuple[Location, str | None]] = set()
+    for table in context.project.mappings.in_file(context.file):
+        for rule in table.written:
+            if rule.key_fact is None or not table.owns(rule):
+                continue
+            # A mapping may be held by several names, an item of a comprehension shares its place.
+            if (rule.value, rule.pattern) not in seen:
+                seen.add((rule.value, rule.pattern))
+                yield from _check_rule(context, table, rule, rule.key_fact)
 
 
 # --------------------------------------------------------------------------- one rule
 
 
-def _check_rule(context: Context, place: Placed[Any], key: Expr | None, value: Expr) -> Iterator[Finding]:
+def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: Expr) -> Iterator[Finding]:
+    def report(where: Location, subject: str, message: str) -> Finding:
+        return context.finding(where, f"{subject} {message}", symbol=table.name)
+
     pattern = None
     if isinstance(key, Constant):
         if not isinstance(key.value, str):
-            yield _report(context, place.at(key.span), repr(key.value), "is no pattern: it must be a string")
+            yield report(rule.key, repr(key.value), "is no pattern: it must be a string")
         else:
             pattern, fault = _compiled(key.value)
             if fault is not None:
-                yield _report(context, place.at(key.span), repr(key.value), f"does not compile: {fault}")
+                yield report(rule.key, repr(key.value), fault)
+    value = rule.value_fact
     target: Expr | None = value
     if isinstance(value, Collection) and value.kind == "tuple":
-        yield from _check_merge(context, place, value)
+        fault_at = _merge_fault(value)
+        if fault_at is not None:
+            yield report(rule.place(fault_at[0].span), "the merge", fault_at[1])
         target = value.items[0] if value.items else None
     elif isinstance(value, (Collection, Mapping)) or (
         isinstance(value, Constant) and not isinstance(value.value, str)
     ):
         kind = value.kind if isinstance(value, Collection) else "dict"
         kind = type(value.value).__name__ if isinstance(value, Constant) else kind
-        message = f"is a {kind}: the loader takes a string, or a tuple (target, index, n)"
-        yield _report(context, place.at(value.span), "the replacement", message)
+        article = "an" if kind[0] in "aeiou" else "a"
+        message = f"is {article} {kind}: the loader takes a string, or a tuple (target, index, n)"
+        yield report(rule.value, "the replacement", message)
         return
     if isinstance(target, Constant) and isinstance(target.value, str) and pattern is not None:
         fault = _template_fault(pattern, target.value)
         if fault is not None:
-            message = f"does not fit its pattern: {fault}"
-            yield _report(context, place.at(target.span), repr(target.value), message)
+            yield report(rule.place(target.span), repr(target.value), fault)
 
 
-def _check_merge(context: Context, place: Placed[Any], value: Collection) -> Iterator[Finding]:
-    def fault(at: Expr, message: str) -> Finding:
-        return _report(context, place.at(at.span), "the merge", message)
-
+def _merge_fault(value: Collection) -> tuple[Expr, str] | None:
+    """What is wrong with a merge tuple, and which part of it."""
     items = value.items
+    if any(isinstance(item, Starred) for item in items):
+        return None
     if len(items) != 3:
-        yield fault(value, f"has {len(items)} items: it must be (target, index, n)")
-        return
+        return value, f"has {len(items)} items: it must be (target, index, n)"
     target, index, count = items
     if isinstance(target, (Collection, Mapping)) or (
         isinstance(target, Constant) and not isinstance(target.value, str)
     ):
-        yield fault(target, "has a target that is no string")
+        return target, "has a target that is no string"
     numbers = [item.value if isinstance(item, Constant) else None for item in (index, count)]
-    literals = [isinstance(item, (Constant, Collection, Mapping)) for item in (index, count)]
-    if all(literals) and numbers == [None, None] and isinstance(index, Constant):
-        return  # (target, None, None) is how the loader itself writes "no merge"
-    for item, number, known, what in zip((index, count), numbers, literals, ("index", "n"), strict=True):
-        if known and not isinstance(number, int):
-            yield fault(item, f"has an {what} that is no integer")
-            return
+    known = [isinstance(item, (Constant, Collection, Mapping)) for item in (index, count)]
+    if all(known) and numbers == [None, None] and isinstance(index, Constant) and isinstance(count, Constant):
+        return None  # (target, None, None) is how the loader itself writes "no merge"
+    for item, number, literal, what in zip((index, count), numbers, known, ("index", "n"), strict=True):
+        if literal and not isinstance(number, int):
+            return item, f"has an {what} that is no integer"
     first, total = numbers
     if isinstance(total, int) and total < 1:
-        yield fault(count, f"counts {total} sources: n must be at least 1")
-    elif isinstance(first, int) and (first < 0 or (isinstance(total, int) and first >= total)):
+        return count, f"counts {total} sources: n must be at least 1"
+    if isinstance(first, int) and (first < 0 or (isinstance(total, int) and first >= total)):
         bound = f"0 to {total - 1}" if isinstance(total, int) else "0 and up"
-        yield fault(index, f"has index {first}, outside {bound}: the group never completes")
+        return index, f"has index {first}, outside {bound}: the group never completes"
+    return None
 
 
-def _report(context: Context, where: Location, subject: str, message: str) -> Finding:
-    return context.finding(where, f"{subject} {message}", symbol=subject)
-
-
-def _compiled(text: str) -> tuple[re.Pattern[str] | None, str | None]:
-    """The pattern, or why `re` rejects it."""
+def _compiled(text: str) -> tuple[Pattern | None, str | None]:
+    """The pattern, and what is wrong with it: `re` rejects it, or no name can hold what it asks for."""
+    pattern = Pattern(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return re.compile(text), None
+            compiled = pattern.compiled
     except (re.error, OverflowError, RecursionError) as error:
-        return None, str(error)
+        return None, f"does not compile: {error}"
+    if not compiled.flags & re.VERBOSE and (odd := _control(text)) is not None:
+        return pattern, f"holds the control character {odd}, which no name has: it lacks the prefix r"
+    return pattern, None
 
 
-def _template_fault(pattern: re.Pattern[str], template: str) -> str | None:
-    """Why `re.sub` rejects a replacement: it reads the template before it looks for matches."""
+def _template_fault(pattern: Pattern, text: str) -> str | None:
+    """What is wrong with a replacement: `re.sub` reads the template before it looks for matches."""
     try:
-        pattern.sub(template, "")
+        template = parse_template(pattern, text)
     except (re.error, IndexError) as error:
-        return str(error)
+        return f"does not fit its pattern: {error}"
+    if (odd := _control(text)) is not None:
+        return f"holds the control character {odd}: it lacks the prefix r, and refers to no group"
+    for part in template.parts:
+        if not isinstance(part, str):
+            continue
+        if "\0" in part:
+            return "writes the character NUL: the whole match is \\g<0>, the first group \\1"
+        if "\\" in part:
+            return "writes a backslash into the name: a replacement is no pattern, its dots need no escape"
+        dollar = _DOLLAR.search(part)
+        if dollar is not None:
+            return f"writes '{dollar.group()}' as it stands: a group is written \\1 or \\g<name>"
     return None
+
+
+def _control(text: str) -> str | None:
+    """The first control character of a literal, spelled out."""
+    return next((repr(c)[1:-1] for c in text if ord(c) < 0x20 or ord(c) == 0x7F), None)
 
 
 _FILE = "fastvideo/configs/models/dits/echo.py"
@@ -214,9 +163,12 @@ RULE = Rule(
     tier=Tier.FILE,
     summary="a weight-name rule that `re` rejects, or a malformed merge",
     what=(
-        "Reports, in the displays given to names that end in `param_names_mapping`: a key that is no regular "
-        "expression, a replacement that refers to a group its pattern does not have, a value that is neither "
-        "a string nor a tuple, and a merge tuple that is not `(target, index, n)` with `0 <= index < n`."
+        "Reports, in the dicts given to names that end in `param_names_mapping` (displays, merges with `|`, "
+        "updates, comprehensions over literals, functions that build them): a key that is no regular "
+        "expression, a replacement that refers to a group its pattern does not have or writes a backslash, "
+        "a control character or `$1` into the name, a value that is neither a string nor a tuple, and a "
+        "merge "
+        "tuple that is not `(target, index, n)` with `0 <= index < n`."
     ),
     why=(
         "`get_param_names_mapping` compiles a rule only when a checkpoint key gets to it: the error appears "
@@ -242,11 +194,23 @@ RULE = Rule(
             },
         ),
         Example(
+            "nested groups, functions, and escapes that a replacement knows",
+            {
+                _FILE: _config(
+                    r'            r"^(blocks\.(\d+))\.(.*)$": r"\1.\g<2>.\3",' + "\n"
+                    r'            r"^(?x: head \. (.*) )$": r"proj_out.\1",' + "\n"
+                    r'            r"^tail\.(.*)$": lambda match: match[1],' + "\n"
+                    r'            r"^q\.(.*)$": (*QKV, 2),' + "\n"
+                    r'            r"^gone$": "",' + "\n"
+                )
+            },
+        ),
+        Example(
             "what is computed is left alone",
             {
                 _FILE: _config(
                     '            make("a("): r"\\1",\n            r"^q$": (target, index, 3),\n'
-                    '            **{f"^b{i}(": "c" for i in range(2)},\n'
+                    '            **{f"^b{i}(": "c" for i in range(count)},\n'
                 )
             },
         ),
@@ -269,6 +233,52 @@ RULE = Rule(
                 Expected(_FILE, 10, "does not compile: missing ), unterminated subpattern"),
                 Expected(_FILE, 11, "does not fit its pattern: invalid group reference 2", Severity.ERROR),
                 Expected(_FILE, 12, "does not fit its pattern: unknown group name 'm'"),
+            ),
+        ),
+        Example(
+            "a replacement that writes what no name holds",
+            {
+                _FILE: _config(
+                    '            "^a\\\\.(.*)$": "b.\\1",\n'
+                    r'            r"^c\.(.*)$": r"d\.\1",' + "\n"
+                    r'            r"^e\.(.*)$": r"f.$1",' + "\n"
+                    r'            r"^g\.(.*)$": r"h.\0",' + "\n"
+                    '            "^i\\b": "j",\n'
+                    r'            r"^k\.((\d+)\.(.*))$": r"l.\2.\4",' + "\n"
+                )
+            },
+            findings=(
+                Expected(_FILE, 10, "holds the control character \\x01: it lacks the prefix r"),
+                Expected(_FILE, 11, "writes a backslash into the name"),
+                Expected(_FILE, 12, "writes '$1' as it stands"),
+                Expected(_FILE, 13, "writes the character NUL"),
+                Expected(_FILE, 14, "holds the control character \\x08, which no name has"),
+                Expected(_FILE, 15, "invalid group reference 4"),
+            ),
+        ),
+        Example(
+            "in a comprehension, a merge of dicts, a function and an update",
+            {
+                _FILE: _config("").replace(
+                    "{\n        })", '{rf"^{n}(": "x" for n in ("a", "b")} | {"^c$": r"\\1"})'
+                )
+                + """
+    def __post_init__(self) -> None:
+        self.param_names_mapping.update({r"^d)$": "x"})
+
+
+def build_lora_param_names_mapping() -> dict:
+    rules = {}
+    rules[r"^e$"] = 1
+    return rules
+"""
+            },
+            findings=(
+                Expected(_FILE, 9, "'^a(' does not compile"),
+                Expected(_FILE, 9, "'^b(' does not compile"),
+                Expected(_FILE, 9, "invalid group reference 1"),
+                Expected(_FILE, 12, "'^d)$' does not compile"),
+                Expected(_FILE, 17, "is an int"),
             ),
         ),
         Example(

@@ -71,7 +71,9 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator[Finding]:
-    carried = _carried(context, arch)
+    key = ("carried numbers", arch.path, arch.line, arch.fact.name)
+    memory = context.project.sources.memory
+    carried = memory.about(arch.path, arch.fact, key, lambda: _carried(context, arch))
     for name, written in (*_on_the_model(context, port), *_in_the_constructor(context, port, carried)):
         field = carried.get(name)
         if field is None or (isinstance(field.value, (int, float)) and not field.value):
@@ -216,8 +218,10 @@ def _in_the_constructor(
                 yield prefixed, written
                 continue
             field = carried.get(keyword.name)
-            # With another value it may be a layer's own number, which only shares the name.
-            if field is not None and keyword.name not in _GENERIC and _equal(value, field.value):
+            if field is None or field.value is None or keyword.name in _GENERIC:
+                continue
+            # With another value it may be a layer's own number, unless nothing reads the field.
+            if _equal(value, field.value) or _is_unread(context, port, field.name):
                 yield keyword.name, written
         yield from _by_position(context, init, call, carried)
 
@@ -285,18 +289,24 @@ def _nobody_asks(
                 written.setdefault(name, []).append(place)
     if not written:
         return {}
+    return {
+        name: tuple(sorted(places, key=lambda p: p.location))
+        for name, places in written.items()
+        if _is_unread(context, port, name)
+    }
+
+
+def _is_unread(context: Context, port: Port, name: str) -> bool:
+    """Whether no part of the model, and no config that it is built from, reads a field."""
     readers = context.project.readers
     files = readers.model_files(port)
     arch = port.arch_config
     configs = {c.path for c in context.names.ancestry(arch).classes} if arch is not None else set()
-    if readers.hands_on_whole(files):
-        return {}
-    return {
-        name: tuple(sorted(places, key=lambda p: p.location))
-        for name, places in written.items()
-        if all(read.base == "self" for read in readers.reads_in_all(files, name))
+    return (
+        not readers.hands_on_whole(files)
+        and all(read.base == "self" for read in readers.reads_in_all(files, name))
         and not readers.reads_in_all(sorted(configs), name)
-    }
+    )
 
 
 def _with_value(
@@ -430,6 +440,7 @@ RULE = Rule(
             "Other numbers: a layer's own channels, a refiner's depth, another value, a block's default",
             _tree("""\
         self.proj = nn.Conv3d(in_channels=16, out_channels=3072, kernel_size=2)
+        self.layers = range(config.num_layers)
         self.refiner = EchoRefiner(num_layers=2, in_channels=256)
         self.norm = nn.LayerNorm(64, eps=1e-5)
         self.eps = config.eps

@@ -157,6 +157,7 @@ RULE = Rule(
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,
+    reports_missing=True,
     valid=(
         Example("named by a parity test", {}),
         Example(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from analyzers.facts.certain import CertainCall, certain_calls, certain_in_branches
 from analyzers.facts.model import (
     Assignment,
     Call,
-    CallFact,
-    ClassFacts,
     Collection,
     Constant,
     Expr,
-    FunctionFacts,
     Placed,
+    PlacedChunk,
     Reference,
 )
-from analyzers.findings import Finding, Location, Severity
+from analyzers.findings import Finding, Location, Severity, Span
 from analyzers.project.bindings import may_bind
 from analyzers.project.names import External
+from analyzers.project.tests import Member, collected, fixture_name, is_autouse, is_fixture
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _SKIPS = frozenset({"pytest.mark.skip", "unittest.skip"})
@@ -28,52 +28,49 @@ _FAILS = frozenset({"pytest.mark.xfail", "unittest.expectedFailure"})
 _SWALLOWS = frozenset({"pytest.raises", "contextlib.suppress"})
 """Context managers inside which a skip does not end the test."""
 
+_WHOLE = "every test of the module"
+_CLASS_SET_UPS = frozenset({"setUp", "setUpClass", "setup_method", "setup_class"})
+_MODULE_SET_UPS = frozenset({"setUpModule", "setup_module", "setup_function"})
 _RAISED = frozenset({"unittest.SkipTest", "unittest.case.SkipTest", "pytest.skip.Exception"})
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Looks at marks of the module, of test classes and of tests, and at what a test does first."""
+    """Looks at marks of the module, of test classes and of tests, and at what runs before and in a test."""
     if not context.profile.is_parity_test(context.file.path):
         return
-    tests = list(_tests(context))
+    tests = collected(context.file)
     if not tests:
         return
     yield from _module(context)
-    for cls in context.file.classes:
-        if any(owner is cls for owner, _ in tests):
-            marks = [m for a in cls.fact.attributes if "pytestmark" in a.names for m in _marks(a)]
-            for mark in (*cls.fact.decorators, *marks):
-                yield from _marked(context, cls.at(mark.span), mark, f"every test of {cls.fact.name}")
-    for _, test in tests:
-        for decorator in test.fact.decorators:
-            yield from _marked(context, test.at(decorator.span), decorator, test.fact.name)
-        yield from _body(context, test)
-
-
-def _tests(context: Context) -> Iterator[tuple[Placed[ClassFacts] | None, Placed[FunctionFacts]]]:
-    """What pytest collects by its default names, with its class as `FileFacts.classes` holds it."""
-    for function in context.file.functions:
-        if function.fact.name.startswith("test"):
-            yield None, function
-    for cls in context.file.classes:
-        if cls.fact.name.startswith("Test"):
-            for method in cls.fact.methods:
-                if method.name.startswith("test"):
-                    yield cls, Placed(method, cls.path, cls.line)
+    yield from _around(context, tests)
+    for test in tests:
+        for decorator in test.function.fact.decorators:
+            yield from _marked(context, test.function.at(decorator.span), decorator, test.name)
+        yield from _body(context, test, test.name)
 
 
 def _module(context: Context) -> Iterator[Finding]:
-    whole = "every test of the module"
     for placed in context.file.assignments:
         if "pytestmark" in placed.fact.names and not placed.fact.conditional:
             for mark in _marks(placed.fact):
-                yield from _marked(context, placed.at(mark.span), mark, whole)
+                yield from _marked(context, placed.at(mark.span), mark, _WHOLE)
     for call in context.file.calls:
         if call.fact.conditional or call.fact.enclosing:
             continue
-        ends = _ends(context, call.fact)
+        ends = _ends(context, call.fact.call.callee, call.fact.use.kind)
         if ends is not None:
-            yield _finding(context, call.at(call.fact.call.span), whole, ends)
+            yield _finding(context, call.at(call.fact.call.span), _WHOLE, ends)
+    for chunk in context.file.chunks:
+        if chunk.facts.calls and not chunk.facts.classes and not chunk.facts.functions:
+            yield from _constant_branch(context, chunk)
+
+
+def _constant_branch(context: Context, chunk: PlacedChunk) -> Iterator[Finding]:
+    """A skip of the module under `if True:`."""
+    for callee, kind, span in certain_in_branches(chunk):
+        ends = _ends(context, callee, kind)
+        if ends is not None:
+            yield _finding(context, Location(context.file.path, span.shifted(chunk.line)), _WHOLE, ends)
 
 
 def _marks(assignment: Assignment) -> tuple[Expr, ...]:
@@ -84,43 +81,79 @@ def _marks(assignment: Assignment) -> tuple[Expr, ...]:
     return value.items if isinstance(value, Collection) else (value,)
 
 
-def _body(context: Context, test: Placed[FunctionFacts]) -> Iterator[Finding]:
-    """A skip that every run of the test meets: at the top of its body, with no `return` before it."""
-    for fact in test.fact.calls:
-        if fact.conditional or fact.enclosing:
-            continue
-        ends = _ends(context, fact)
-        if ends is None:
-            continue
-        returned = any(r.span < fact.call.span for r in test.fact.returns)
-        if not returned and not _is_swallowed(context, test.fact, fact):
-            yield _finding(context, test.at(fact.call.span), test.fact.name, ends)
+def _around(context: Context, tests: tuple[Member, ...]) -> Iterator[Finding]:
+    """Marks of the classes around tests, and what runs before their tests: fixtures and set-ups."""
+    seen: set[tuple[str, Span]] = set()
+    for test in tests:
+        owner = test.owner
+        for cls in (owner.cls, *owner.around) if owner is not None else ():
+            assert owner is not None
+            if (cls.name, cls.span) in seen:
+                continue
+            seen.add((cls.name, cls.span))
+            who = f"every test of {cls.name}"
+            marks = [m for a in cls.attributes if "pytestmark" in a.names for m in _marks(a)]
+            for mark in (*cls.decorators, *marks):
+                place = Location(owner.path, mark.span.shifted(owner.line))
+                yield from _marked(context, place, mark, who)
+            for method in cls.methods:
+                if method.name in _CLASS_SET_UPS or is_autouse(method):
+                    member = Member(Placed(method, owner.path, owner.line), owner)
+                    yield from _body(context, member, who)
+    asked = {p.name for test in tests for p in test.function.fact.parameters}
+    for function in context.file.functions:
+        member = Member(function)
+        if function.fact.name in _MODULE_SET_UPS or is_autouse(function.fact):
+            yield from _body(context, member, _WHOLE)
+        elif is_fixture(function.fact) and fixture_name(function.fact) in asked:
+            name = fixture_name(function.fact)
+            yield from _body(context, member, f"every test that asks for '{name}'")
+
+
+def _body(context: Context, member: Member, who: str) -> Iterator[Finding]:
+    """A skip that every run meets: no branch, handler or `return` lies before it."""
+    body = context.project.body(member.function)
+    if body is None:
+        return
+    for call, ends in _ending(context, member, 3):
+        yield _finding(context, body.place(call.span), who, ends)
         return
 
 
-def _is_swallowed(context: Context, test: FunctionFacts, skip: CallFact) -> bool:
-    """Whether a `with` before the skip may be around it and swallow what it raises."""
-    return any(
-        fact.use.kind == "with"
-        and fact.call.span < skip.call.span
-        and _full_name(context, fact.call.callee or "") in _SWALLOWS
-        for fact in test.calls
-    )
+def _ending(context: Context, member: Member, hops: int) -> Iterator[tuple[CertainCall, str]]:
+    """The call that ends every run of a function, also by a helper that does."""
+    for call in context.project.derived("certain calls", member.function, certain_calls) or ():
+        if call.kind == "with":
+            if _full_name(context, call.callee) in _SWALLOWS:
+                return  # it may swallow what the skip raises
+            continue
+        if member.function.path == context.file.path:
+            ends = _ends(context, call.callee, call.kind)
+            if ends is not None:
+                yield call, ends
+                return
+        if hops <= 0 or call.kind == "raise":
+            continue
+        for helper in context.project.tests.meant(member, call.callee):
+            # Only what lies in this file: names are resolved there.
+            if helper.function.path == context.file.path and not is_fixture(helper.function.fact):
+                for _, ends in _ending(context, helper, hops - 1):
+                    yield call, ends
+                    return
 
 
-def _ends(context: Context, fact: CallFact) -> str | None:
+def _ends(context: Context, callee: str | None, kind: str) -> str | None:
     """`is skipped` or `is expected to fail` where the call ends the test by itself."""
-    callee = fact.call.callee
     if callee is None:
         return None
-    if callee == "self.skipTest" and fact.use.kind == "expression":
+    if callee == "self.skipTest" and kind == "expression":
         return "is skipped"
     full = _full_name(context, callee)
-    if full == "pytest.skip" and fact.use.kind == "expression":
+    if full == "pytest.skip" and kind in ("expression", "inside"):
         return "is skipped"
-    if full == "pytest.xfail" and fact.use.kind == "expression":
+    if full == "pytest.xfail" and kind in ("expression", "inside"):
         return "is expected to fail"
-    if full in _RAISED and fact.use.kind == "raise":
+    if full in _RAISED and kind == "raise":
         return "is skipped"
     return None
 
@@ -133,7 +166,10 @@ def _marked(context: Context, location: Location, mark: Expr, who: str) -> Itera
     if not isinstance(callee, Reference):
         return
     name = _full_name(context, callee.dotted)
-    if name in _SKIPS:
+    if name == "pytest.mark.parametrize" and call is not None:
+        if _every_case_skips(context, call):
+            yield _finding(context, location, who, "is skipped")
+    elif name in _SKIPS:
         yield _finding(context, location, who, "is skipped")
     elif name in _SKIPS_IF and call is not None:
         condition = call.keyword("condition") or next(iter(call.arguments), None)
@@ -151,6 +187,26 @@ def _marked(context: Context, location: Location, mark: Expr, who: str) -> Itera
             runs = call.keyword("run") if call is not None else None
             never = isinstance(runs, Constant) and runs.value is False
             yield _finding(context, location, who, "is not run" if never else "is expected to fail")
+
+
+def _every_case_skips(context: Context, call: Call) -> bool:
+    """Whether no case of a `parametrize` runs: there are none, or each is marked to be skipped."""
+    values = call.keyword("argvalues") or (call.arguments[1] if len(call.arguments) > 1 else None)
+    if not isinstance(values, Collection):
+        return False
+    return all(isinstance(item, Call) and _is_skipped_case(context, item) for item in values.items)
+
+
+def _is_skipped_case(context: Context, case: Call) -> bool:
+    if _full_name(context, case.callee or "") != "pytest.param":
+        return False
+    marks = case.keyword("marks")
+    for mark in marks.items if isinstance(marks, Collection) else (marks,):
+        meant = _meant(context, mark) if mark is not None else None
+        callee = meant.function if isinstance(meant, Call) else meant
+        if isinstance(callee, Reference) and _full_name(context, callee.dotted) in _SKIPS:
+            return True
+    return False
 
 
 def _condition_of_xfail(call: Call | None) -> Expr | None:
@@ -207,9 +263,11 @@ RULE = Rule(
     what=(
         "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a constant that "
         "is true, `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run reaches "
-        "(in the body, before any `return`), a raised `unittest.SkipTest`, and the same for a whole class "
-        "or module (`pytestmark`, `pytest.skip(allow_module_level=True)`). The unittest decorators count "
-        "too."
+        "(in the body, in a helper of the file that it calls, in an autouse fixture, a fixture that it asks "
+        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases "
+        "or "
+        "whose cases are all skipped, and the same for a whole class or module (`pytestmark`, "
+        "`pytest.skip(allow_module_level=True)`). The unittest decorators count too."
     ),
     why=(
         "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody knows "
@@ -237,6 +295,7 @@ RULE = Rule(
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 BROKEN = False
 official = pytest.importorskip("official_sound")
+KINDS = []
 if not torch.cuda.is_available():
     pytest.skip("needs CUDA", allow_module_level=True)
 
@@ -253,6 +312,35 @@ def test_block(size):
     except ImportError:
         pytest.skip("no clone")
     torch.testing.assert_close(official_sound.block(size), size)
+
+
+@pytest.fixture
+def weights():
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+
+
+@pytest.fixture
+def unused():
+    pytest.skip("nobody asks for it")
+
+
+def _official():
+    try:
+        import official_sound
+    except ImportError:
+        pytest.skip("no clone")
+    return official_sound
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fixture(weights, size, kind):
+    if False:
+        pytest.skip("never")
+    run = lambda: pytest.skip("if called")  # noqa: E731
+    official = _official() if torch.cuda.is_available() else pytest.skip("needs CUDA")
+    assert official or run
 
 
 def test_returns_first():
@@ -393,6 +481,77 @@ class TestSound(unittest.TestCase):
                 Expected(_TEST, 9, "test_a is skipped"),
                 Expected(_TEST, 16, "test_b is skipped"),
                 Expected(_TEST, 19, "test_c is skipped"),
+            ),
+        ),
+        Example(
+            "before the test, around it, in a helper",
+            {
+                _TEST: _IMPORTS
+                + """\
+@pytest.fixture(autouse=True)
+def _later():
+    pytest.skip("later")
+
+
+@pytest.fixture
+def official():
+    raise pytest.skip.Exception("no clone yet")
+
+
+def _run_official(params):
+    del params
+    pytest.skip("TODO: import the official pipeline")
+
+
+if True:
+    pytest.skip("later", allow_module_level=True)
+
+
+def test_a(official):
+    if True:
+        pytest.skip("later")
+
+
+def test_b():
+    params = {}
+    out = _run_official(params)
+    assert out
+
+
+@pytest.mark.parametrize("size", [])
+def test_c(size):
+    assert size
+
+
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.skip), pytest.param(2, marks=[pytest.mark.skip()])])
+def test_d(size):
+    assert size
+
+
+class TestOuter:
+
+    def setup_method(self):
+        pytest.skip("later")
+
+    class TestInner:
+
+        @pytest.mark.skip
+        def test_e(self):
+            with torch.no_grad():
+                return pytest.skip("later")
+"""
+            },
+            findings=(
+                Expected(_TEST, 6, "every test of the module is skipped"),
+                Expected(_TEST, 11, "every test that asks for 'official' is skipped"),
+                Expected(_TEST, 20, "every test of the module is skipped"),
+                Expected(_TEST, 25, "test_a is skipped"),
+                Expected(_TEST, 30, "test_b is skipped"),
+                Expected(_TEST, 34, "test_c is skipped"),
+                Expected(_TEST, 39, "test_d is skipped"),
+                Expected(_TEST, 47, "every test of TestOuter"),
+                Expected(_TEST, 51, "test_e is skipped"),
+                Expected(_TEST, 54, "test_e is skipped"),
             ),
         ),
         Example(

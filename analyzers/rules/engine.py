@@ -37,6 +37,8 @@ def find_all(project: Project, path: str, rules: Sequence[Rule] | None = None) -
     ]
     ran = {word for retired in RETIRED for word in (retired.code, retired.name)}
     for rule in chosen:
+        if rule.reports_missing and facts.broken:
+            continue
         if project.profile.off(rule.code) is None and settings.enabled(rule.code, rule.name, path):
             ran |= {rule.code, rule.name}
             found.extend(rule.check(Context(project, facts, rule)))

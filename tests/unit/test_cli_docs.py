@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from analyzers.project.index import Project
-from analyzers.project.profile import FASTVIDEO
+from analyzers.project.profile import FASTVIDEO, SGLANG
 from analyzers.project.settings import KEYS, Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.catalogue import all_rules
@@ -119,3 +119,8 @@ def test_pre_commit_passes_only_files_that_are_checked(tmp_path: Path) -> None:
     passed = {path for path in everything if pattern.match(path)}
     assert passed == checked
     assert not any(pattern.match(path) for path in others)
+    port = "sglang/multimodal_gen/runtime/models/dits/x.py"
+    assert SGLANG.is_checked(port)
+    assert all(pattern.match(path) for path in (port, f"python/{port}"))
+    beside = ("sglang/multimodal_gen/runtime/models/vaes/x.py", "python/sglang/srt/models/x.py")
+    assert not any(pattern.match(path) for path in beside)

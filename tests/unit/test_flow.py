@@ -92,9 +92,11 @@ class Program:
         if kind == "with":
             return f"{pad}with suppress(ValueError):\n{inner()}\n{pad}    boom({name})\n{inner()}"
         if kind == "match":
-            return f"{pad}match {name}.value:\n{pad}    case 1:\n{self.block(depth + 2, 2, in_loop=in_loop)}\n{pad}    case {other}n:\n{self.block(depth + 2, 2, in_loop=in_loop)}"
+            first, second = (self.block(depth + 2, 2, in_loop=in_loop) for _ in range(2))
+            return f"{pad}match {name}.value:\n{pad}    case 1:\n{first}\n{pad}    case {other}n:\n{second}"
         if kind == "def":
-            return f"{pad}def g(x):\n{pad}    return x + {name}\n{pad}{other} = {value}\n{pad}{name} = g({value})"
+            define = f"{pad}def g(x):\n{pad}    return x + {name}"
+            return f"{define}\n{pad}{other} = {value}\n{pad}{name} = g({value})"
         if kind == "lambda":
             return f"{pad}g = lambda x: x + {name}\n{pad}{other} = {value}\n{pad}{name} = g({value})"
         if kind == "return":
@@ -193,7 +195,7 @@ def run(text: str, values: dict[str, int], choices: int) -> tuple[str, list[str]
         "rounds": lambda count: [Box(n) for n in range(count)],
         "suppress": suppress,
     }
-    exec(compile(text, "program", "exec"), scope)  # noqa: S102 - our own program
+    exec(compile(text, "program", "exec"), scope)
     function: Callable[..., object] = scope["f"]
     try:
         result = str(function(**{name: Box(value) for name, value in values.items()}))

@@ -42,7 +42,9 @@ def test_the_sound_port_has_all_its_parts(tmp_path: Path) -> None:
     assert port.mapping.location.path == f"{CONFIGS}/sound.py"
     assert port.parity_tests == ("tests/local_tests/sound/test_sound_transformer_parity.py",)
     assert port.status_file == "tests/local_tests/sound/PORT_STATUS.md"
-    assert port.oracle is None
+    assert port.oracle is not None
+    assert (port.oracle.ref, port.oracle.source) == ("official_sound:SoundTransformer", "parity-test")
+    assert port.oracle.location.path == "tests/local_tests/sound/test_sound_transformer_parity.py"
 
 
 def test_a_config_that_is_added_to_the_exports_is_exported(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cli_testing import Cli, cli
 
+from analyzers.findings import Finding
 from analyzers.project import profile as profiles
 from analyzers.project.contract import loader_keywords
 from analyzers.project.index import Project
@@ -26,6 +27,8 @@ from analyzers.project.sources import Sources
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_files
 from analyzers.rules.examples import TREE
+from lsp_server.session import Session
+from lsp_server.workspace import Workspace
 
 __all__ = ["cli"]
 
@@ -180,8 +183,21 @@ def sglang_at(root: Path, files: Mapping[str, str]) -> Project:
     return Project(Sources(root), found, Settings())
 
 
+RULES = tuple(
+    rule
+    for rule in all_rules()
+    if (rule.code[:4] in ("DIT1", "DIT2") and rule.code < "DIT206")
+    or rule.code in ("DIT207", "DIT211", "DIT401", "DIT402", "DIT501", "DIT801")
+)
+"""Rules that these trees are sound or broken for: what is tested here must not change with each new one."""
+
+
+def findings(project: Project) -> list[Finding]:
+    return check_files(project, project.checked_files, RULES)
+
+
 def codes(project: Project) -> list[str]:
-    return [f.code for f in check_files(project, project.checked_files)]
+    return [f.code for f in findings(project)]
 
 
 # --------------------------------------------------------------------------- SGLang
@@ -250,7 +266,7 @@ def test_a_sound_port_of_sglang(tmp_path: Path) -> None:
 )
 def test_what_is_a_fault_in_sglang_too(tmp_path: Path, path: str, text: str, code: str, message: str) -> None:
     project = sglang_at(tmp_path, {path: text})
-    found = check_files(project, project.checked_files)
+    found = findings(project)
     assert code in [f.code for f in found]
     assert any(message in f.message for f in found if f.code == code)
 
@@ -258,7 +274,7 @@ def test_what_is_a_fault_in_sglang_too(tmp_path: Path, path: str, text: str, cod
 def test_no_fix_puts_an_entry_class_where_discovery_does_not_look(tmp_path: Path) -> None:
     for text in (TONE, UNREACHED):
         project = sglang_at(tmp_path, {f"{DITS}/deep/tone.py": text})
-        found = check_files(project, project.checked_files)
+        found = findings(project)
         assert found
         assert all(f.fix is None for f in found)
 
@@ -334,11 +350,27 @@ def test_a_profile_whose_folders_are_not_there(cli: Cli, tmp_path: Path) -> None
     assert f"is not in a tree of SGLang: there is no folder {DITS} here" in outcome.err
 
 
+def test_the_server_finds_the_root_of_a_checkout(tmp_path: Path) -> None:
+    lay(tmp_path, {f"python/{path}": text for path, text in BASES.items()})
+    lay(tmp_path, {f"python/{DITS}/tone.py": UNREACHED})
+    workspace = Workspace()
+    for folder in (tmp_path, tmp_path / "python" / DITS):
+        tree = workspace.tree_around(folder)
+        assert tree is not None
+        assert tree.root == (tmp_path / "python").resolve()
+    assert len(workspace.trees) == 1
+    workspace.close()
+    session = Session(tmp_path / "python")
+    assert session.profile is SGLANG
+    assert [f.code for f in session.findings(f"{DITS}/tone.py")] == ["DIT101"]
+    assert session.findings(f"{S}/runtime/models/encoders/clip.py") == []
+
+
 # --------------------------------------------------------------------------- what is switched off
 
 
 def test_reasons_are_given_for_rules_that_exist_or_are_planned() -> None:
-    planned = {"DIT303"}
+    planned = {"DIT108", "DIT109"}
     for profile in PROFILES:
         off = [code for code, _ in profile.rules_off]
         assert off == sorted(set(off))
@@ -359,7 +391,7 @@ def test_the_doctor_says_what_is_off(cli: Cli, tmp_path: Path) -> None:
     lay(tmp_path, {**BASES, f"{DITS}/tone.py": TONE})
     outcome = cli("doctor", "--root", tmp_path)
     assert "profile    sglang" in outcome.out
-    assert "rules off  DIT110, DIT201," in outcome.out
+    assert "rules off  DIT108, DIT109, DIT110, DIT201," in outcome.out
     assert "sglang unknown" in outcome.out
     assert "fastvideo" not in outcome.out.partition("parity cannot run")[0].lower()
     document = cli("doctor", "--root", tmp_path, "--format", "json").json
@@ -384,6 +416,7 @@ TOY = Profile(
     dit_config_base="toy.settings.core.DenoiserSetting",
     dit_arch_config_base="toy.settings.core.Shape",
     tuple_linears=frozenset({"toy.layers.ToyLinear"}),
+    replicated_linear="toy.layers.ToyLinear",
     loader=Loader("toy.load", "Loader", "build"),
     rules_off=(("DIT205", "Toy's base has no `__post_init__` that anybody calls."),),
 )

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+MappingSemantics: TypeAlias = Literal["first-match", "chained"]
+"""`first-match`: the first rule whose pattern matches a name rewrites it, once. `chained`: the rules
+are asked again with every new name; each is used once, and one that changes nothing is passed over."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,39 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class Registrations:
+    """Where pipelines are, and how one module registers their configs and presets by name."""
+
+    folder: str
+    """The folder with a folder for each family."""
+
+    registry: str
+    """The file of the pipeline registry."""
+
+    register: str
+    """The function of the registry that files a pipeline config."""
+
+    configs: str
+    """The folder of the pipeline configs."""
+
+    config_base: str
+    files: frozenset[str]
+    """Names of the files in a family's folder that hold pipeline configs and presets."""
+
+    preset_class: str
+    preset_group: str
+    """The name under which a family's presets are listed for the registry."""
+
+    def holds(self, path: str) -> bool:
+        """Whether a file is the registry or holds pipeline configs or presets."""
+        return (
+            path == self.registry
+            or (path.startswith(f"{self.configs}/") and path.endswith(".py"))
+            or (path.startswith(f"{self.folder}/") and path.rpartition("/")[2] in self.files)
+        )
+
+
+@dataclass(frozen=True)
 class ConfigBucket:
     """A folder of model configs and the bases that its classes derive from, by full dotted name.
 
@@ -56,6 +94,9 @@ class ConfigBucket:
     def bases(self) -> tuple[str, ...]:
         """The bases of both kinds."""
         return self.arch_bases + self.config_bases
+
+
+@dataclass(frozen=True)
 class Serving:
     """Where it can be read which pipelines run a port, and with which arguments."""
 
@@ -89,6 +130,36 @@ class DistributedWrapper:
 
 
 @dataclass(frozen=True)
+class ParityConventions:
+    """How a code base writes its parity tests and keeps a port's state, beside where they lie."""
+
+    state_file: str = "PORT_STATUS.md"
+    """The name of a port's state file, in its folder."""
+
+    shared_folders: frozenset[str] = frozenset()
+    """Folders below the parity folders that are named after components, not after ports."""
+
+    pipeline_entries: frozenset[str] = frozenset()
+    """What tests of whole pipelines start them with."""
+
+    scope_constant: str | None = None
+    """The module constant in which a component's parity test says what it covers; None where tests
+    need not say so."""
+
+    scopes: tuple[str, ...] = ()
+    """What it may say."""
+
+    oracle_constants: tuple[str, str] = ("OFFICIAL_MODULE", "OFFICIAL_CLASS")
+    """The module constants in which a parity test names the official module and class."""
+
+    template_marks: frozenset[str] = frozenset()
+    """Placeholders of the templates for tests and state files."""
+
+    template_comments: frozenset[str] = frozenset()
+    """Comments of these templates that ask for something to be filled in, without `#`."""
+
+
+@dataclass(frozen=True)
 class Profile:
     """The layout and the names of one code base. All paths are relative to the root, with `/`."""
 
@@ -114,6 +185,8 @@ class Profile:
     loader: Loader
     logger_factory: str | None = None
     """The full name of the function that makes a module's logger; None where any logger will do."""
+    stacking_attentions: frozenset[str] = frozenset()
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""
@@ -121,10 +194,17 @@ class Profile:
     """Folders in which a port's state files and the configurations of local checkpoints lie."""
     parity_folders: tuple[str, ...] = ()
     """Folders all of whose tests compare a port with its original."""
+    parity: ParityConventions = field(default_factory=ParityConventions)
     status_folders: tuple[str, ...] = ()
     """Folders of a port's state files, with `{family}` in the place of its name."""
     transparent_configs: frozenset[str] = frozenset()
     """Config bases whose `__setattr__` sets fields as if it were not there."""
+    mapping_semantics: MappingSemantics = "first-match"
+    """How `get_param_names_mapping` applies the rules of a mapping."""
+    mapping_suffix: str = "param_names_mapping"
+    """How the names of mappings end, in lower case."""
+    mappings_of_names: tuple[str, ...] = ()
+    """Mappings of that kind that hold names and no patterns: nothing compiles what stands there."""
     arch_config_base: str = ""
     config_buckets: tuple[ConfigBucket, ...] = ()
     pipeline_folders: tuple[str, ...] = ()
@@ -137,6 +217,16 @@ class Profile:
     """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
+    registry_fallback: str | None = None
+    """The architecture that the model registry takes where it does not know a name."""
+    component_loaders: Loader | None = None
+    """The method that gives each component of a checkpoint its loader."""
+    registry_components: frozenset[str] = frozenset()
+    """Components whose `_class_name` the model registry resolves, where the loaders cannot be read."""
+    original_weights: tuple[str, ...] = ()
+    """Those of the document roots that hold checkpoints as published, before any conversion."""
+    registrations: Registrations | None = None
+    """None where nothing registers pipelines by name."""
     lora_reads_config: bool = False
     """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
     serving: Serving | None = None
@@ -174,20 +264,23 @@ class Profile:
         return next((b for b in self.config_buckets if path.startswith(b.folder + "/")), None)
 
     def is_checked(self, path: str) -> bool:
-        """Whether rules look at a file: models, configs, the registry, parity tests, documents."""
+        """Whether rules look at a file: models, configs, the registry, parity tests and what
+        serves them, documents."""
         if not path.endswith(".py"):
             return self.is_document(path)
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
+            or (self.registrations is not None and self.registrations.holds(path))
             or self.bucket_of(path) is not None
             or self.is_parity_test(path)
+            or self.is_parity_helper(path)
         )
 
     def is_document(self, path: str) -> bool:
         """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config."""
         name = path.rpartition("/")[2]
-        return name in ("PORT_STATUS.md", "config.json", "model_index.json") and path.startswith(
+        return name in (self.parity.state_file, "config.json", "model_index.json") and path.startswith(
             tuple(root + "/" for root in self.document_roots)
         )
 
@@ -202,7 +295,27 @@ class Profile:
 
     def is_parity_test(self, path: str) -> bool:
         """Whether a test file claims, by its name or place, to compare a port with its original."""
-        return self.is_test(path) and (
-            "parity" in path.rpartition("/")[2]
-            or path.startswith(tuple(folder + "/" for folder in self.parity_folders))
-        )
+        return self.is_test(path) and ("parity" in path.rpartition("/")[2] or self._lies_with_parity(path))
+
+    def claims_parity(self, path: str) -> bool:
+        """Whether a test file says by its name that it compares numbers with the original."""
+        return self.is_test(path) and "parity" in path.rpartition("/")[2]
+
+    def declares_scope(self, path: str) -> bool:
+        """Whether a file is a component's parity test, which says what it covers."""
+        return self.claims_parity(path) and self._lies_with_parity(path) and "pipeline" not in path
+
+    def is_parity_helper(self, path: str) -> bool:
+        """Whether a file that is no test serves parity tests: what lies beside them."""
+        return path.endswith(".py") and self._lies_with_parity(path) and not self.is_test(path)
+
+    def port_folder(self, path: str) -> str | None:
+        """The folder of one port's tests that a file lies in, None for shared folders."""
+        for folder in self.parity_folders:
+            name, slash, _ = path.removeprefix(folder + "/").partition("/")
+            if path.startswith(folder + "/") and slash and name not in self.parity.shared_folders:
+                return f"{folder}/{name}"
+        return None
+
+    def _lies_with_parity(self, path: str) -> bool:
+        return path.startswith(tuple(folder + "/" for folder in self.parity_folders))

@@ -41,11 +41,16 @@ SGLANG: Final = Profile(
     ),
     replicated_linear=f"{_LINEAR}.ReplicatedLinear",
     logger_factory="sglang.multimodal_gen.runtime.utils.logging_utils.init_logger",
+    stacking_attentions=frozenset(
+        f"{_PACKAGE}.runtime.layers.attention.layer.{name}"
+        for name in ("UlyssesAttention", "UlyssesAttention_VSA")
+    ),
     loader=Loader(
         f"{_PACKAGE}.runtime.loader.component_loaders.transformer_loader",
         "TransformerLoader",
         "load_customized",
     ),
+    mapping_semantics="chained",
     chained_mappings=True,
     lora_reads_config=True,
     metadata_in_arch=True,
@@ -88,8 +93,14 @@ SGLANG: Final = Profile(
     sampling_configs=(f"{_PACKAGE}.configs.sample.sampling_params.SamplingParams",),
     rules_off=(
         (
-            "DIT502",
-            "SGLang has no rule against comments that say where code came from.",
+            "DIT108",
+            "SGLang has no list of pipelines: each module of pipeline configs registers itself when it is "
+            "discovered (`register()`).",
+        ),
+        (
+            "DIT109",
+            "SGLang's detectors stand in the modules of the pipeline configs and are asked in an order "
+            "that is made when these are discovered.",
         ),
         (
             "DIT110",
@@ -139,6 +150,10 @@ SGLANG: Final = Profile(
             "DIT501",
             "SGLang builds on the layers of diffusers and transformers by intent (`Timesteps`, "
             "`AdaLayerNormContinuous`); nothing in its guide forbids them.",
+        ),
+        (
+            "DIT502",
+            "SGLang has no rule against comments that say where code came from.",
         ),
         (
             "DIT801",

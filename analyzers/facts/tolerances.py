@@ -1,0 +1,196 @@
+"""The tolerances with which one function compares, as far as they stand in it.
+
+A tolerance is a number, or a name that is given elsewhere: a parameter, or a constant of the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+
+from analyzers.facts.bodies import Body
+from analyzers.facts.name_uses import parameters, stored, tail
+from analyzers.findings import Span
+
+_COMPARING = frozenset({"assert_close", "allclose", "assert_allclose", "isclose"})
+_LARGEST = re.compile(r"max|amax|abs_diff|inf", re.IGNORECASE)
+_DIFFERENCE = re.compile(r"diff|err|delta|drift|dist", re.IGNORECASE)
+_AVERAGE = re.compile(
+    r"mean|avg|rel|ratio|norm|median|percent|cos|p\d\d|quantile|frac|mse|rms", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """An absolute tolerance of a comparison.
+
+    `value`: the number; None where `name` is given elsewhere. `span`: where it stands, `statement`:
+    the statement around it, both relative to the function's first line. `average`: in the same
+    function, an average of the differences is held to a limit too.
+    """
+
+    value: float | None
+    name: str | None
+    span: Span
+    statement: Span
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a function hands to a helper by keyword or by position, where that is a number or a name."""
+
+    function: str
+    keyword: str | None
+    position: int | None
+    value: float | None
+    name: str | None
+    span: Span
+    statement: Span
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The tolerances of a function, what it hands on, and whether it limits an average of differences."""
+
+    tolerances: tuple[Tolerance, ...]
+    given: tuple[Given, ...]
+    limits_average: bool
+
+
+def limits(body: Body) -> Limits:
+    """The tolerances of a function, functions inside it included."""
+    tolerances: list[Tolerance] = []
+    given: list[Given] = []
+    average = False
+    for statement in _simple_statements(body.tree):
+        place = Body.span(statement)
+        for node in ast.walk(statement) if not hasattr(statement, "body") else ast.walk(_head(statement)):
+            if isinstance(node, ast.Call) and tail(node) in _COMPARING:
+                atol = next((k.value for k in node.keywords if k.arg == "atol"), None)
+                if atol is not None:
+                    tolerances += _read(body, atol, place)
+            elif isinstance(node, ast.Call):
+                given += _handed_on(body, node, place)
+        test = _condition(statement)
+        for compare in ast.walk(test) if test is not None else ():
+            if isinstance(compare, ast.Compare) and len(compare.ops) == 1:
+                limit = _limit(compare)
+                if limit is None:
+                    continue
+                told = _told(body, limit[0])
+                if _AVERAGE.search(told):
+                    average = True
+                elif _DIFFERENCE.search(told) and _LARGEST.search(told):
+                    tolerances += _read(body, limit[1], place)
+    return Limits(tuple(tolerances), tuple(given), average)
+
+
+def number(node: ast.expr) -> float | None:
+    """The number that an expression of literals comes to, None where it is none."""
+    if isinstance(node, ast.Constant):
+        value = node.value
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = number(node.operand)
+        return -inner if inner is not None else None
+    if isinstance(node, ast.BinOp):
+        left, right = number(node.left), number(node.right)
+        if left is None or right is None:
+            return None
+        if isinstance(node.op, ast.Div):
+            return left / right if right else None
+        if isinstance(node.op, ast.Mult):
+            return left * right
+        if isinstance(node.op, ast.Pow) and abs(right) < 16:
+            power = left**right if left or right > 0 else None
+            return float(power) if isinstance(power, (int, float)) else None
+    return None
+
+
+def _read(body: Body, node: ast.expr, statement: Span) -> list[Tolerance]:
+    """The tolerances that an expression may give: of a choice, the looser one."""
+    value, name, at = _value(body, node)
+    if value is None and name is None:
+        return []
+    return [Tolerance(value, name, Body.span(at), statement)]
+
+
+def _value(body: Body, node: ast.expr, hops: int = 4) -> tuple[float | None, str | None, ast.expr]:
+    plain = number(node)
+    if plain is not None:
+        return plain, None, node
+    if isinstance(node, ast.IfExp):
+        options = [_value(body, option, hops) for option in (node.body, node.orelse)]
+        known = [option for option in options if option[0] is not None]
+        return max(known, key=lambda option: option[0] or 0.0) if len(known) == 2 else (None, None, node)
+    if isinstance(node, ast.Name):
+        if node.id in parameters(body.tree):
+            return None, node.id, node
+        values = stored(body.tree, node.id)
+        if values is None:
+            return None, None, node
+        if not values:
+            return None, node.id, node
+        if len(values) == 1 and hops > 0:
+            return _value(body, values[0], hops - 1)
+        known = [v for v in (_value(body, value, hops - 1) for value in values) if v[0] is not None]
+        if hops > 0 and len(known) == len(values):
+            return max(known, key=lambda option: option[0] or 0.0)
+    return None, None, node
+
+
+def _handed_on(body: Body, call: ast.Call, statement: Span) -> list[Given]:
+    if not isinstance(call.func, (ast.Name, ast.Attribute)):
+        return []
+    found: list[Given] = []
+    for position, argument in enumerate(call.args):
+        value, name, at = _value(body, argument)
+        if value is not None or name is not None:
+            found.append(Given(ast.unparse(call.func), None, position, value, name, Body.span(at), statement))
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            value, name, at = _value(body, keyword.value)
+            if value is not None or name is not None:
+                found.append(
+                    Given(ast.unparse(call.func), keyword.arg, None, value, name, Body.span(at), statement)
+                )
+    return found
+
+
+def _limit(compare: ast.Compare) -> tuple[ast.expr, ast.expr] | None:
+    """What a condition limits, and by what: `difference < limit`."""
+    left, operator, right = compare.left, compare.ops[0], compare.comparators[0]
+    if isinstance(operator, (ast.Lt, ast.LtE)):
+        return left, right
+    return (right, left) if isinstance(operator, (ast.Gt, ast.GtE)) else None
+
+
+def _told(body: Body, node: ast.expr) -> str:
+    """What the limited expression is called, and made from."""
+    texts = [ast.unparse(node)]
+    for name in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}:
+        texts += [ast.unparse(v) for v in stored(body.tree, name) or []]
+    return " ".join(texts)
+
+
+def _condition(statement: ast.stmt) -> ast.expr | None:
+    """What must hold for the test to go on; a failing branch counts with its condition turned round."""
+    if isinstance(statement, ast.Assert):
+        return statement.test
+    return None
+
+
+def _simple_statements(tree: ast.AST) -> list[ast.stmt]:
+    return [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n is not tree]
+
+
+def _head(statement: ast.stmt) -> ast.AST:
+    """The part of a compound statement before its body."""
+    if isinstance(statement, (ast.If, ast.While)):
+        return statement.test
+    if isinstance(statement, (ast.For, ast.AsyncFor)):
+        return statement.iter
+    if isinstance(statement, (ast.With, ast.AsyncWith)):
+        return ast.Tuple([item.context_expr for item in statement.items], ast.Load())
+    return ast.Pass()

@@ -1,0 +1,183 @@
+"""DIT310 mapping-merge-incomplete: a merge group with missing or repeated indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analyzers.findings import Finding, Related, Severity
+from analyzers.project.mappings import MappingTable
+from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.weights.symbolic import MergeFault
+from analyzers.weights.tables import merge_faults_in
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """Counts the indices of every merge."""
+    if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
+        return
+    for table in context.project.mappings.in_file(context.file):
+        if table.whole:
+            for fault in merge_faults_in(context.project, table):
+                yield from _report(context, table, fault)
+
+
+def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterator[Finding]:
+    rules = [table.rules[index] for index in fault.rules]
+    own = next((rule for rule in rules if table.owns(rule)), None)
+    if own is None:
+        return  # the display that writes it down is looked at by itself
+    others = tuple(Related(rule.key, "in the same merge") for rule in rules if rule is not own)
+    total = own.merge[1] if own.merge is not None else 0
+    if fault.counts:
+        counts = " and ".join(str(count) for count in fault.counts)
+        message = f"the merge into '{own.target}' counts {counts} sources: it ends too early, or never"
+        yield context.finding(own.key, message, symbol=table.name, related=others)
+        return
+    if fault.missing:
+        indices = " and ".join(str(index) for index in fault.missing)
+        word = "indices" if len(fault.missing) > 1 else "index"
+        message = (
+            f"the merge into '{own.target}' needs {total} sources and lacks {word} {indices}: it never "
+            "completes, and its tensors are dropped"
+        )
+        yield context.finding(own.key, message, symbol=table.name, related=others)
+        return
+    for first, second in fault.repeated:
+        one, two = table.rules[first], table.rules[second]
+        if table.owns(two) and two.merge is not None:
+            yield context.finding(
+                two.key,
+                f"index {two.merge[0]} of the merge into '{two.target}' is given twice: one tensor "
+                "overwrites the other",
+                symbol=table.name,
+                related=(Related(one.key, "gives the same index"),),
+            )
+
+
+_FILE = "fastvideo/configs/models/dits/echo.py"
+
+
+def _config(rules: str, before: str = "") -> str:
+    return f"""\
+from dataclasses import dataclass, field
+
+from fastvideo.configs.models.dits.base import DiTArchConfig
+{before}
+
+@dataclass
+class EchoArchConfig(DiTArchConfig):
+    param_names_mapping: dict = field(
+        default_factory=lambda: {{
+{rules}        }})
+"""
+
+
+def _rule(source: str, index: int, count: int, target: str = "qkv") -> str:
+    return (
+        rf'            r"^blocks\.(\d+)\.{source}\.(.*)$": (r"blocks.\1.{target}.\2", {index}, {count}),'
+        "\n"
+    )
+
+
+_QKV = _rule("to_q", 0, 3) + _rule("to_k", 1, 3) + _rule("to_v", 2, 3)
+
+RULE = Rule(
+    code="DIT310",
+    name="mapping-merge-incomplete",
+    severity=Severity.ERROR,
+    tier=Tier.WEIGHTS,
+    summary="a merge group with missing or repeated indices",
+    what=(
+        "Reports the rules `(target, index, n)` that write one target: where an index from 0 to n - 1 is "
+        "given by none of them, where they disagree about n, and where two give the same index to tensors "
+        "that lie side by side in a checkpoint."
+    ),
+    why=(
+        "`hf_to_custom_state_dict` holds the tensors of a merge back until it has n of them, and drops "
+        "what is left at the end without a word: the parameter stays empty, and a strict load names the "
+        "target, not the rule. With an index given twice, the second tensor replaces the first."
+    ),
+    how="Give every index from 0 to n - 1 once, with the same n.",
+    exceptions=(
+        "Indices out of range and malformed tuples (DIT306). Several rules for one index that serve "
+        "checkpoints of different origin (`to_q` and `q_proj`). Mappings with rules that cannot be read, "
+        "and dicts that are only a part of a mapping."
+    ),
+    source="`fastvideo/models/loader/utils.py`, `hf_to_custom_state_dict`",
+    check=check,
+    valid=(
+        Example("complete", {_FILE: _config(_QKV)}),
+        Example(
+            "one index from two kinds of checkpoints, and one rule for several",
+            {
+                _FILE: _config(
+                    _QKV
+                    + _rule("q_proj", 0, 3)
+                    + r'            r"^(head\.\d+)\.(?:k|key)\.(.*)$": (r"\1.kv.\2", 0, 2),'
+                    + "\n"
+                    + r'            r"^(head\.\d+)\.(?:v|value)\.(.*)$": (r"\1.kv.\2", 1, 2),'
+                    + "\n"
+                )
+            },
+        ),
+        Example(
+            "the rest stands in another mapping",
+            {
+                _FILE: _config(
+                    "            **_QUERY,\n" + _rule("to_k", 1, 3) + _rule("to_v", 2, 3),
+                    before='\n_QUERY = {r"^blocks\\.(\\d+)\\.to_q\\.(.*)$": (r"blocks.\\1.qkv.\\2", 0, 3)}\n',
+                )
+            },
+        ),
+        Example(
+            "the groups are cut in another way",
+            {
+                _FILE: _config(
+                    _rule("to_q", 0, 2)
+                    + r'            r"^(blocks\.\d+)\.to_k\.(weight|bias)$": (r"\1.qkv.\2", 1, 2),'
+                    + "\n"
+                )
+            },
+        ),
+        Example(
+            "computed and malformed tuples",
+            {
+                _FILE: _config(
+                    _rule("to_q", 0, 2)
+                    + r'            r"^blocks\.(\d+)\.to_k\.(.*)$": (r"blocks.\1.qkv.\2", LAST, 2),'
+                    + "\n"
+                )
+            },
+        ),
+        Example("an index out of range", {_FILE: _config(_rule("to_q", 0, 2) + _rule("to_k", 2, 2))}),
+        Example(
+            "what else there is cannot be read",
+            {_FILE: _config(_rule("to_q", 0, 3) + "            **more(),\n")},
+        ),
+    ),
+    invalid=(
+        Example(
+            "an index is missing",
+            {_FILE: _config(_rule("to_q", 0, 3) + _rule("to_v", 2, 3) + _rule("up", 1, 2, "gate_up"))},
+            findings=(
+                Expected(_FILE, 10, "needs 3 sources and lacks index 1", Severity.ERROR),
+                Expected(_FILE, 12, "lacks index 0"),
+            ),
+        ),
+        Example(
+            "an index twice",
+            {_FILE: _config(_rule("to_q", 0, 2) + _rule("to_k", 1, 2) + _rule("to_v", 1, 2))},
+            findings=(Expected(_FILE, 12, "index 1 of the merge into 'blocks.\\1.qkv.\\2' is given twice"),),
+        ),
+        Example(
+            "different counts",
+            {_FILE: _config(_rule("to_q", 0, 3) + _rule("to_k", 1, 3) + _rule("to_v", 2, 4))},
+            findings=(Expected(_FILE, 10, "counts 3 and 4 sources"),),
+        ),
+        Example(
+            "a target with a slip",
+            {_FILE: _config(_rule("to_q", 0, 2) + _rule("to_k", 1, 2, "qvk"))},
+            findings=(Expected(_FILE, 10, "lacks index 1"), Expected(_FILE, 11, "lacks index 0")),
+        ),
+    ),
+)

@@ -1,0 +1,47 @@
+"""Proofs about the mappings of a project, kept until the file that writes the mapping down changes."""
+
+from __future__ import annotations
+
+from analyzers.project.index import Project
+from analyzers.project.mappings import MappingTable
+from analyzers.weights.symbolic import (
+    Collision,
+    MergeFault,
+    Shadow,
+    SymbolicRule,
+    collisions,
+    merge_faults,
+    shadows,
+)
+
+
+def as_texts(table: MappingTable) -> tuple[SymbolicRule, ...]:
+    """The rules of a table as texts, place by place."""
+    return tuple(SymbolicRule(r.pattern, r.target, r.merge, r.conditional) for r in table.rules)
+
+
+def symbolic_rules(project: Project, table: MappingTable) -> tuple[SymbolicRule, ...]:
+    """The same, kept: the rules keep what `re` makes of them."""
+    memory, place = project.sources.memory, table.location
+    return memory.about(place.path, table, ("symbolic rules", place), lambda: as_texts(table))
+
+
+def shadows_in(project: Project, table: MappingTable) -> tuple[Shadow, ...]:
+    """The rules of a table that never apply."""
+    rules, semantics = symbolic_rules(project, table), project.profile.mapping_semantics
+    memory, place = project.sources.memory, table.location
+    return memory.about(place.path, table, ("mapping shadows", place), lambda: shadows(rules, semantics))
+
+
+def merge_faults_in(project: Project, table: MappingTable) -> tuple[MergeFault, ...]:
+    """The merges of a table that cannot come out right."""
+    rules, semantics = symbolic_rules(project, table), project.profile.mapping_semantics
+    memory, place = project.sources.memory, table.location
+    return memory.about(place.path, table, ("merge faults", place), lambda: merge_faults(rules, semantics))
+
+
+def collisions_in(project: Project, table: MappingTable) -> tuple[Collision, ...]:
+    """The rules of a table that give one target to several tensors."""
+    rules = symbolic_rules(project, table)
+    memory, place = project.sources.memory, table.location
+    return memory.about(place.path, table, ("mapping collisions", place), lambda: collisions(rules))
