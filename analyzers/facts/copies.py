@@ -30,15 +30,15 @@ def compare(here: Body, there: Body, own: Signature, other: Signature) -> Compar
     """How a copy differs; None where they are no copies of each other. `own` and `other`: the signatures
     of the two."""
     left, right = statements_of(here.tree), statements_of(there.tree)
-    plain, free = (own.statements, other.statements, False), (own.renamed, other.renamed, True)
-    for ours, theirs, renamed in (plain, free):
-        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
-        same = sum(block.size for block in matcher.get_matching_blocks())
-        if same >= _ALIKE * max(len(left), len(right)):
-            break
-    else:
-        return None
-    names = _mapping(matcher, here, there, left, right) if renamed else {}
+    longest = max(len(left), len(right))
+    matcher = _alignment(own.statements, other.statements, longest)
+    names: dict[str, str] = {}
+    if matcher is None:
+        matcher = _alignment(own.renamed, other.renamed, longest)
+        if matcher is None:
+            return None
+        names = _mapping(matcher, here, there, left, right)
+    same = _matching(matcher)
     details: list[Difference] = []
     others = 0
     for tag, a, b, c, d in matcher.get_opcodes():
@@ -54,6 +54,16 @@ def compare(here: Body, there: Body, own: Signature, other: Signature) -> Compar
             else:
                 details.append(found)
     return Comparison(same, tuple(details), others)
+
+
+def _alignment(ours: Sequence[int], theirs: Sequence[int], longest: int) -> SequenceMatcher[int] | None:
+    """The two lists of statements side by side; None where too few of them agree."""
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    return matcher if _matching(matcher) >= _ALIKE * longest else None
+
+
+def _matching(matcher: SequenceMatcher[int]) -> int:
+    return sum(block.size for block in matcher.get_matching_blocks())
 
 
 def _mapping(
