@@ -17,6 +17,7 @@ from analyzers.fixes.trees import (
     only_class,
     only_method,
     parse,
+    returns_early,
     self_name,
     statement,
     with_statements,
@@ -33,9 +34,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     init = only_method(cls, "__init__")
     if calls_method(init, _NAME):
         raise Refused(f"{name}.__init__ calls {_NAME} already")
-    finder = _Returns()
-    init.body.visit(finder)
-    if finder.found:
+    if returns_early(init):
         raise Refused(f"{name}.__init__ can return early: the call at its end would not always run")
     block, statements = as_block(init.body)
     last = statements[-1]
@@ -45,20 +44,3 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
     assert isinstance(changed, cst.Module)
     return {path: changed.code}
-
-
-class _Returns(cst.CSTVisitor):
-    """Looks for a `return` of the function itself, not of one inside it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = False
-
-    def visit_Return(self, node: cst.Return) -> None:  # noqa: N802 - libcst's naming
-        self.found = True
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802 - libcst's naming
-        return False
-
-    def visit_ClassDef(self, node: cst.ClassDef) -> bool:  # noqa: N802 - libcst's naming
-        return False

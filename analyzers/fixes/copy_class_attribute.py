@@ -21,6 +21,7 @@ from analyzers.fixes.trees import (
     only_class,
     parse,
     statement,
+    with_import,
     with_statements,
 )
 
@@ -55,7 +56,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     changed = module.deep_replace(cls, _assign(module, cls, attribute, f"{source}.{attribute}"))
     assert isinstance(changed, cst.Module)
     if not imported:
-        changed = _import(changed, home, config)
+        changed = with_import(changed, home, config)
     return {path: changed.code}
 
 
@@ -197,39 +198,3 @@ def _without_pass(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseState
         )
 
     return [line for line in statements if not lone_pass(line)]
-
-
-def _import(module: cst.Module, home: str, config: str) -> cst.Module:
-    """The module with `from home import config` after its last top-level `from` import."""
-    body = list(module.body)
-    line = statement(module, f"from {home} import {config}")
-    imports = [
-        index
-        for index, item in enumerate(body)
-        if isinstance(item, cst.SimpleStatementLine)
-        and isinstance(item.body[0], (cst.Import, cst.ImportFrom))
-        and not _is_future(item.body[0])
-    ]
-    futures = [
-        index
-        for index, item in enumerate(body)
-        if isinstance(item, cst.SimpleStatementLine) and _is_future(item.body[0])
-    ]
-    first_class = next((i for i, item in enumerate(body) if isinstance(item, cst.ClassDef)), len(body))
-    early = [i for i in imports if i < first_class]
-    if early:
-        place = early[-1] + 1
-    elif futures:
-        place = futures[-1] + 1
-    else:
-        place = 1 if body and is_docstring(body[0]) else 0
-    body.insert(place, line)
-    return module.with_changes(body=body)
-
-
-def _is_future(small: cst.BaseSmallStatement) -> bool:
-    return (
-        isinstance(small, cst.ImportFrom)
-        and isinstance(small.module, cst.Name)
-        and small.module.value == "__future__"
-    )

@@ -33,8 +33,8 @@ def changed_row(arguments: Mapping[str, JsonValue], read: Read, change: Change) 
             continue
         module = parse_piece(piece, path)
         for statement in module.body:
-            value = _value_of(statement, table)
-            if not isinstance(value, cst.Dict):
+            value = table_named(statement, table)
+            if value is None:
                 continue
             index = _find(value, key, spec)
             if index is None:
@@ -53,7 +53,8 @@ def without_row(table: cst.Dict, index: int) -> str:
     return layout_of(table).without(index).text
 
 
-def _value_of(statement: cst.CSTNode, table: str) -> cst.BaseExpression | None:
+def table_named(statement: cst.CSTNode, table: str) -> cst.Dict | None:
+    """The dict display that a top-level statement assigns to that name, or None."""
     if not isinstance(statement, cst.SimpleStatementLine):
         return None
     for small in statement.body:
@@ -64,7 +65,7 @@ def _value_of(statement: cst.CSTNode, table: str) -> cst.BaseExpression | None:
         else:
             continue
         if any(isinstance(t, cst.Name) and t.value == table for t in targets):
-            return small.value
+            return small.value if isinstance(small.value, cst.Dict) else None
     return None
 
 

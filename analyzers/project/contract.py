@@ -325,6 +325,30 @@ def default_constructible(names: Names, config: Placed[ClassFacts]) -> bool:
     return arch is None or default_constructible(names, arch)
 
 
+def declares(names: Names, profile: Profile, config: Placed[ClassFacts], name: str) -> bool:
+    """Whether a model's own config (or its arch config) holds a value of that name, as an instance.
+
+    What only the shared bases declare does not count: their defaults say nothing about the model.
+    """
+    arch = names.arch_config_class(config)
+    shared = {profile.model_config_base, profile.dit_config_base, profile.dit_arch_config_base}
+    for cls in (config, arch) if arch is not None else (config,):
+        for owner in names.ancestry(cls).classes:
+            if names.qualified_class(owner) in shared:
+                break
+            after = owner.fact.method("__post_init__")
+            prop = owner.fact.method(name)
+            if (
+                any(name in a.names and a.annotation is not None for a in owner.fact.attributes)
+                or (prop is not None and prop.decorated_with("property"))
+                or (
+                    after is not None and any(a.name == name and not a.conditional for a in after.assignments)
+                )
+            ):
+                return True
+    return False
+
+
 def _is_required_field(value: Expr) -> bool:
     """`field(...)` without a default."""
     return is_field(value) and not any(k.name in ("default", "default_factory", None) for k in value.keywords)

@@ -17,6 +17,7 @@ from analyzers.project.mappings import Mappings
 from analyzers.project.mirrored import Mirrors
 from analyzers.project.names import Names
 from analyzers.project.official import Official
+from analyzers.project.pipeline_registry import PipelineRegistry, pipeline_classes, read_pipeline_registry
 from analyzers.project.pipelines import Pipelines
 from analyzers.project.ports import Port, Ports
 from analyzers.project.profile import Profile
@@ -90,6 +91,22 @@ class Project:
     def tests(self) -> TestReach:
         """What tests run, through helpers and fixtures."""
         return TestReach(self.sources, self.names, self.profile)
+
+    @cached_property
+    def pipeline_registry(self) -> PipelineRegistry | None:
+        """The pipeline registry as its module says; None where there is none or it does not parse."""
+        where = self.profile.registrations
+        return read_pipeline_registry(self.sources, where) if where is not None else None
+
+    @cached_property
+    def pipeline_classes(self) -> tuple[str, ...]:
+        """The pipeline classes that a checkpoint can name."""
+        where = self.profile.registrations
+        return self.pipelines_below(where.folder) if where is not None else ()
+
+    def pipelines_below(self, folder: str) -> tuple[str, ...]:
+        """Those of one folder."""
+        return pipeline_classes(self.sources, self.names, folder)
 
     @cached_property
     def port_index(self) -> Ports:
@@ -208,6 +225,7 @@ class Project:
             paths += self.sources.walk(folder)
         if self.sources.exists(self.profile.registry):
             paths.append(self.profile.registry)
+        paths += self.pipeline_files
         for root in self.profile.test_roots:
             paths += [
                 p
@@ -215,6 +233,22 @@ class Project:
                 if self.profile.is_parity_test(p) or self.profile.is_parity_helper(p)
             ]
         return tuple(sorted({*paths, *self.documents}))
+
+    @cached_property
+    def pipeline_files(self) -> tuple[str, ...]:
+        """The pipeline registry and the files with pipeline configs and presets."""
+        where = self.profile.registrations
+        if where is None:
+            return ()
+        found = [
+            path
+            for folder in (where.configs, where.folder)
+            for path in self.sources.walk(folder)
+            if where.holds(path)
+        ]
+        if self.sources.exists(where.registry):
+            found.append(where.registry)
+        return tuple(found)
 
     @cached_property
     def documents(self) -> tuple[str, ...]:

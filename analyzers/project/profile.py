@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analyzers.project.profiles.base import Discovery, Loader, Profile
+from analyzers.project.profiles.base import Discovery, Loader, Profile, Registrations
 from analyzers.project.profiles.fastvideo import FASTVIDEO
 from analyzers.project.profiles.sglang import SGLANG
 
@@ -18,6 +18,7 @@ __all__ = [
     "Discovery",
     "Loader",
     "Profile",
+    "Registrations",
     "find_profile",
     "find_root",
     "root_in",

@@ -106,9 +106,9 @@ class Rule:
     `check` is called once a file, with the whole project at hand, and reports findings located in
     that file only. `suffixes`: the files it is called for; files that are no Python have no facts,
     only `Context.text`. `reports_missing`: what it finds is that something is not there, so it is not
-    asked about a file of which a part does not parse: the part may hold it. `fixable`: what its fixes are, None where it has none. `source`: where the
-    convention is written down or the behaviour can be read, upstream. `exceptions`: what the rule
-    knowingly leaves alone.
+    asked about a file of which a part does not parse: the part may hold it. `fixable`: what its fixes
+    are, None where it has none. `source`: where the convention is written down or the behaviour can be
+    read, upstream. `exceptions`: what the rule knowingly leaves alone.
     """
 
     code: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from analyzers.facts.model import Collection
-from analyzers.findings import Finding, Location, Related, Severity
+from analyzers.facts.model import Call, ClassFacts, Collection, Placed
+from analyzers.findings import Applicability, Finding, Fix, Location, Related, Severity
 from analyzers.project.comments import comments_about, statement_around
+from analyzers.project.contract import default_constructible
 from analyzers.project.names import Resolved
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -80,7 +81,82 @@ def _check_attribute(context: Context, port: Port, name: str, consequence: str) 
         symbol=name,
         port=port.name,
         related=tuple(r for r in related if r.location != where),
+        fix=_copy_fix(context, port, name) or _condition_fix(context, port, outcome),
     )
+
+
+def _copy_fix(context: Context, port: Port, name: str) -> Fix | None:
+    """Copies what the port's config holds."""
+    names, config = context.names, port.config
+    if config is None or not default_constructible(names, config):
+        return None
+    found = names.config_field(config, (name,))
+    if not isinstance(found, Resolved) or not isinstance(found.value, Collection) or not found.value.items:
+        return None
+    arch = names.arch_config_class(config)
+    shared = arch is not None and names.config_field(arch, (name,)) == found
+    return Fix(
+        f"Copy {name} from {config.fact.name}",
+        "copy-class-attribute",
+        {
+            "path": port.cls.path,
+            "class": port.name,
+            "attribute": name,
+            "config": config.fact.name,
+            "module": names.module_name(config.path),
+            "makers": [config.fact.name, *([arch.fact.name] if arch is not None and shared else [])],
+        },
+        Applicability.UNSAFE,
+    )
+
+
+def _condition_fix(context: Context, port: Port, outcome: Resolved) -> Fix | None:
+    """Gives the arch config a condition for the blocks, where the port copies its empty list."""
+    names = context.names
+    if outcome.config is None or port.config is None or outcome.location.path == port.cls.path:
+        return None
+    arch = names.arch_config_class(port.config)
+    lists = _block_lists(context, port)
+    if arch is None or not lists or arch.fact.partial:
+        return None
+    others = (p for p in context.project.ports if p.cls != port.cls and p.config is not None)
+    qualified = names.qualified_class(arch)
+    for other in others:
+        found = names.arch_config_class(other.config) if other.config is not None else None
+        if found is not None and qualified in map(names.qualified_class, names.ancestry(found).classes):
+            return None  # the condition would speak for another model too
+    return Fix(
+        f"Shard and compile {' and '.join(lists)} block by block",
+        "list-shard-conditions",
+        {
+            "path": arch.path,
+            "class": arch.fact.name,
+            "attribute": "_fsdp_shard_conditions",
+            "function": f"is_{re.sub(r'[^0-9a-z_]', '_', port.family.lower())}_block",
+            "lists": list(lists),
+        },
+        Applicability.UNSAFE,
+    )
+
+
+def _block_lists(context: Context, port: Port) -> tuple[str, ...]:
+    """The attributes that hold repeated blocks: a `ModuleList` of a class of the tree, in a loop."""
+    built = context.project.construction(port.cls)
+    if built is None:
+        return ()
+    path = built.owner.path
+    found: list[str] = []
+    for item in built.init.fact.calls:
+        made = item.call
+        if item.target is None or not item.repeated or not isinstance(made, Call) or made.callee is None:
+            continue
+        holders = [context.names.qualified(path, name) for name in item.enclosing]
+        if holders != ["torch.nn.ModuleList"]:
+            continue
+        cls: Placed[ClassFacts] | None = context.names.class_of(path, made.callee)
+        if cls is not None and item.target not in found:
+            found.append(item.target)
+    return tuple(found)
 
 
 def _is_intended(context: Context, outcome: Resolved) -> bool:
@@ -100,7 +176,7 @@ _FILE = "fastvideo/models/dits/echo.py"
 _CONFIG = "fastvideo/configs/models/dits/echo.py"
 
 
-def _model(attributes: str) -> str:
+def _model(attributes: str, init: str = "") -> str:
     return f"""\
 from fastvideo.configs.models.dits.echo import EchoConfig
 from fastvideo.models.dits.base import BaseDiT
@@ -108,7 +184,7 @@ from fastvideo.models.dits.base import BaseDiT
 
 class EchoTransformer3DModel(BaseDiT):
 {attributes}    param_names_mapping = EchoConfig().param_names_mapping
-
+{init}
     def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
         return hidden_states
 
@@ -145,6 +221,25 @@ class EchoConfig(DiTConfig):
 """
 
 
+_BLOCKS = """\
+from torch import nn
+
+
+class EchoBlock(nn.Module):
+    pass
+
+
+"""
+_INIT = """
+    def __init__(self, config: EchoConfig, hf_config: dict) -> None:
+        super().__init__(config=config, hf_config=hf_config)
+        self.blocks = nn.ModuleList([EchoBlock() for _ in range(config.num_layers)])
+        self.tail_blocks = nn.ModuleList(EchoBlock() for _ in range(2))
+        self.norms = nn.ModuleList([nn.LayerNorm(4) for _ in range(2)])
+        self.first = EchoBlock()
+"""
+
+
 RULE = Rule(
     code="DIT203",
     name="class-attribute-empty",
@@ -166,7 +261,8 @@ RULE = Rule(
         "Give the arch config a predicate that matches the repeated blocks, "
         "`_fsdp_shard_conditions: list = field(default_factory=lambda: [is_block])`, and copy both "
         "attributes from the config. Where nothing should be sharded or compiled, say so in a comment on "
-        "the assignment or above it."
+        "the assignment or above it. The fix copies the config's list; where that is empty too, it gives the "
+        "arch config a condition for the `ModuleList`s of blocks that `__init__` builds."
     ),
     exceptions=(
         "A comment at the class attribute or at the config's field that says why (not, no, never, disabled, "
@@ -177,6 +273,7 @@ RULE = Rule(
         "`fastvideo/models/loader/fsdp_load.py`, `shard_model`; "
         "`fastvideo/pipelines/composed_pipeline_base.py`, `_maybe_compile_pipeline_module`"
     ),
+    fixable=Applicability.UNSAFE,
     check=check,
     valid=(
         Example("both come from the config", {}),
@@ -231,6 +328,27 @@ RULE = Rule(
             ),
         ),
         Example(
+            "the config never sets the conditions of a model with blocks",
+            {_FILE: _BLOCKS + _model(_COPIED, _INIT), _CONFIG: _config("").replace("is_block", "is_any")},
+            findings=(
+                Expected(_FILE, 13, "'_fsdp_shard_conditions' copies an empty list from EchoConfig"),
+                Expected(_FILE, 14, "'_compile_conditions' copies an empty list from EchoConfig"),
+            ),
+            fixed={
+                _CONFIG: _config(
+                    "    _fsdp_shard_conditions: list = field(default_factory=lambda: [is_echo_block])\n"
+                )
+                .replace("is_block", "is_any")
+                .replace(
+                    "@dataclass\nclass EchoArch",
+                    "def is_echo_block(n: str, m) -> bool:\n"
+                    '    owner, _, index = n.rpartition(".")\n'
+                    '    return owner in ("blocks", "tail_blocks") and index.isdigit()\n\n\n'
+                    "@dataclass\nclass EchoArch",
+                )
+            },
+        ),
+        Example(
             "nothing is copied",
             {
                 _FILE: _model(""),
@@ -242,6 +360,14 @@ RULE = Rule(
                 Expected(_FILE, 5, "defines no '_compile_conditions'", Severity.WARNING),
                 Expected(_FILE, 5, "defines no '_fsdp_shard_conditions'", Severity.WARNING),
             ),
+            fixed={
+                _FILE: _model("").replace(
+                    "    param_names_mapping = EchoConfig().param_names_mapping\n",
+                    "    param_names_mapping = EchoConfig().param_names_mapping\n"
+                    "    _compile_conditions = EchoConfig()._compile_conditions\n"
+                    "    _fsdp_shard_conditions = EchoConfig()._fsdp_shard_conditions\n",
+                )
+            },
         ),
     ),
 )

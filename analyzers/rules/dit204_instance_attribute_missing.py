@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzers.findings import Finding, Related, Severity
+from analyzers.facts.model import Reference
+from analyzers.findings import Applicability, Finding, Fix, Related, Severity
+from analyzers.project.contract import Construction, declares, loader_keywords
 from analyzers.project.names import Missing
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -37,7 +39,33 @@ def check(context: Context) -> Iterator[Finding]:
             symbol=port.name,
             port=port.name,
             related=(Related(contract.base.at(contract.base.fact.name_span), "the base that demands them"),),
+            fix=_fix(context, port, built, missing) if own else None,
         )
+
+
+def _fix(context: Context, port: Port, built: Construction, missing: tuple[str, ...]) -> Fix | None:
+    """Takes all of them from the config, where the port's own config declares them."""
+    names, profile = context.names, context.profile
+    keywords = loader_keywords(names, profile)
+    parameter = built.init.fact.parameter(keywords[0]) if keywords else None
+    if parameter is None or parameter.kind not in ("any", "keyword"):
+        return None
+    config = port.config
+    if isinstance(parameter.annotation, Reference):
+        config = names.class_of(port.cls.path, parameter.annotation.dotted) or config
+    if config is None or not all(declares(names, profile, config, name) for name in missing):
+        return None
+    return Fix(
+        f"Take {', '.join(missing)} from the config",
+        "set-from-config",
+        {
+            "path": port.cls.path,
+            "class": port.name,
+            "parameter": parameter.name,
+            "names": list(missing),
+        },
+        Applicability.UNSAFE,
+    )
 
 
 def missing_attributes(context: Context, port: Port) -> tuple[str, ...]:
@@ -93,13 +121,17 @@ RULE = Rule(
         "the stages fail later: latent preparation reads `transformer.num_channels_latents`, denoising "
         "divides `hidden_size` by `num_attention_heads`."
     ),
-    how="Set the attributes in `__init__`, usually from the config of the same name.",
+    how=(
+        "Set the attributes in `__init__`, usually from the config's field of the same name. The fix does "
+        "that, where the port's own config declares every one of them."
+    ),
     exceptions=(
         "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, "
         "have a decorator on the class or `__init__`, or a base that cannot be followed. Classes that only "
         "serve as a base."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
+    fixable=Applicability.UNSAFE,
     check=check,
     reports_missing=True,
     valid=(
@@ -163,6 +195,14 @@ EntryClass = EchoTransformer3DModel
                     _FILE, 8, "never sets 'num_channels_latents' on the instance: 'BaseDiT.__post_init__"
                 ),
             ),
+            fixed={
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                    "        self.__post_init__()\n"
+                )
+            },
         ),
         Example(
             "nothing is set and nothing checks",
@@ -175,6 +215,45 @@ EntryClass = EchoTransformer3DModel
                     Severity.ERROR,
                 ),
             ),
+            fixed={
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                )
+            },
+        ),
+        Example(
+            "a config that does not declare it",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                ).replace("SoundConfig", "EchoConfig"),
+                "fastvideo/configs/models/dits/__init__.py": """\
+from fastvideo.configs.models.dits.echo import EchoConfig
+from fastvideo.configs.models.dits.sound import SoundConfig
+
+__all__ = ["EchoConfig", "SoundConfig"]
+""",
+                "fastvideo/configs/models/dits/echo.py": """\
+from dataclasses import dataclass, field
+
+from fastvideo.configs.models.dits.base import DiTArchConfig, DiTConfig
+
+
+@dataclass
+class EchoArchConfig(DiTArchConfig):
+    hidden_size: int = 64
+    num_attention_heads: int = 4
+
+
+@dataclass
+class EchoConfig(DiTConfig):
+    arch_config: DiTArchConfig = field(default_factory=EchoArchConfig)
+""",
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
         ),
     ),
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analyzers.facts.model import FunctionFacts
-from analyzers.findings import Finding, Severity
-from analyzers.project.contract import loader_keywords
+from analyzers.facts.model import CallFact, FunctionFacts, Reference
+from analyzers.findings import Applicability, Finding, Fix, Severity
+from analyzers.project.contract import declares, loader_keywords
+from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 
@@ -34,6 +35,7 @@ def check(context: Context) -> Iterator[Finding]:
                 f"the loader builds '{port.name}' with {given} alone, but its __init__ {'; '.join(faults)}",
                 symbol=port.name,
                 port=port.name,
+                fix=_fix(context, port, init, wanted),
             )
 
 
@@ -57,6 +59,87 @@ def _faults(init: FunctionFacts, wanted: tuple[str, ...]) -> list[str]:
         elif parameter.name not in wanted:
             faults.append(f"requires '{parameter.name}'")
     return faults
+
+
+# ------------------------------------------------------------------ the fix
+
+
+def _fix(context: Context, port: Port, init: FunctionFacts, wanted: tuple[str, ...]) -> Fix | None:
+    """Makes the signature accept the call, where every further value is an attribute of the config."""
+    own = [p for p in init.parameters[1:] if p.kind in ("positional", "any", "keyword")]
+    lacking = [name for name in wanted if not any(p.name == name for p in own)]
+    required = [p.name for p in own if p.default is None and p.name not in wanted]
+    renamed: list[tuple[str, str]] = []
+    unpacked: list[tuple[str, str]] = []
+    if init.accepts_any_keyword and lacking:
+        return None  # where the value goes is not in the signature
+    if wanted[0] in lacking:
+        stand_in = next((name for name in required if _means(context, port, init, name) is not None), None)
+        if stand_in is None or _is_called_with(context, port, stand_in):
+            return None
+        lacking.remove(wanted[0])
+        required.remove(stand_in)
+        kind = _means(context, port, init, stand_in)
+        (unpacked if kind == "arch_config" else renamed).append((stand_in, wanted[0]))
+    config = port.config
+    if required and config is None:
+        return None
+    if config is not None and not all(declares(context.names, context.profile, config, n) for n in required):
+        return None
+    return Fix(
+        f"Let '{port.name}' be built with {', '.join(f'{name}=' for name in wanted)}",
+        "accept-loader-keywords",
+        {
+            "path": port.cls.path,
+            "class": port.name,
+            "keywords": list(wanted),
+            "added": list(lacking),
+            "renamed": [list(pair) for pair in renamed],
+            "unpacked": [list(pair) for pair in unpacked],
+            "defaulted": list(required),
+        },
+        Applicability.UNSAFE,
+    )
+
+
+def _means(context: Context, port: Port, init: FunctionFacts, name: str) -> str | None:
+    """Whether a parameter stands for the `config` or its `arch_config`, by its annotation or name."""
+    names, profile = context.names, context.profile
+    parameter = init.parameter(name)
+    annotation = parameter.annotation if parameter is not None else None
+    if isinstance(annotation, Reference):
+        cls = names.class_of(port.cls.path, annotation.dotted)
+        if cls is not None and names.derives_from(cls, profile.dit_arch_config_base):
+            return "arch_config" if name == "arch_config" else None
+        if cls is not None and names.derives_from(cls, profile.dit_config_base):
+            return "config"
+        return None
+    if annotation is None and name in _CONFIG_NAMES:
+        return "arch_config" if name == "arch_config" else "config"
+    return None
+
+
+_CONFIG_NAMES = frozenset({"arch_config", "cfg", "dit_config", "model_config"})
+
+
+def _is_called_with(context: Context, port: Port, keyword: str) -> bool:
+    """Whether code of the tree builds the class by that keyword, or by position."""
+    project, profile = context.project, context.profile
+    for folder in (profile.folder, *profile.test_roots):
+        for path in project.sources.walk(folder):
+            if port.name not in (project.sources.text(path) or ""):
+                continue
+            facts = project.file(path)
+            if facts is None:
+                continue
+            calls: list[CallFact] = [c.fact for c in facts.calls]
+            calls += [c for _, function in facts.all_functions() for c in function.fact.calls]
+            for item in calls:
+                if (item.call.callee or "").rpartition(".")[2] != port.name:
+                    continue
+                if item.call.arguments or item.call.keyword(keyword) is not None or item.call.unpacks:
+                    return True
+    return False
 
 
 _FILE = "fastvideo/models/dits/echo.py"
@@ -94,7 +177,11 @@ RULE = Rule(
         "`maybe_load_fsdp_model` calls `model_cls(**init_params)`: the load fails with a `TypeError`, even "
         "though a test that builds the class by hand may pass."
     ),
-    how="Take what else is needed from the config, or give the further parameters defaults.",
+    how=(
+        "Take what else is needed from the config, or give the further parameters defaults. The fix does "
+        "so where the port's own config declares every further value, and renames a `cfg` or unpacks an "
+        "`arch_config` that nothing in the tree passes."
+    ),
     exceptions=(
         "A decorated `__init__`, or a class with `__new__`: what can be passed is not in the signature."
     ),
@@ -102,6 +189,7 @@ RULE = Rule(
         "`fastvideo/models/loader/component_loader.py`, `TransformerLoader.load`; "
         "`fastvideo/models/loader/fsdp_load.py`, `maybe_load_fsdp_model`"
     ),
+    fixable=Applicability.UNSAFE,
     check=check,
     valid=(
         Example("exactly the two", {}),
@@ -150,11 +238,46 @@ EntryClass = EchoTransformer3DModel
             "a name that the loader does not pass",
             {_FILE: _model("self, arch_config, hf_config")},
             findings=(Expected(_FILE, 7, "takes no 'config'; requires 'arch_config'"),),
+            fixed={
+                _FILE: _model("self, config, hf_config").replace(
+                    "        super()", "        arch_config = config.arch_config\n        super()"
+                )
+            },
         ),
         Example(
             "positional only",
             {_FILE: _model("self, config, hf_config, /")},
             findings=(Expected(_FILE, 7, "takes 'config' by position only"),),
+            fixed={_FILE: _model("self, config, hf_config")},
+        ),
+        Example(
+            "a value that the config has",
+            {_FILE: _model("self, config, hf_config, num_layers: int, *, hidden_size")},
+            findings=(Expected(_FILE, 7, "requires 'num_layers'; requires 'hidden_size'"),),
+            fixed={
+                _FILE: _model(
+                    "self, config, hf_config, num_layers: int | None = None, *, hidden_size=None"
+                ).replace(
+                    "        super()",
+                    "        if num_layers is None:\n            num_layers = config.num_layers\n"
+                    "        if hidden_size is None:\n            hidden_size = config.hidden_size\n"
+                    "        super()",
+                )
+            },
+        ),
+        Example(
+            "another name for the config, and no hf_config",
+            {
+                _FILE: _model("self, cfg, scale=1.0").replace(
+                    "config=config, hf_config=hf_config", "config=cfg, hf_config={}"
+                )
+            },
+            findings=(Expected(_FILE, 7, "takes no 'config'; takes no 'hf_config'; requires 'cfg'"),),
+            fixed={
+                _FILE: _model("self, config, scale=1.0, hf_config=None").replace(
+                    "config=config, hf_config=hf_config", "config=config, hf_config={}"
+                )
+            },
         ),
     ),
 )

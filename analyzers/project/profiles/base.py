@@ -40,6 +40,39 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class Registrations:
+    """Where pipelines are, and how one module registers their configs and presets by name."""
+
+    folder: str
+    """The folder with a folder for each family."""
+
+    registry: str
+    """The file of the pipeline registry."""
+
+    register: str
+    """The function of the registry that files a pipeline config."""
+
+    configs: str
+    """The folder of the pipeline configs."""
+
+    config_base: str
+    files: frozenset[str]
+    """Names of the files in a family's folder that hold pipeline configs and presets."""
+
+    preset_class: str
+    preset_group: str
+    """The name under which a family's presets are listed for the registry."""
+
+    def holds(self, path: str) -> bool:
+        """Whether a file is the registry or holds pipeline configs or presets."""
+        return (
+            path == self.registry
+            or (path.startswith(f"{self.configs}/") and path.endswith(".py"))
+            or (path.startswith(f"{self.folder}/") and path.rpartition("/")[2] in self.files)
+        )
+
+
+@dataclass(frozen=True)
 class ConfigBucket:
     """A folder of model configs and the bases that its classes derive from, by full dotted name.
 
@@ -149,11 +182,11 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
     replicated_linear: str
     """The one of them that stands for a plain `nn.Linear`."""
-    stacking_attentions: frozenset[str]
-    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     loader: Loader
     logger_factory: str | None = None
     """The full name of the function that makes a module's logger; None where any logger will do."""
+    stacking_attentions: frozenset[str] = frozenset()
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""
@@ -184,6 +217,16 @@ class Profile:
     """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
     chained_mappings: bool = False
     """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
+    registry_fallback: str | None = None
+    """The architecture that the model registry takes where it does not know a name."""
+    component_loaders: Loader | None = None
+    """The method that gives each component of a checkpoint its loader."""
+    registry_components: frozenset[str] = frozenset()
+    """Components whose `_class_name` the model registry resolves, where the loaders cannot be read."""
+    original_weights: tuple[str, ...] = ()
+    """Those of the document roots that hold checkpoints as published, before any conversion."""
+    registrations: Registrations | None = None
+    """None where nothing registers pipelines by name."""
     lora_reads_config: bool = False
     """Whether LoRA renames an adapter's keys by the config's mapping, not by the class's."""
     serving: Serving | None = None
@@ -228,6 +271,7 @@ class Profile:
         return (
             path.startswith((f"{self.dits}/", f"{self.dit_configs}/"))
             or path == self.registry
+            or (self.registrations is not None and self.registrations.holds(path))
             or self.bucket_of(path) is not None
             or self.is_parity_test(path)
             or self.is_parity_helper(path)

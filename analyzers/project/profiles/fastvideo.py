@@ -10,6 +10,7 @@ from analyzers.project.profiles.base import (
     Loader,
     ParityConventions,
     Profile,
+    Registrations,
     Serving,
 )
 
@@ -129,6 +130,26 @@ FASTVIDEO: Final = Profile(
         template_comments=_TEMPLATE_COMMENTS,
     ),
     status_folders=("tests/local_tests/{family}",),
+    registry_fallback="TransformersModel",
+    component_loaders=Loader(
+        "fastvideo.models.loader.component_loader", "ComponentLoader", "for_module_type"
+    ),
+    registry_components=frozenset(
+        {"transformer", "transformer_2", "transformer_3", "sr_transformer", "vae", "scheduler"}
+    ),
+    original_weights=("official_weights",),
+    registrations=Registrations(
+        folder="fastvideo/pipelines/basic",
+        registry="fastvideo/registry.py",
+        register="register_configs",
+        configs="fastvideo/configs/pipelines",
+        config_base="fastvideo.configs.pipelines.base.PipelineConfig",
+        files=frozenset(
+            {"config.py", "configs.py", "pipeline_config.py", "pipeline_configs.py", "presets.py"}
+        ),
+        preset_class="fastvideo.api.presets.InferencePreset",
+        preset_group="ALL_PRESETS",
+    ),
     mappings_of_names=("reverse_param_names_mapping",),
     arch_config_base=f"{_CONFIGS}.base.ArchConfig",
     config_buckets=(
