@@ -169,9 +169,14 @@ def _parse(text: str, name: str) -> Body | None:
         statement = statement.body[0]
     if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name != name:
         return None  # older facts over a text that has moved on
+    body = Body(statement, text)
     if indented:
-        ast.increment_lineno(statement, -1)
-    return Body(statement, text)
+        for node in body.nodes:
+            place = vars(node)
+            if "lineno" in place:
+                place["lineno"] -= 1
+                place["end_lineno"] -= 1
+    return body
 
 
 K = TypeVar("K", bound=Hashable)
