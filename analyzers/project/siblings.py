@@ -8,6 +8,7 @@ comparisons.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,9 +72,16 @@ def drifts(project: Project, path: str) -> tuple[Drift, ...]:
     own = _table(project, path)
     if not own:
         return ()
-    tables = [own, *(_table(project, p) for p in project.sources.walk(project.profile.dits) if p != path)]
+    keys: AbstractSet[int] = own.keys()
+    if project.sources.is_open(path):
+        # Somebody types here: what the other files have does not change from key to key.
+        beyond = project.sources.memory.get(
+            ("sibling keys beyond", path), partial(_keys_beyond, project, path)
+        )
+        keys = {key for key in keys if key in beyond or len(own[key]) > 1}
+    tables = [own, *(_table(project, p) for p in _others(project, path))] if keys else []
     found: dict[tuple[tuple[str, int], int], Drift] = {}
-    for key, mine, theirs in _meetings(own, tables):
+    for key, mine, theirs in _meetings(own, keys, tables):
         for drift in _from_meeting(project, key, mine, theirs):
             known = found.get((drift.here.place, drift.at.span.line))
             if known is None or (drift.siblings, drift.same) > (known.siblings, known.same):
@@ -98,13 +106,21 @@ def _make_table(project: Project, path: str) -> _Table:
     return {key: tuple(entries) for key, entries in table.items()}
 
 
+def _others(project: Project, path: str) -> Iterator[str]:
+    return (p for p in project.sources.walk(project.profile.dits) if p != path)
+
+
+def _keys_beyond(project: Project, path: str) -> frozenset[int]:
+    return frozenset().union(*(_table(project, p) for p in _others(project, path)))
+
+
 def _meetings(
-    own: _Table, tables: list[_Table]
+    own: _Table, keys: AbstractSet[int], tables: list[_Table]
 ) -> Iterator[tuple[int, tuple[_Entry, ...], tuple[_Entry, ...]]]:
     """Keys under which a function of the file meets statements that differ from its own."""
     shared: dict[int, list[_Entry]] = {}
     for table in tables:
-        for key in own.keys() & table.keys():
+        for key in keys & table.keys():
             shared.setdefault(key, []).extend(table[key])
     for key, entries in shared.items():
         if len({entry.hash for entry in entries}) > 1:
