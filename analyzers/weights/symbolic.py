@@ -310,7 +310,10 @@ _REPEATED_PARTS: Final = re.compile(r"(?:^|[._])(?:blocks?|layers?)$")
 _OPPOSED: Final = tuple(
     frozenset(words.split())
     for words in (
-        "q k v",
+        "q k v o",
+        "q k v out",
+        "q k v output",
+        "t h w",
         "query key value",
         "in out",
         "gate up down",
