@@ -182,11 +182,11 @@ class Profile:
     """Linear layers whose forward returns `(output, bias)`."""
     replicated_linear: str
     """The one of them that stands for a plain `nn.Linear`."""
-    stacking_attentions: frozenset[str]
-    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     loader: Loader
     logger_factory: str | None = None
     """The full name of the function that makes a module's logger; None where any logger will do."""
+    stacking_attentions: frozenset[str] = frozenset()
+    """Attention layers that put query, key and value into one tensor, so that their heads must agree."""
     discovery: Discovery = field(default_factory=Discovery)
     roots: tuple[str, ...] = ("",)
     """Where the root lies, counted from the folder that people call the checkout; the first one wins."""

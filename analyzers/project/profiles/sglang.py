@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import (
+    ConfigBucket,
+    Discovery,
+    Loader,
+    Profile,
+)
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
