@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body, Function
-from analyzers.facts.name_uses import Parents, called_name, ends, is_looked_at, only_tells, stored, tail
+from analyzers.facts.name_uses import Parents, Stores, called_name, ends, is_looked_at, only_tells, tail
 from analyzers.findings import Span
 
 _FAILING = frozenset(
@@ -136,6 +136,7 @@ class _Reader:
     def __init__(self, tree: Function) -> None:
         self.tree = tree
         self.parents = Parents(tree)
+        self.stores = Stores(tree)
         self.values = False
         self.weak: list[Span] = []
         self.unknown: list[str] = []
@@ -295,7 +296,7 @@ class _Reader:
         return False
 
     def given(self, name: str) -> list[ast.expr]:
-        return stored(self.tree, name) or []
+        return self.stores.of(name) or []
 
 
 def _fails(body: list[ast.stmt]) -> bool:

@@ -87,16 +87,24 @@ def _is_checked_by_hand(parents: Parents, call: ast.Call) -> bool:
     loaded = {n.id for a in call.args[:2] for n in ast.walk(a) if isinstance(n, ast.Name)}
     owner = call.func.value if isinstance(call.func, ast.Attribute) else None
     for node in ast.walk(parents.tree):
-        named = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in result
-        if isinstance(node, ast.Name) and named and _LEFT_OUT.search(node.id):
-            if not _from_load(parents, node) and is_looked_at(parents, node.id):
-                return True
+        if isinstance(node, ast.Name) and node not in result and _counts_keys(parents, node):
+            return True
         test: ast.expr | None = None
         if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and ends(node.body)):
             test = node.test
         if test is not None and _speaks_of_keys(test, loaded, owner):
             return True
     return False
+
+
+def _counts_keys(parents: Parents, name: ast.Name) -> bool:
+    """Whether a name is given the keys that were left out, by hand, and somebody looks at them."""
+    return (
+        isinstance(name.ctx, ast.Store)
+        and _LEFT_OUT.search(name.id) is not None
+        and not _from_load(parents, name)
+        and is_looked_at(parents, name.id)
+    )
 
 
 def _from_load(parents: Parents, name: ast.Name) -> bool:

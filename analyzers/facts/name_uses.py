@@ -108,35 +108,71 @@ def _acts(parents: Parents, node: ast.AST, seen: frozenset[str]) -> bool:
     return True
 
 
-def stored(function: ast.AST, name: str) -> list[ast.expr] | None:
-    """The values that a function gives a local name by plain assignments, in the order of the text.
+class Stores:
+    """Where the names of a tree get their values: one walk, for as many questions as there are."""
 
-    None where it may get its value in another way: as a loop variable, by unpacking a value that is
-    no display, by `with ... as`, `+=`, or `global`.
-    """
-    values: list[ast.expr] = []
-    plain: set[ast.AST] = set()
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                for element, value in _pairs(target, node.value):
-                    if element.id == name:
-                        values.append(value)
+    def __init__(self, tree: ast.AST) -> None:
+        self.tree = tree
+        self._values: dict[str, list[ast.expr]] = {}
+        self._unclear: set[str] = set()
+        self._sources: dict[str, list[ast.expr | None]] = {}
+        plain: set[ast.AST] = set()
+        names: list[ast.Name] = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                if isinstance(node.ctx, ast.Store):
+                    names.append(node)
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    for element, value in _pairs(target, node.value):
+                        self._values.setdefault(element.id, []).append(value)
                         plain.add(element)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if node.target.id == name and node.value is not None:
-                values.append(node.value)
+                    self._note(target, node.value)
+            elif isinstance(node, ast.AnnAssign):
+                if isinstance(node.target, ast.Name) and node.value is not None:
+                    self._values.setdefault(node.target.id, []).append(node.value)
+                    plain.add(node.target)
+            elif isinstance(node, ast.NamedExpr):
+                self._values.setdefault(node.target.id, []).append(node.value)
                 plain.add(node.target)
-        elif isinstance(node, ast.NamedExpr) and node.target.id == name:
-            values.append(node.value)
-            plain.add(node.target)
-        elif isinstance(node, (ast.Global, ast.Nonlocal)) and name in node.names:
-            return None
-    for node in ast.walk(function):
-        stores = isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-        if stores and node not in plain:
-            return None
-    return values
+            elif isinstance(node, (ast.Global, ast.Nonlocal)):
+                self._unclear.update(node.names)
+            elif isinstance(node, ast.AugAssign):
+                self._note(node.target, node.value)
+            elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+                self._note(node.target, node.iter)
+            elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+                self._note(node.optional_vars, node.context_expr)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree:
+                self._sources.setdefault(node.name, []).append(None)
+        self._unclear.update(name.id for name in names if name not in plain)
+        self._names = {name.id for name in names} | set(self._sources)
+
+    def _note(self, target: ast.expr, value: ast.expr) -> None:
+        for node in ast.walk(target):
+            if isinstance(node, ast.Name):
+                self._sources.setdefault(node.id, []).append(value)
+
+    def of(self, name: str) -> list[ast.expr] | None:
+        """The values that a name is given by plain assignments, in the order of the walk.
+
+        None where it may get its value in another way: as a loop variable, by unpacking a value that
+        is no display, by `with ... as`, `+=`, or `global`.
+        """
+        return None if name in self._unclear else self._values.get(name, [])
+
+    def holds(self, name: str) -> bool:
+        """Whether a name is bound anywhere in the tree."""
+        return name in self._names
+
+    def sources(self, name: str) -> list[ast.expr | None]:
+        """What a name gets its values from, unpacking and loops included; None where that is unclear."""
+        return list(self.of(name) or self._sources.get(name, []))
+
+
+def stored(function: ast.AST, name: str) -> list[ast.expr] | None:
+    """`Stores.of` for a single question."""
+    return Stores(function).of(name)
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:

@@ -18,7 +18,7 @@ from analyzers.facts.bodies import PlacedBody
 from analyzers.facts.checks import checks
 from analyzers.facts.model import Assignment, ClassFacts, FunctionFacts, Placed
 from analyzers.facts.module_trees import constants
-from analyzers.facts.name_uses import called_name, parameters, stored, tail
+from analyzers.facts.name_uses import Stores, called_name, parameters, tail
 from analyzers.findings import Location
 from analyzers.project.definitions import External, Module
 from analyzers.project.index import Project
@@ -207,12 +207,21 @@ class _Reader:
         self.project = project
         self.reach = project.tests
         self.asking: set[tuple[int, str]] = set()
+        self.indexed: dict[int, Stores] = {}
 
     def of_test(self, test: Member) -> tuple[Comparison, ...] | None:
         body = self.project.body(test.function)
         if body is None:
             return None
         return self.sites(_Frame(test, body))
+
+    def stores(self, frame: _Frame) -> Stores:
+        """The names of a function; the index holds its tree, so that the key stays its own."""
+        tree = frame.body.tree
+        known = self.indexed.get(id(tree))
+        if known is None:
+            known = self.indexed[id(tree)] = Stores(tree)
+        return known
 
     # ------------------------------------------------------------------ comparisons
 
@@ -303,7 +312,7 @@ class _Reader:
         return tuple(found)
 
     def holds_comparison(self, name: str, frame: _Frame) -> bool:
-        values = stored(frame.body.tree, name) or []
+        values = self.stores(frame).of(name) or []
         return bool(values) and all(
             any(isinstance(n, ast.Call) and tail(n) in _COMPARING for n in ast.walk(v)) for v in values
         )
@@ -324,7 +333,7 @@ class _Reader:
                 return node.left, node.right
         for name in (n.id for n in ast.walk(part) if isinstance(n, ast.Name)):
             for _ in range(3):
-                values = stored(frame.body.tree, name) or []
+                values = self.stores(frame).of(name) or []
                 if len(values) != 1:
                     break
                 minus = next(
@@ -357,7 +366,7 @@ class _Reader:
         for _ in range(4):
             if not isinstance(node, ast.Name):
                 break
-            values = stored(frame.body.tree, node.id) or []
+            values = self.stores(frame).of(node.id) or []
             if len(values) != 1 or not isinstance(values[0], (ast.Name, ast.Attribute)):
                 break
             node = values[0]
@@ -395,7 +404,7 @@ class _Reader:
 
     def is_global(self, name: str, frame: _Frame) -> bool:
         tree = frame.body.tree
-        return name not in parameters(tree) and not _is_stored(tree, name)
+        return name not in parameters(tree) and not self.stores(frame).holds(name)
 
     def name(self, name: str, frame: _Frame, depth: int) -> Side:
         if name in frame.given:
@@ -413,10 +422,10 @@ class _Reader:
         tree = frame.body.tree
         if name in parameters(tree):
             return self.parameter(name, frame, depth)
-        if not _is_stored(tree, name):
+        if not self.stores(frame).holds(name):
             return self.meaning(name, frame)
         result = _NOTHING
-        for value in _sources(tree, name):
+        for value in self.stores(frame).sources(name):
             result |= self.side(value, frame, depth - 1) if value is not None else _UNKNOWN
         return result
 
@@ -617,7 +626,7 @@ def _may_compare(test: ast.expr) -> bool:
 
 
 def _is_setting(part: ast.Compare) -> bool:
-    """Whether a condition only asks for a setting: an attribute or item that equals a name or whole number."""
+    """Whether a condition only asks for a setting: an attribute or item that equals a name or a number."""
     sides = (part.left, part.comparators[0])
     plain = any(isinstance(s, ast.Constant) and not isinstance(s.value, float) for s in sides)
     return plain and any(isinstance(s, (ast.Attribute, ast.Subscript)) for s in sides)
@@ -632,36 +641,3 @@ def _parts(test: ast.expr) -> Iterator[ast.expr]:
         yield from _parts(test.operand)
     else:
         yield test
-
-
-def _is_stored(tree: ast.AST, name: str) -> bool:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            return True
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree and node.name == name:
-            return True
-    return False
-
-
-def _sources(tree: ast.AST, name: str) -> Iterator[ast.expr | None]:
-    """What a local name gets its values from, unpacking and loops included; None where that is unclear."""
-    values = stored(tree, name)
-    if values is not None and values:
-        yield from values
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            if any(isinstance(n, ast.Name) and n.id == name for t in node.targets for n in ast.walk(t)):
-                yield node.value
-        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-            if isinstance(node.target, ast.Name) and node.target.id == name:
-                yield node.value
-        elif isinstance(node, (ast.For, ast.comprehension)):
-            if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node.target)):
-                yield node.iter
-        elif isinstance(node, ast.withitem):
-            bound = node.optional_vars
-            if bound is not None and any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(bound)):
-                yield node.context_expr
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree and node.name == name:
-            yield None

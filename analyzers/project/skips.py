@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from analyzers.facts.model import Assignment, Constant, FileFacts, Placed
 from analyzers.facts.module_trees import PlacedNode, constants, tree_of
-from analyzers.facts.name_uses import called_name, parameters, stored, tail
+from analyzers.facts.name_uses import Stores, called_name, parameters, tail
 from analyzers.findings import Location
 from analyzers.project.bindings import import_absence, missing_module
 from analyzers.project.index import Project
@@ -152,6 +152,14 @@ class _Reader:
     def __init__(self, project: Project, facts: FileFacts) -> None:
         self.project = project
         self.facts = facts
+        self.indexed: dict[int, Stores] = {}
+
+    def stores(self, tree: ast.AST) -> Stores:
+        """The names of a function; the index holds its tree, so that the key stays its own."""
+        known = self.indexed.get(id(tree))
+        if known is None:
+            known = self.indexed[id(tree)] = Stores(tree)
+        return known
 
     def read(self) -> tuple[Hopeless, ...]:
         found = [*self.marks(), *self.module_skips()]
@@ -492,11 +500,11 @@ class _Reader:
             if given == name:
                 return [(value, where)]
         if scope.function is not None:
-            loop = _loop_over(scope.function, name)
+            loop = _loop_over(scope.function, name) if self.stores(scope.function).holds(name) else None
             if loop is not None:
                 elements = self.elements(loop, scope)
                 return [(e, scope) for e in elements] if elements else None
-            local = stored(scope.function, name)
+            local = self.stores(scope.function).of(name)
             if local is None or name in parameters(scope.function):
                 return None
             if local:

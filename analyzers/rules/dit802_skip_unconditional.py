@@ -112,11 +112,10 @@ def _around(context: Context, tests: tuple[Member, ...]) -> Iterator[Finding]:
 
 def _body(context: Context, member: Member, who: str) -> Iterator[Finding]:
     """A skip that every run meets: no branch, handler or `return` lies before it."""
-    body = context.project.body(member.function)
-    if body is None:
-        return
+    start = context.project.sources.bodies.start(member.function)
     for call, ends in _ending(context, member, 3):
-        yield _finding(context, body.place(call.span), who, ends)
+        place = Location(member.function.path, call.span.shifted(start))
+        yield _finding(context, place, who, ends)
         return
 
 
@@ -488,6 +487,9 @@ class TestSound(unittest.TestCase):
             {
                 _TEST: _IMPORTS
                 + """\
+broken = pytest.mark.skip(reason="off")
+
+
 @pytest.fixture(autouse=True)
 def _later():
     pytest.skip("later")
@@ -523,9 +525,9 @@ def test_c(size):
     assert size
 
 
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.skip), pytest.param(2, marks=[pytest.mark.skip()])])
-def test_d(size):
-    assert size
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.skip), pytest.param(2, marks=[broken])])
+def test_d(n):
+    assert n
 
 
 class TestOuter:
@@ -542,16 +544,16 @@ class TestOuter:
 """
             },
             findings=(
-                Expected(_TEST, 6, "every test of the module is skipped"),
-                Expected(_TEST, 11, "every test that asks for 'official' is skipped"),
-                Expected(_TEST, 20, "every test of the module is skipped"),
-                Expected(_TEST, 25, "test_a is skipped"),
-                Expected(_TEST, 30, "test_b is skipped"),
-                Expected(_TEST, 34, "test_c is skipped"),
-                Expected(_TEST, 39, "test_d is skipped"),
-                Expected(_TEST, 47, "every test of TestOuter"),
-                Expected(_TEST, 51, "test_e is skipped"),
+                Expected(_TEST, 9, "every test of the module is skipped"),
+                Expected(_TEST, 14, "every test that asks for 'official' is skipped"),
+                Expected(_TEST, 23, "every test of the module is skipped"),
+                Expected(_TEST, 28, "test_a is skipped"),
+                Expected(_TEST, 33, "test_b is skipped"),
+                Expected(_TEST, 37, "test_c is skipped"),
+                Expected(_TEST, 42, "test_d is skipped"),
+                Expected(_TEST, 50, "every test of TestOuter"),
                 Expected(_TEST, 54, "test_e is skipped"),
+                Expected(_TEST, 57, "test_e is skipped"),
             ),
         ),
         Example(

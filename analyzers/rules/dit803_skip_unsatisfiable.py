@@ -64,7 +64,7 @@ RULE = Rule(
         "path, variable or machine can satisfy (`A.exists() or B.exists()`); environment variables, CUDA, "
         "packages outside the code base."
     ),
-    source="`.agents/skills/add-model-02-parity/SKILL.md` (env-var path overrides with repo-relative defaults)",
+    source="`.agents/skills/add-model-02-parity/SKILL.md` (overrides by environment variables)",
     check=check,
     valid=(
         Example(

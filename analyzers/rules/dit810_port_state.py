@@ -195,7 +195,7 @@ RULE = Rule(
             "a shared folder, a folder without parity tests",
             {
                 "tests/local_tests/vaes/test_noise_vae_parity.py": _PARITY,
-                "tests/local_tests/noise/test_noise_registry.py": "def test_registered():\n    assert 1 + 1\n",
+                "tests/local_tests/noise/test_noise_registry.py": "def test_known():\n    assert 1 + 1\n",
                 "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
             },
         ),
