@@ -73,6 +73,7 @@ class Bodies:
     def __init__(self) -> None:
         self._trees: _Recent[str, Body | None] = _Recent(TREES)
         self._derived: _Recent[tuple[Hashable, str], object] = _Recent(DERIVED)
+        self._lines: _Recent[str, list[str]] = _Recent(TREES)
 
     def of(self, file: FileFacts, function: Placed[FunctionFacts]) -> PlacedBody | None:
         """The tree of a function or method of that file; None where its text does not parse now."""
@@ -125,11 +126,13 @@ class Bodies:
         return function.line + function.fact.span.line
 
     def _text(self, file: FileFacts, function: Placed[FunctionFacts]) -> tuple[int, str] | None:
-        chunk = next((c for c in file.chunks if c.line == function.line), None)
+        chunk = file.chunk_at(function.line)
         if chunk is None:
             return None
         span = function.fact.span
-        lines = chunk.text.split("\n")[span.line : span.end_line + 1]
+        # A class is split once, not once a method and question.
+        whole = self._lines.get(chunk.text, lambda: chunk.text.split("\n"))
+        lines = whole[span.line : span.end_line + 1]
         return (chunk.line + span.line, "\n".join(lines)) if lines else None
 
 

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.differences import Difference, difference
-from analyzers.facts.signatures import hashes, locals_of, statements_of
+from analyzers.facts.signatures import Signature, locals_of, statements_of
 
 _ALIKE = 0.75
 """Share of the longer function's statements that both must have."""
@@ -26,19 +26,19 @@ class Comparison:
     others: int
 
 
-def compare(here: Body, there: Body) -> Comparison | None:
-    """How a copy differs; None where they are no copies of each other."""
+def compare(here: Body, there: Body, own: Signature, other: Signature) -> Comparison | None:
+    """How a copy differs; None where they are no copies of each other. `own` and `other`: the signatures
+    of the two."""
     left, right = statements_of(here.tree), statements_of(there.tree)
-    for renamed in (False, True):
-        matcher = SequenceMatcher(
-            None, hashes(here, renamed=renamed), hashes(there, renamed=renamed), autojunk=False
-        )
-        same = sum(block.size for block in matcher.get_matching_blocks())
-        if same >= _ALIKE * max(len(left), len(right)):
-            break
-    else:
-        return None
-    names = _mapping(matcher, here, there, left, right) if renamed else {}
+    longest = max(len(left), len(right))
+    matcher = _alignment(own.statements, other.statements, longest)
+    names: dict[str, str] = {}
+    if matcher is None:
+        matcher = _alignment(own.renamed, other.renamed, longest)
+        if matcher is None:
+            return None
+        names = _mapping(matcher, here, there, left, right)
+    same = _matching(matcher)
     details: list[Difference] = []
     others = 0
     for tag, a, b, c, d in matcher.get_opcodes():
@@ -54,6 +54,16 @@ def compare(here: Body, there: Body) -> Comparison | None:
             else:
                 details.append(found)
     return Comparison(same, tuple(details), others)
+
+
+def _alignment(ours: Sequence[int], theirs: Sequence[int], longest: int) -> SequenceMatcher[int] | None:
+    """The two lists of statements side by side; None where too few of them agree."""
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    return matcher if _matching(matcher) >= _ALIKE * longest else None
+
+
+def _matching(matcher: SequenceMatcher[int]) -> int:
+    return sum(block.size for block in matcher.get_matching_blocks())
 
 
 def _mapping(

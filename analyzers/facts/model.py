@@ -535,6 +535,14 @@ class FileFacts:
             for method in cls.fact.methods:
                 yield cls, Placed(method, cls.path, cls.line)
 
+    def chunk_at(self, line: int) -> PlacedChunk | None:
+        """The chunk that begins at that line (from 0), or None."""
+        return self._chunks_by_line.get(line)
+
+    @cached_property
+    def _chunks_by_line(self) -> dict[int, PlacedChunk]:
+        return {chunk.line: chunk for chunk in self.chunks}
+
     @cached_property
     def _classes_by_name(self) -> dict[str, Placed[ClassFacts]]:
         return {c.fact.name: c for c in self.classes}

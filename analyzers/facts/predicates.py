@@ -79,7 +79,7 @@ class Closure:
         """What the function makes of one string, as a truth value; None where that is undecided."""
         try:
             return bool(_Interpreter().call(self, (text,), {}))
-        except Undecided:
+        except (Undecided, RecursionError):
             return None
 
 
@@ -107,7 +107,10 @@ _MODULES: Final = {"os.path.basename": posixpath.basename, "posixpath.basename":
 
 def evaluate(node: ast.expr, scope: Scope) -> object:
     """The value of an expression. Raises `Undecided`."""
-    return _Interpreter().value(node, scope)
+    try:
+        return _Interpreter().value(node, scope)
+    except RecursionError as error:
+        raise Undecided from error
 
 
 def execute(statement: ast.stmt, scope: Scope) -> None:
@@ -117,7 +120,7 @@ def execute(statement: ast.stmt, scope: Scope) -> None:
         if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.FunctionDef)):
             raise Undecided
         _Interpreter().statement(statement, scope)
-    except Undecided:
+    except (Undecided, RecursionError):
         for name in names:
             scope.values.pop(name, None)
         scope.unknown |= names

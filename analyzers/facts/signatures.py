@@ -36,14 +36,10 @@ def signature(body: Body) -> Signature:
     nodes = statements_of(body.tree)
     if len(nodes) < MINIMUM_STATEMENTS:
         return Signature((), (), ())
-    plain, renamed = hashes(body, renamed=False), hashes(body, renamed=True)
+    names = locals_of(body.tree)
+    plain = tuple(hash((depth, form(node))) for depth, node in nodes)
+    renamed = tuple(hash((depth, form(node, names))) for depth, node in nodes)
     return Signature(plain, renamed, (*_keys(plain), *_keys(renamed)))
-
-
-def hashes(body: Body, *, renamed: bool) -> tuple[int, ...]:
-    """One hash for each statement; equal for equal code at equal depth."""
-    names = locals_of(body.tree) if renamed else frozenset()
-    return tuple(hash((depth, form(node, names))) for depth, node in statements_of(body.tree))
 
 
 def statements_of(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[int, ast.stmt]]:

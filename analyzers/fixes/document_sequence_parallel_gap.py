@@ -20,6 +20,7 @@ from analyzers.fixes.texts import parse_piece, pieces, source_of
 from analyzers.fixes.trees import as_block, is_docstring, with_statements
 
 _WIDTH = 88
+_QUOTES = '"""'
 _MARK = "Sequence-parallel gap:"
 _SIMPLE = re.compile(r"(?P<prefix>[rRuU]?)(?P<quotes>\"\"\"|'''|\"|')(?P<text>.*)(?P=quotes)", re.DOTALL)
 
@@ -49,7 +50,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         text = _extended(line, kernel, indent)
         statements[0] = line.with_changes(body=[cst.Expr(cst.SimpleString(text))])
     else:
-        text = f'"""\n{_paragraph(kernel, indent)}\n{indent}"""'
+        text = f"{_paragraph(kernel, indent, opening=_QUOTES).lstrip()}\n{indent}{_QUOTES}"
         statements.insert(0, cst.SimpleStatementLine([cst.Expr(cst.SimpleString(text))]))
     changed = module.deep_replace(
         definition, definition.with_changes(body=with_statements(block, statements))
@@ -59,10 +60,10 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     return {path: source.restored(source.text[: piece.begin] + changed.code + source.text[piece.end :])}
 
 
-def _paragraph(kernel: str, indent: str) -> str:
+def _paragraph(kernel: str, indent: str, *, opening: str = "") -> str:
     text = f"{_MARK} ``{kernel}`` sees the tokens of its own rank only; nothing here gathers the sequence."
     return textwrap.fill(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+        text, _WIDTH, initial_indent=indent + opening, subsequent_indent=indent, break_long_words=False
     )
 
 

@@ -92,26 +92,25 @@ def _constructions(receivers: Receivers, tree: SourceTree, attribute: str) -> li
 
 
 def _annotations(receivers: Receivers, tree: SourceTree, attribute: str, name: str) -> list[Replacement]:
-    """`to_q: nn.Linear` in the class or at an assignment names the new class."""
+    """`to_q: nn.Linear` (or `nn.Linear | None`) in the class or at an assignment names the new class."""
     members = {c.fact.name for c in receivers.family if c.path == tree.path}
     found: list[Replacement] = []
     for node in ast.walk(tree.module):
-        if (
-            not isinstance(node, ast.AnnAssign)
-            or means(receivers.project, tree.path, node.annotation) != LINEAR
-        ):
+        if not isinstance(node, ast.AnnAssign):
             continue
         target, parent = node.target, tree.parents[node]
-        of_class = (
-            isinstance(target, ast.Name) and target.id == attribute and isinstance(parent, ast.ClassDef)
-        )
-        of_instance = isinstance(target, ast.Attribute) and target.attr == attribute
-        if (of_class and isinstance(parent, ast.ClassDef) and parent.name in members) or (
-            of_instance
-            and isinstance(target, ast.Attribute)
-            and receivers.whose(tree, target.value) is Whose.OURS
-        ):
-            found.append(replacing(node.annotation, name))
+        if isinstance(target, ast.Attribute):
+            ours = target.attr == attribute and receivers.whose(tree, target.value) is Whose.OURS
+        else:
+            in_class = isinstance(parent, ast.ClassDef) and parent.name in members
+            ours = isinstance(target, ast.Name) and target.id == attribute and in_class
+        if ours:
+            found += [
+                replacing(part, name)
+                for part in ast.walk(node.annotation)
+                if isinstance(part, (ast.Name, ast.Attribute))
+                and means(receivers.project, tree.path, part) == LINEAR
+            ]
     return found
 
 

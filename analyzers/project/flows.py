@@ -16,6 +16,9 @@ from analyzers.project.index import Project
 _MAXIMUM_DEPTH = 3
 """How far calls of helpers are followed."""
 
+_NO_TREE = frozenset({"F", "einops", "math", "nn", "np", "torch"})
+"""What no code base calls a function or module of its own."""
+
 HARMLESS_DECORATORS = frozenset(
     {
         "disable",
@@ -107,6 +110,11 @@ def is_plain(function: FunctionFacts) -> bool:
 
 def modules_called(project: Project, cls: Placed[ClassFacts], own: str) -> frozenset[str]:
     """The dotted callees (`self.head`) that are objects built by the class, not methods of it."""
+    key = ("modules called", cls.path, cls.fact.name, cls.line, own)
+    return project.sources.memory.about(cls.path, cls.fact, key, partial(_modules_called, project, cls, own))
+
+
+def _modules_called(project: Project, cls: Placed[ClassFacts], own: str) -> frozenset[str]:
     ancestry = project.names.ancestry(cls)
     methods = {m.name for owner in ancestry.classes for m in owner.fact.methods}
     built = {
@@ -200,7 +208,10 @@ def _called(
             if found is not None:
                 return cls, Placed(found, owner.path, owner.line)
         return None
-    if method.fact.parameter(head) is not None:
+    facts = project.file(method.path)
+    if facts is None or method.fact.parameter(head) is not None or head in _NO_TREE:
+        return None
+    if head not in facts.aliases and facts.function_named(head) is None:
         return None
     meant = project.names.resolve(method.path, callee)
     if isinstance(meant, Placed) and isinstance(meant.fact, FunctionFacts):

@@ -86,10 +86,10 @@ def _read(sources: Sources, where: Registrations) -> PipelineRegistry | None:
         return None
     try:
         tree = parse(text)
+        reader = _Reader(path, tree, where.register)
+        reader.read()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    reader = _Reader(path, tree, where.register)
-    reader.read()
     lowers, first = _resolver(tree)
     return PipelineRegistry(tuple(reader.found), reader.complete, lowers, first, frozenset(_mentions(tree)))
 
@@ -279,9 +279,10 @@ def _resolver(tree: ast.Module) -> tuple[bool, bool]:
         for node in ast.walk(function):
             loop = node if isinstance(node, (ast.For, ast.comprehension)) else None
             target = loop.target if loop is not None else None
-            if not isinstance(target, ast.Tuple) or not isinstance(target.elts[-1], ast.Name):
+            if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
                 continue
-            name = target.elts[-1].id
+            second = target.elts[1]
+            name = second.id if isinstance(second, ast.Name) else None
             calls = [
                 c
                 for c in ast.walk(function)

@@ -27,7 +27,8 @@ _OTHER_OWNER = re.compile(
 )
 _WHOLE = re.compile(
     rf"\b(?:asdict|vars|astuple|fields)\s*\(\s*(?:\w+\.)*{_CONFIG}\s*\)"
-    rf"|\b{_CONFIG}\.__dict__|\*\*\s*(?:\w+\.)*{_CONFIG}\b(?!\s*[.\[(])"
+    rf"|\b{_CONFIG}\.(?:__dict__|(?:items|keys|to_dict|values)\s*\()|\bfrom_(?:config|dict)\s*\("
+    rf"|\*\*\s*(?:\w+\.)*{_CONFIG}\b(?!\s*[.\[(])"
 )
 
 
@@ -95,6 +96,10 @@ class Readers:
         """The files of the models folder that build a port: its own, its bases', what these import."""
         return self.sources.memory.get(("model files", port.cls.path, port.name), lambda: self._files(port))
 
+    def imported(self, path: str) -> tuple[str, ...]:
+        """The files of the tree in which what a file imports is defined."""
+        return self.sources.memory.get(("imported", path), lambda: self._imported_by(path))
+
     # ------------------------------------------------------------------ reading
 
     def _outside(self, name: str) -> tuple[Read, ...]:
@@ -146,7 +151,7 @@ class Readers:
             path = pending.pop()
             if path not in seen and self._is_model_file(path):
                 seen[path] = None
-                pending.extend(self._imported(path))
+                pending.extend(self.imported(path))
         return tuple(seen)
 
     def _is_model_file(self, path: str) -> bool:
@@ -155,10 +160,6 @@ class Readers:
             and path != self.profile.registry
             and not path.startswith(tuple(f"{folder}/" for folder in self.profile.loader_folders))
         )
-
-    def _imported(self, path: str) -> tuple[str, ...]:
-        """The files of the tree in which what a file imports is defined."""
-        return self.sources.memory.get(("imported", path), lambda: self._imported_by(path))
 
     def _imported_by(self, path: str) -> tuple[str, ...]:
         facts = self.sources.facts(path)

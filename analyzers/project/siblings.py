@@ -171,8 +171,13 @@ def _compared(project: Project, here: Site, there: Site) -> Comparison | None:
     left, right = project.body(here.function), project.body(there.function)
     if left is None or right is None:
         return None
-    text = right.body.text
-    return project.derived(("compared", text), here.function, lambda body: compare(body, right.body))
+    own = project.derived("signature", here.function, signature)
+    other = project.derived("signature", there.function, signature)
+    if own is None or other is None:
+        return None
+    return project.derived(
+        ("compared", right.body.text), here.function, lambda body: compare(body, right.body, own, other)
+    )
 
 
 def _is_later(project: Project, here: Site, there: Site) -> bool:

@@ -26,14 +26,20 @@ from analyzers.facts.model import (
 from analyzers.facts.self_uses import SelfUses, self_uses
 from analyzers.project.ancestry import BARE_BASES
 from analyzers.project.families import subclasses
+from analyzers.project.flows import reached_methods
 from analyzers.project.index import Project
-from analyzers.project.layers import built_class
+from analyzers.project.layers import built_class, submodule
 
 MODULE = "torch.nn.Module"
 
 _NO_MODULES = frozenset({"Parameter", "Buffer", "ParameterList", "ParameterDict", "UninitializedParameter"})
 _CONSTRUCTORS = ("__init__", "__post_init__", "__new__")
-_COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
+_NO_CODE = re.compile(
+    r"\"\"\".*?\"\"\"|'''.*?'''|\"[^\"\n]*\"|'[^'\n]*'|#[^\n]*|^\s*(?:from|import)\s[^\n]*",
+    re.MULTILINE | re.DOTALL,
+)
+_HOLDS_A_MODEL = re.compile(r"transformer|model|dit|block|layer|module|net|attn|attention", re.IGNORECASE)
+"""Words of an expression that may hold a model or a part of one."""
 _PREPARES = re.compile(r"_*(init|reset|initiali[sz]e)\w*")
 """Methods that, by their name, set up parameters."""
 
@@ -94,6 +100,8 @@ def unreached(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
 
 
 def _unreached(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
+    if not _unread(cls.fact):
+        return ()
     ancestry = project.names.ancestry(cls)
     if not is_module(project, cls) or not ancestry.complete or not BARE_BASES.issuperset(ancestry.external):
         return ()
@@ -108,6 +116,15 @@ def _unreached(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...]:
         return ()
     left = [b for b in built if b.name not in used]
     return tuple(b for b in left if not _taken_elsewhere(project, cls, family, b.name))
+
+
+def _unread(cls: ClassFacts) -> bool:
+    """Whether some attribute that may be a module is not read where `forward` plainly gets to."""
+    methods = [m for m in cls.methods if m.name in reached_methods(cls)]
+    read = {name.partition(".")[0] for method in methods for name in method.reads}
+    return any(
+        isinstance(a.value, (Call, Either)) and a.name not in read for m in cls.methods for a in m.assignments
+    )
 
 
 def _runs(project: Project, cls: Placed[ClassFacts]) -> bool:
@@ -212,26 +229,79 @@ def _taken_elsewhere(
     project: Project, cls: Placed[ClassFacts], family: tuple[Placed[ClassFacts], ...], name: str
 ) -> bool:
     """Whether code outside the family's methods may take the submodule: `block.name`, or by string."""
-    attribute = re.compile(rf"(?<![\w.])self\.{re.escape(name)}\b|(?:[^\W\d]\w*|[)\]])\.{re.escape(name)}\b")
-    string = re.compile(rf"[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
-    stems = {member.path.rpartition("/")[2].removesuffix(".py") for member in family}
-    stems |= {member.path.rpartition("/")[0].rpartition("/")[2] for member in family}
-    stems -= {project.profile.dits.rpartition("/")[2]}
-    classes = {member.fact.name for member in family}
+    taken = re.compile(rf"\.{re.escape(name)}\b")
+    by_string = re.compile(rf"attr\w*\([^()]*[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
+    quoted = re.compile(rf"[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
     models = project.profile.models + "/"
     own = {member.path for member in family}
     for path in _package(project):
         text = project.sources.text(path) or ""
         if name not in text:
             continue
-        # Code of another model holds no object of this class unless it knows the module.
-        stranger = path not in own and path.startswith(models)
-        if stranger and project.sources.words(path).isdisjoint(stems | classes):
+        inside = path in own
+        if path.startswith(models) and not inside and not _knows(project, path, family):
+            continue  # code of another model holds no object of this class
+        if (quoted if inside else by_string).search(text):
+            return True
+        if f".{name}" not in text:
             continue
-        code = _COMMENT.sub("", text)
-        if any(m.group() != f"self.{name}" for m in attribute.finditer(code)) or string.search(code):
+        code = project.sources.memory.get(("code", path), partial(_read_code, project, path))
+        for match in taken.finditer(code):
+            holder = _holder(code, match.start())
+            if holder in ("", "self") or (not inside and not _HOLDS_A_MODEL.search(holder)):
+                continue
+            if inside and _is_another(project, path, family, holder):
+                continue
             return True
     return False
+
+
+def _read_code(project: Project, path: str) -> str:
+    """A text without comments, imports and the insides of strings, where names mean something else."""
+    return _NO_CODE.sub("", project.sources.text(path) or "")
+
+
+def _holder(code: str, end: int) -> str:
+    """The expression before the dot at `end`: `model.blocks[0]`; empty for what stands in a string."""
+    depth = 0
+    start = end
+    while start and (code[start - 1].isalnum() or code[start - 1] in "_.()[]" or depth):
+        character = code[start - 1]
+        depth += (character in ")]") - (character in "([")
+        if depth < 0 or end - start > 200:
+            break
+        start -= 1
+    return code[start:end].strip(".")
+
+
+def _knows(project: Project, path: str, family: tuple[Placed[ClassFacts], ...]) -> bool:
+    """Whether a file imports from a module (or its package) that defines a class of the family."""
+    facts = project.file(path)
+    modules = {project.names.module_name(member.path) for member in family}
+    modules |= {module.rpartition(".")[0] for module in modules}
+    modules -= {project.names.module_name(project.profile.dits), ""}
+    for item in (i.fact for i in facts.imports) if facts is not None else ():
+        target = project.names.absolute(path, "." * item.level + item.module)
+        if target in modules or f"{target}.{item.name}" in modules:
+            return True
+    return False
+
+
+def _is_another(project: Project, path: str, family: tuple[Placed[ClassFacts], ...], holder: str) -> bool:
+    """Whether `self.attn` in `self.attn.name` holds, in every class of the file, no object of the family."""
+    head, _, chain = holder.partition(".")
+    if head != "self" or not re.fullmatch(r"[\w.]+", chain):
+        return False
+    members = {project.names.qualified_class(member) for member in family}
+    first = chain.partition(".")[0]
+    facts = project.file(path)
+    for cls in facts.classes if facts is not None else ():
+        if not any(a.name == first for m in cls.fact.methods for a in m.assignments):
+            continue
+        held = submodule(project.names, cls, chain)
+        if held is None or not members.isdisjoint(held.classes):
+            return False
+    return True
 
 
 def _package(project: Project) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ KNOB: Final = re.compile(
     | frames_per_chunk | num_frames | height | width | max_area | resolution | boundary_(?:ratio|timestep)
     | num_(?:videos|images)_per_prompt | batch_size | output_type | vae_(?:tiling|sp|precision)
     | dit_precision | \w*_cpu_offload | enable_teacache | teacache_\w+ | use_fsdp_inference
-    | enable_torch_compile
+    | enable_torch_compile | (?:use|enable|do)_cfg | do_classifier_free_guidance | cfg_zero_steps
+    | denoising_strength | num_output_frames | video_length | sampling_\w+
     """
 )
 """Names that samplers, schedulers and pipelines use. No registered constructor of diffusers' transformers
@@ -69,6 +70,9 @@ def _judge(context: Context, cls: Placed[ClassFacts], name: str, field: Assignme
     if any(name == known.name for port in ports for known in project.mirrors.of(port)):
         return
     outside = tuple(r for r in _outside(context, name) if r.of_model_config)
+    helpers = {path for file in files for path in readers.imported(file)}
+    if any(r.location.path in helpers for r in outside):
+        return  # a layer that is given the config
     who = f"{_files(outside)} it, the model never does" if outside else "nothing reads it"
     yield context.finding(
         cls.at(field.span),
@@ -277,11 +281,15 @@ RULE = Rule(
             ),
         ),
         Example(
-            "A helper of the model reads it; the model hands its config on whole",
+            "A helper of the model reads it, or a layer that is given the config",
             {
                 **_tree(
-                    "    num_frames: int = 21\n",
-                    model="from fastvideo.models.dits.echo_rope import rope\n" + _model(),
+                    "    num_frames: int = 21\n    chunk_size: int = 4\n",
+                    model="from fastvideo.layers.echo_window import window\n"
+                    "from fastvideo.models.dits.echo_rope import rope\n" + _model(),
+                ),
+                "fastvideo/layers/echo_window.py": (
+                    "def window(config, x):\n    return x[: config.chunk_size]\n"
                 ),
                 "fastvideo/models/dits/echo_rope.py": (
                     "def rope(config):\n    return range(config.num_frames)\n"

@@ -74,7 +74,12 @@ def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator
     key = ("carried numbers", arch.path, arch.line, arch.fact.name)
     memory = context.project.sources.memory
     carried = memory.about(arch.path, arch.fact, key, lambda: _carried(context, arch))
-    for name, written in (*_on_the_model(context, port), *_in_the_constructor(context, port, carried)):
+    at_hand = (
+        *_on_the_model(port.cls, _constructor(port)),
+        *_in_the_constructor(context, port, carried),
+        *(found for part in _parts_with_config(context, port, arch) for found in _on_the_model(*part)),
+    )
+    for name, written in at_hand:
         field = carried.get(name)
         if field is None or (isinstance(field.value, (int, float)) and not field.value):
             continue
@@ -169,10 +174,28 @@ def _equal(one: object, other: object) -> bool:
 # --------------------------------------------------------------------------- where the config is at hand
 
 
-def _on_the_model(context: Context, port: Port) -> Iterator[tuple[str, _Written]]:
+def _parts_with_config(
+    context: Context, port: Port, arch: Placed[ClassFacts]
+) -> Iterator[tuple[Placed[ClassFacts], Placed[FunctionFacts]]]:
+    """Classes of the file that are built with the port's own config, as an annotation says."""
+    names = context.names
+    owners = [c for c in (port.config, arch) if c is not None]
+    own = {names.qualified_class(c) for owner in owners for c in names.ancestry(owner).classes}
+    own -= {context.profile.model_config_base, context.profile.arch_config_base}
+    for cls in context.file.classes:
+        init = cls.fact.method("__init__")
+        if init is None or cls.fact.partial or cls.fact.name == port.name:
+            continue
+        given = (p.annotation for p in init.parameters if isinstance(p.annotation, Reference))
+        kinds = (names.class_of(cls.path, annotation.dotted) for annotation in given)
+        if any(kind is not None and names.qualified_class(kind) in own for kind in kinds):
+            yield cls, Placed(init, cls.path, cls.line)
+
+
+def _on_the_model(
+    cls: Placed[ClassFacts], init: Placed[FunctionFacts] | None
+) -> Iterator[tuple[str, _Written]]:
     """Class attributes, and attributes that the constructor sets once and without a condition."""
-    cls = port.cls
-    init = _constructor(port)
     stored: dict[str, int] = {}
     for method in cls.fact.methods:
         for item in method.assignments:
@@ -402,7 +425,8 @@ RULE = Rule(
     summary="a number in the model that its arch config carries",
     what=(
         "Reports a number that a port writes out although a field of its arch config holds it: an attribute "
-        "of the model or a local name of its constructor called like the field (`self.hidden_size = 3072`), "
+        "of the model (or of a part that is given the config) or a local name of its constructor "
+        "called like the field (`self.hidden_size = 3072`), "
         "an argument called like it and of the same value (`num_attention_heads=24`, also by position where "
         "the class is in the tree), `out_channels=16` beside `in_channels=arch.camera_in_channels` where "
         "there "
@@ -532,6 +556,27 @@ EntryClass = WholeTransformer3DModel
                 Expected(_MODEL, 19, "'attention_head_dim = 64' is written out"),
                 Expected(_MODEL, 21, "'Attention(num_attention_heads=24)'"),
                 Expected(_MODEL, 22, "'EchoBlock(num_attention_heads=24)'"),
+            ),
+        ),
+        Example(
+            "A part of the model that is given the config",
+            _tree(
+                "        self.head = EchoHead(config)\n",
+                before="""\
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+
+class EchoHead(nn.Module):
+
+    def __init__(self, config: EchoConfig):
+        super().__init__()
+        self.patch_size = (1, 1, 1)
+""",
+            ),
+            (
+                Expected(
+                    _MODEL, 18, "'self.patch_size = (1, 1, 1)' is written out, while 'EchoArchConfig' carries"
+                ),
             ),
         ),
         Example(

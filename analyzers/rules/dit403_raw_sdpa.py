@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator
 
 from analyzers.facts.local_calls import FunctionKey, calls_by_name, key_of, reachable, reversed_calls
-from analyzers.facts.model import CallFact, ClassFacts, Constant, FunctionFacts, Placed, imported_target
+from analyzers.facts.model import (
+    Call,
+    CallFact,
+    ClassFacts,
+    Constant,
+    Either,
+    FunctionFacts,
+    Placed,
+    Reference,
+    imported_target,
+)
 from analyzers.facts.neighbourhood import Surroundings, surroundings
 from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.outside import outside_names
@@ -41,11 +51,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     if not any(map(_WORD.fullmatch, context.project.sources.words(file.path))):
         return
+    likely = _likely_names(context)
     found = [
         (cls, function, fact, kernel)
         for cls, function in file.all_functions()
         for fact in function.fact.calls
-        if (kernel := _kernel(context, cls, function, fact)) is not None
+        if (fact.call.callee or "").rpartition(".")[2] in likely
+        and (kernel := _kernel(context, cls, function, fact)) is not None
     ]
     if not found or _is_told_for_the_file(context):
         return
@@ -66,6 +78,18 @@ def check(context: Context) -> Iterator[Finding]:
             symbol=f"{cls.fact.name}.{function.fact.name}" if cls is not None else owner,
             fix=_fix(context, cls, function, fact),
         )
+
+
+def _likely_names(context: Context) -> frozenset[str]:
+    """The last parts of names that may stand for a kernel: only these are resolved, at every key."""
+    file = context.file
+    found = {w for w in context.project.sources.words(file.path) if _WORD.fullmatch(w)}
+    found |= {i.fact.bound for i in file.imports if _WORD.fullmatch(i.fact.name or "")}
+    found |= {name for a in file.assignments for name in a.fact.names}
+    for _, function in file.all_functions():
+        found |= {name for name, _ in function.fact.renames}
+        found |= {a.name for a in function.fact.assignments if isinstance(a.value, (Reference, Either, Call))}
+    return frozenset(found)
 
 
 def _gap(owner: str) -> str:
@@ -256,6 +280,10 @@ _PARAGRAPH = """\
     Sequence-parallel gap: ``F.scaled_dot_product_attention`` sees the tokens of its own
     rank only; nothing here gathers the sequence.
 """
+_ALONE = """\
+Sequence-parallel gap: ``F.scaled_dot_product_attention`` sees the tokens of its
+    own rank only; nothing here gathers the sequence.
+"""
 
 RULE = Rule(
     code="DIT403",
@@ -373,7 +401,7 @@ RULE = Rule(
             "in the forward of a block, without a word",
             {_SOUND: _attention(_CALL)},
             findings=(Expected(_SOUND, _LINE, "each rank attends to its own tokens only"),),
-            fixed={_SOUND: _attention(_CALL, doc=f'    """\n{_PARAGRAPH}    """\n')},
+            fixed={_SOUND: _attention(_CALL, doc=f'    """{_ALONE}    """\n')},
         ),
         Example(
             "a docstring that speaks of something else",
@@ -456,7 +484,7 @@ RULE = Rule(
             fixed={
                 _SOUND: _attention(
                     "return attend(q, k, v)",
-                    extra="def attend(q, k, v):\n" + f'    """\n{_PARAGRAPH}    """\n'
+                    extra="def attend(q, k, v):\n" + f'    """{_ALONE}    """\n'
                     "    return F.scaled_dot_product_attention(q, k, v)\n\n\n",
                 )
             },

@@ -36,9 +36,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     if "distributed" not in context.project.sources.words(file.path):
         return
+    heads = {i.fact.bound for i in file.imports if i.fact.module.partition(".")[0] == "torch"}
+    heads |= {name for a in file.assignments for name in a.fact.names}
     for cls, function in file.all_functions():
+        near = heads | {name for name, _ in function.fact.renames}
         for fact in function.fact.calls:
-            yield from _call(context, cls, function, function.at(fact.call.span).span.line, fact)
+            if (fact.call.callee or "").partition(".")[0] in near:
+                yield from _call(context, cls, function, function.at(fact.call.span).span.line, fact)
     for placed in file.calls:
         yield from _call(context, None, placed, placed.at(placed.fact.call.span).span.line, placed.fact)
 

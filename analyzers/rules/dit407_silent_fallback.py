@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from analyzers.facts.dropped_inputs import dropped_inputs
@@ -9,6 +10,9 @@ from analyzers.facts.fallbacks import SilentHandler, silent_handlers, silent_mod
 from analyzers.facts.local_calls import calls_by_name, key_of, reachable
 from analyzers.findings import Finding, Location, Severity
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+
+_DEFINITION = re.compile(r"\A(?:[^\S\n]*(?:#[^\n]*)?\n)*(?:@|class\b|def\b|async\s+def\b)")
+"""A chunk that is one definition has no statements of the module."""
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -30,7 +34,7 @@ def _handlers(context: Context) -> Iterator[Finding]:
             place = Location(context.file.path, silent.span.shifted(bodies.start(function)))
             yield context.finding(place, _message(silent), symbol=name)
     for chunk in context.file.chunks:
-        if "except" not in chunk.text and "suppress" not in chunk.text:
+        if _DEFINITION.search(chunk.text) or not ("except" in chunk.text or "suppress" in chunk.text):
             continue
         found = bodies.derive_chunk("silent module handlers", chunk.text, silent_module_handlers)
         for silent in found or ():

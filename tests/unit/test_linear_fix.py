@@ -134,6 +134,16 @@ REWRITTEN = {
         ("self.fc: nn.Linear = nn.Linear(dim, dim)", "return self.fc(x)"),
         ("self.fc: ReplicatedLinear = ReplicatedLinear(dim, dim)", "return self.fc(x)[0]"),
     ),
+    "annotated and perhaps not built": (
+        (
+            "self.fc: nn.Linear | None = None\nif gated:\n    self.fc = nn.Linear(dim, dim)",
+            "return self.fc(x) if self.fc else x",
+        ),
+        (
+            "self.fc: ReplicatedLinear | None = None\nif gated:\n    self.fc = ReplicatedLinear(dim, dim)",
+            "return self.fc(x)[0] if self.fc else x",
+        ),
+    ),
     "last of a Sequential": (
         (
             "self.fc = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))\nnn.init.zeros_(self.fc[-1].weight)",

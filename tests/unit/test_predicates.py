@@ -128,3 +128,10 @@ def test_a_name_that_is_bound_otherwise_is_unknown() -> None:
     assert found.accepts("wan") is None
     with pytest.raises(Undecided):
         evaluate(ast.parse("token", mode="eval").body, scope)
+
+
+def test_deep_expressions_are_undecided_and_not_a_crash() -> None:
+    deep = "lambda p: " + " + ".join(["p"] * 600) + " == p"
+    shallow = "lambda p: " + " or ".join(['"x" in p'] * 600)
+    assert closure(deep).accepts("a") in (None, False)
+    assert closure(shallow).accepts("a") is False

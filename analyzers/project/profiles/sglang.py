@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzers.project.profiles.base import ConfigBucket, Discovery, Loader, Profile
+from analyzers.project.profiles.base import (
+    ConfigBucket,
+    Discovery,
+    Loader,
+    Profile,
+)
 
 _PACKAGE: Final = "sglang.multimodal_gen"
 _FOLDER: Final = "sglang/multimodal_gen"
@@ -126,6 +131,10 @@ SGLANG: Final = Profile(
             "DIT205",
             "`BaseDiT.__post_init__` only asks for attributes that most of SGLang's stages never read, "
             "and half of its ports leave it out.",
+        ),
+        (
+            "DIT206",
+            "SGLang's stages look at the signature of `forward` and pass what it takes, guidance included.",
         ),
         (
             "DIT303",
