@@ -24,6 +24,8 @@ from analyzers.weights.patterns import (
     all_names,
     canonical,
     indices,
+    is_identity,
+    leading_path,
     made_names,
     matched_names,
     parse_pattern,
@@ -61,6 +63,48 @@ class SymbolicRule:
         if self.parsed is None or self.template is None:
             return None
         return canonical(self.parsed, self.template)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Some names that the pattern matches, where they could be made cheaply."""
+        samples = self.parsed.samples if self.parsed is not None else ()
+        return tuple(name for name in samples if name is not None)
+
+    @cached_property
+    def indices(self) -> tuple[tuple[str, frozenset[int]], ...]:
+        """The numbers in the names that the pattern matches (see `patterns.indices`)."""
+        return indices(self.parsed) if self.parsed is not None else ()
+
+    @cached_property
+    def example(self) -> str | None:
+        """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
+        if self.parsed is None:
+            return None
+        for name in self.parsed.samples:
+            if name is not None:
+                return name
+        languages = Languages()
+        try:
+            own = languages.both(_matched(languages, self), all_names(languages))
+            return languages.example(own) or ""
+        except (Unsupported, TooLarge):
+            return None
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether it is certain to leave every name as it is."""
+        return (
+            self.parsed is not None
+            and self.template is not None
+            and is_identity(self.parsed, self.template)
+        )
+
+    @cached_property
+    def leading_path(self) -> tuple[str | None, ...]:
+        """The components that every name it makes begins with (see `patterns.leading_path`)."""
+        if self.parsed is None or self.template is None:
+            return ()
+        return leading_path(self.parsed, self.template)
 
 
 @dataclass(frozen=True)
@@ -122,17 +166,13 @@ def _takers(rules: Sequence[SymbolicRule], position: int) -> tuple[int, ...] | N
     """The earlier rules that together match every name of this one; one alone where one does."""
     rule = rules[position]
     assert rule.parsed is not None
-    samples = [name for name in rule.parsed.samples if name is not None]
-    earlier = [
-        (index, other)
-        for index, other in enumerate(rules[:position])
-        if other.parsed is not None and not other.conditional
-    ]
+    samples = rule.names
     matching = [
-        (index, other, [s for s in samples if other.parsed and other.parsed.compiled.match(s)])
-        for index, other in earlier
+        (index, other, other.parsed.taken(samples))
+        for index, other in enumerate(rules[:position])
+        if not other.conditional and other.parsed is not None
     ]
-    if {s for _, _, taken in matching for s in taken} != set(samples):
+    if any(all(name not in taken for _, _, taken in matching) for name in samples):
         return None
     for index, other, taken in matching:
         if len(taken) == len(samples) and _included(rule, (other,)):
@@ -185,20 +225,6 @@ def _matched(languages: Languages, rule: SymbolicRule) -> int:
     if rule.parsed is None:
         raise Unsupported("no pattern")
     return matched_names(languages, rule.parsed)
-
-
-def example_name(rule: SymbolicRule) -> str | None:
-    """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
-    if rule.parsed is None:
-        return None
-    for name in rule.parsed.samples:
-        if name is not None:
-            return name
-    languages = Languages()
-    try:
-        return languages.example(languages.both(_matched(languages, rule), all_names(languages))) or ""
-    except (Unsupported, TooLarge):
-        return None
 
 
 def is_rewritten_again(rules: Sequence[SymbolicRule], position: int) -> bool:
@@ -363,7 +389,7 @@ def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
         return None
     if rule.target.endswith("_extra_state"):
         return None  # not loaded
-    for before, groups in indices(rule.parsed):
+    for before, groups in rule.indices:
         if groups & rule.template.references:
             continue
         if _REPEATED_PARTS.search(before) or _kept_elsewhere(rules, position, before):
@@ -376,7 +402,7 @@ def _kept_elsewhere(rules: Sequence[SymbolicRule], position: int, before: str) -
     for place, other in enumerate(rules):
         if place == position or other.parsed is None or other.template is None:
             continue
-        for name, groups in indices(other.parsed):
+        for name, groups in other.indices:
             if name == before and groups & other.template.references:
                 return True
     return False
