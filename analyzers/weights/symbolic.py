@@ -11,10 +11,10 @@ same name), so that a name taken by an early rule may still come to a later one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
 from analyzers.weights.patterns import (
@@ -94,9 +94,7 @@ class SymbolicRule:
     def is_identity(self) -> bool:
         """Whether it is certain to leave every name as it is."""
         return (
-            self.parsed is not None
-            and self.template is not None
-            and is_identity(self.parsed, self.template)
+            self.parsed is not None and self.template is not None and is_identity(self.parsed, self.template)
         )
 
     @cached_property
@@ -145,24 +143,39 @@ class Collision:
 
 # --------------------------------------------------------------------------- shadowing
 
+Keep: TypeAlias = "Callable[[Hashable, Callable[[], bool]], bool]"
+_Included: TypeAlias = "Callable[[SymbolicRule, Sequence[SymbolicRule]], bool]"
 
-def shadows(rules: Sequence[SymbolicRule], semantics: str) -> tuple[Shadow, ...]:
-    """The rules that never apply, because earlier ones always take their names."""
+
+def _ask_again(_question: Hashable, answer: Callable[[], bool]) -> bool:
+    return answer()
+
+
+def shadows(rules: Sequence[SymbolicRule], semantics: str, keep: Keep = _ask_again) -> tuple[Shadow, ...]:
+    """The rules that never apply, because earlier ones always take their names.
+
+    `keep(question, answer)` gives what `answer()` gave when the same question was asked before.
+    """
+
+    def included(rule: SymbolicRule, others: Sequence[SymbolicRule]) -> bool:
+        question = ("included", rule.pattern, *(other.pattern for other in others))
+        return keep(question, lambda: _included(rule, others))
+
     found: list[Shadow] = []
     for position, rule in enumerate(rules):
         if rule.pattern is None:
             break  # may hold the key of any later rule, which would then stand here
         if rule.parsed is None:
             continue
-        by = _takers(rules, position)
+        by = _takers(rules, position, included)
         if by is None or (semantics == "chained" and _comes_later(rules, position)):
             continue
-        same = any(_included(rules[index], (rule,)) for index in by)
+        same = any(included(rules[index], (rule,)) for index in by)
         found.append(Shadow(position, by, same))
     return tuple(found)
 
 
-def _takers(rules: Sequence[SymbolicRule], position: int) -> tuple[int, ...] | None:
+def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -> tuple[int, ...] | None:
     """The earlier rules that together match every name of this one; one alone where one does."""
     rule = rules[position]
     assert rule.parsed is not None
@@ -175,14 +188,14 @@ def _takers(rules: Sequence[SymbolicRule], position: int) -> tuple[int, ...] | N
     if any(all(name not in taken for _, _, taken in matching) for name in samples):
         return None
     for index, other, taken in matching:
-        if len(taken) == len(samples) and _included(rule, (other,)):
+        if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
     several = [(index, other) for index, other, taken in matching if taken or not samples]
-    if len(several) > 1 and _included(rule, tuple(other for _, other in several)):
+    if len(several) > 1 and included(rule, tuple(other for _, other in several)):
         needed = several
         for candidate in several:
             fewer = [item for item in needed if item is not candidate]
-            if _included(rule, tuple(other for _, other in fewer)):
+            if included(rule, tuple(other for _, other in fewer)):
                 needed = fewer
         return tuple(index for index, _ in needed)
     return None

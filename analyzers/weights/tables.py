@@ -39,7 +39,10 @@ def shadows_in(project: Project, table: MappingTable) -> tuple[Shadow, ...]:
     """The rules of a table that never apply."""
     rules, semantics = symbolic_rules(project, table), project.profile.mapping_semantics
     memory, place = project.sources.memory, table.location
-    return memory.about(place.path, table, ("mapping shadows", place), lambda: shadows(rules, semantics))
+    keep = project.sources.bodies.derive_texts
+    return memory.about(
+        place.path, table, ("mapping shadows", place), lambda: shadows(rules, semantics, keep)
+    )
 
 
 def merge_faults_in(project: Project, table: MappingTable) -> tuple[MergeFault, ...]:
