@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def broken(text: str, chance: random.Random) -> str:
         cut = chance.choice((0, 0, 1, 7, 40))
         result = text[:place] + chance.choice(BREAKS) + text[place + cut :]
         try:
-            compile(result, "broken", "exec")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                compile(result, "broken", "exec")
         except (SyntaxError, ValueError):
             return result
     return text + "\n("
