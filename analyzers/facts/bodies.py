@@ -29,6 +29,8 @@ TREES = 256
 """Trees kept at most; about 100 KB each for a long `forward`."""
 DERIVED = 16384
 """Derived answers kept at most."""
+TEXTS = 4096
+"""Answers about single strings kept at most: those of all mappings of a large tree."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Bodies:
         self._trees: _Recent[str, Body | None] = _Recent(TREES)
         self._derived: _Recent[tuple[Hashable, str], object] = _Recent(DERIVED)
         self._lines: _Recent[str, list[str]] = _Recent(TREES)
+        self._texts: _Recent[Hashable, object] = _Recent(TEXTS)
 
     def of(self, file: FileFacts, function: Placed[FunctionFacts]) -> PlacedBody | None:
         """The tree of a function or method of that file; None where its text does not parse now."""
@@ -138,6 +141,13 @@ class Bodies:
                 return None
 
         return self._derived.get((question, text), compute)  # type: ignore[return-value]
+
+    def derive_texts(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """`answer()`, kept by `question`, which must hold every text that the answer depends on.
+
+        For what single strings of a file say (a pattern, a name), whatever stands around them.
+        """
+        return self._texts.get(question, answer)  # type: ignore[return-value]
 
     def start(self, function: Placed[FunctionFacts]) -> int:
         """The line of the file (from 0) at which a function's text begins."""

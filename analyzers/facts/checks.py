@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body, Function
-from analyzers.facts.name_uses import Parents, Stores, called_name, ends, is_looked_at, only_tells, tail
+from analyzers.facts.name_uses import Parents, Stores, called_name, is_looked_at, only_tells, tail
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
@@ -331,10 +330,3 @@ def _asks_git(node: ast.Call) -> bool:
     if isinstance(first, (ast.List, ast.Tuple)) and first.elts:
         first = first.elts[0]
     return isinstance(first, ast.Constant) and str(first.value).split(" ")[0] in ("git", "nvidia-smi")
-
-
-def iter_assertions(tree: ast.AST) -> Iterator[ast.expr]:
-    """What a function asserts, or fails on."""
-    for node in walk_tree(tree):
-        if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and ends(node.body)):
-            yield node.test

@@ -72,15 +72,16 @@ def _from_chain(
     for parameter in sorted(parameters):
         accepted = set(taken.get(parameter, ()))
         ends: list[tuple[ast.stmt, str]] = []
-        for test, block in branches:
+        for index, (test, block) in enumerate(branches):
             positive, negative = _types(test, parameter) if test is not None else (set(), set())
+            last = index + 1 == len(branches) and (test is None or _only_negates(test, parameter))
             cleared = _cleared(block)
             if _stops(block):
                 # What raises is told; a negated test lets only its type on.
                 accepted |= negative | (positive if cleared is None else set())
             elif cleared is None:
                 accepted |= positive
-            elif (test is None or negative) and _stands_for(cleared[1], parameter, branches):
+            elif last and _stands_for(cleared[1], parameter, branches):
                 accepted |= negative
                 ends.append(cleared)
         taken.setdefault(parameter, set()).update(
@@ -166,9 +167,8 @@ def _looked_at(test: ast.expr) -> set[str]:
         node.args[0].id
         for node in walk_tree(test)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "isinstance"
-        and len(node.args) == 2
+        and dotted_name(node.func) in ("isinstance", "torch.is_tensor")
+        and node.args
         and isinstance(node.args[0], ast.Name)
     }
 
@@ -185,12 +185,24 @@ def _types(test: ast.expr, parameter: str) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             walk(node.operand, not negated)
         elif isinstance(node, ast.Call) and parameter in _looked_at(node):
-            kinds = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
-            names = {(dotted_name(kind) or "").rpartition(".")[2] for kind in kinds}
+            asked = node.args[1] if len(node.args) > 1 else None
+            kinds = asked.elts if isinstance(asked, ast.Tuple) else [asked]
+            # `torch.is_tensor(x)` names no type.
+            names = {(dotted_name(k) or "").rpartition(".")[2] if k else "Tensor" for k in kinds}
             (negative if negated else positive).update(names)
 
     walk(test, False)
     return positive, negative
+
+
+def _only_negates(test: ast.expr, parameter: str) -> bool:
+    """Whether a test is `not isinstance(x, T)`, perhaps with `x is not None` beside it."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        rest = [
+            v for v in test.values if not (isinstance(v, ast.Compare) and isinstance(v.ops[0], ast.IsNot))
+        ]
+        return len(rest) == 1 and _only_negates(rest[0], parameter)
+    return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and bool(_types(test, parameter)[1])
 
 
 def _cleared(block: Sequence[ast.stmt]) -> tuple[ast.stmt, str] | None:

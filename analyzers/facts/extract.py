@@ -429,10 +429,9 @@ class _Walk:
             self.scope.stored(targets[0].id)
         for target in targets:
             name = self.self_attribute(target)
-            if name is not None:
-                converted = convert(value) if value is not None else None
+            if name is not None and value is not None:
                 self.scope.assignments.append(
-                    SelfAssignment(name, converted, context.conditional, span_of(node))
+                    SelfAssignment(name, convert(value), context.conditional, span_of(node))
                 )
             for element in elements(target):
                 name = self.self_attribute(element)
