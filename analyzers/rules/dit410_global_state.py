@@ -19,14 +19,19 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at calls made in functions; at import, DIT504 speaks."""
     if not context.file.path.startswith(context.profile.dits + "/"):
         return
-    for _, function in context.file.all_functions():
+    setters = {
+        callee: dotted
+        for callee in context.file.callees
+        if (dotted := context.names.qualified(context.file.path, callee)) is not None
+        and _SETTERS.fullmatch(dotted)
+    }
+    for _, function in context.file.all_functions() if setters else ():
         set_here = [
             (fact.call, dotted)
             for fact in function.fact.calls
             if fact.use.kind != "with"
             and fact.call.callee is not None
-            and (dotted := context.names.qualified(function.path, fact.call.callee)) is not None
-            and _SETTERS.fullmatch(dotted)
+            and (dotted := setters.get(fact.call.callee)) is not None
         ]
         often = Counter(dotted for _, dotted in set_here)
         for call, dotted in set_here:
