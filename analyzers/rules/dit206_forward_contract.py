@@ -335,7 +335,7 @@ RULE = Rule(
         "the base "
         "in another place), and a keyword that its `**kwargs` swallows unread; `return_dict=False` among "
         "them where the stage takes element `[0]` of what `forward` declares to be a tensor. For a port that "
-        "no pipeline knows yet, `forward` is held against the base's: names, order, and nothing more required."
+        "no pipeline knows yet, `forward` is held against the base's: names, order, nothing more required."
     ),
     why=(
         "The shared stages pass latents, prompt and timestep by position: a `forward` with the timestep in "
