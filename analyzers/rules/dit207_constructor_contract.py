@@ -32,11 +32,16 @@ def check(context: Context) -> Iterator[Finding]:
             given = ", ".join(f"{name}=" for name in wanted)
             yield context.finding(
                 built.init.at(init.name_span),
-                f"the loader builds '{port.name}' with {given} alone, but its __init__ {'; '.join(faults)}",
+                f"the loader builds '{port.name}' with {given} alone, but its __init__ "
+                f"{_joined(faults)}: loading raises TypeError",
                 symbol=port.name,
                 port=port.name,
                 fix=_fix(context, port, init, wanted),
             )
+
+
+def _joined(faults: list[str]) -> str:
+    return " and ".join([", ".join(faults[:-1]), faults[-1]] if len(faults) > 1 else faults)
 
 
 def _faults(init: FunctionFacts, wanted: tuple[str, ...]) -> list[str]:
