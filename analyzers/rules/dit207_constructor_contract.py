@@ -242,7 +242,7 @@ EntryClass = EchoTransformer3DModel
         Example(
             "a name that the loader does not pass",
             {_FILE: _model("self, arch_config, hf_config")},
-            findings=(Expected(_FILE, 7, "takes no 'config'; requires 'arch_config'"),),
+            findings=(Expected(_FILE, 7, "takes no 'config' and requires 'arch_config'"),),
             fixed={
                 _FILE: _model("self, config, hf_config").replace(
                     "        super()", "        arch_config = config.arch_config\n        super()"
@@ -258,7 +258,7 @@ EntryClass = EchoTransformer3DModel
         Example(
             "a value that the config has",
             {_FILE: _model("self, config, hf_config, num_layers: int, *, hidden_size")},
-            findings=(Expected(_FILE, 7, "requires 'num_layers'; requires 'hidden_size'"),),
+            findings=(Expected(_FILE, 7, "requires 'num_layers' and requires 'hidden_size'"),),
             fixed={
                 _FILE: _model(
                     "self, config, hf_config, num_layers: int | None = None, *, hidden_size=None"
@@ -277,7 +277,7 @@ EntryClass = EchoTransformer3DModel
                     "config=config, hf_config=hf_config", "config=cfg, hf_config={}"
                 )
             },
-            findings=(Expected(_FILE, 7, "takes no 'config'; takes no 'hf_config'; requires 'cfg'"),),
+            findings=(Expected(_FILE, 7, "takes no 'config', takes no 'hf_config' and requires 'cfg'"),),
             fixed={
                 _FILE: _model("self, config, scale=1.0, hf_config=None").replace(
                     "config=config, hf_config=hf_config", "config=config, hf_config={}"
