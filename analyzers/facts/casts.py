@@ -46,6 +46,10 @@ _ATTENTION = re.compile(
 )
 _INTEGER_TYPES = re.compile(r"torch\.(u?int\d*|long|short)")
 _INDEX_NAME = re.compile(r"(input_|token_|position_|pos_)?ids|(\w+_)?(idx|index|indices)")
+_LAYER = re.compile(
+    r"self\.(\w+\.)*\w*(proj|embed|emb|norm|linear|mlp|attn|attention|conv|ffn)\w*", re.IGNORECASE
+)
+"""Submodules whose output is never an integer."""
 _PLACES = re.compile(r"(\w+\.)*device")
 _ROUNDS = 2
 """A loop's body is followed twice: what flows around it once has flowed."""
@@ -92,6 +96,7 @@ class _Walk:
         self.dtypes: dict[str, str] = {}
         self.integers = _declared_integers(body.tree)
         self.returned: _Values = _NONE
+        self.layers: set[str] = set()
 
     # ------------------ statements
 
@@ -157,6 +162,9 @@ class _Walk:
         dtype = dotted_name(value) if value is not None else None
         if dtype is not None:
             self.dtypes[name] = self.dtypes.get(dtype, dtype)
+        self.layers.discard(name)
+        if self.is_layer_output(value):
+            self.layers.add(name)
         shown = _makes_integers(value)
         if shown is not None:
             self.integers[name] = shown
@@ -282,7 +290,19 @@ class _Walk:
         shown = self.integers.get(name)
         if shown is None and _INDEX_NAME.fullmatch(name):
             shown = "its name says that it holds indices"
-        return frozenset({Cast(Body.span(node), None, name, shown)}) if shown is not None else _NONE
+        if shown is None:
+            return _NONE
+        found: _Values = frozenset({Cast(Body.span(node), None, name, shown)})
+        if isinstance(node.func, ast.Attribute) and self.is_layer_output(node.func.value):
+            # Wherever it goes, what a layer computed is lost: an embedding that conditions every block.
+            self.returned |= found
+        return found
+
+    def is_layer_output(self, value: ast.expr | None) -> bool:
+        """Whether a value is what a layer of the model gave."""
+        if isinstance(value, ast.Call):
+            return _LAYER.fullmatch(dotted_name(value.func) or "") is not None
+        return isinstance(value, ast.Name) and value.id in self.layers
 
 
 def _branches(node: ast.If | ast.Try | ast.Match) -> list[list[ast.stmt]]:

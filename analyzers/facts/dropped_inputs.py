@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.fallbacks import is_telling
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 _LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence"})
@@ -46,7 +47,7 @@ def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
 
 
 def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(tree):
+    for child in child_nodes(tree):
         yield child
         yield from _in_order(child)
 
@@ -71,15 +72,16 @@ def _from_chain(
     for parameter in sorted(parameters):
         accepted = set(taken.get(parameter, ()))
         ends: list[tuple[ast.stmt, str]] = []
-        for test, block in branches:
+        for index, (test, block) in enumerate(branches):
             positive, negative = _types(test, parameter) if test is not None else (set(), set())
+            last = index + 1 == len(branches) and (test is None or _only_negates(test, parameter))
             cleared = _cleared(block)
             if _stops(block):
                 # What raises is told; a negated test lets only its type on.
                 accepted |= negative | (positive if cleared is None else set())
             elif cleared is None:
                 accepted |= positive
-            elif (test is None or negative) and _stands_for(cleared[1], parameter, branches):
+            elif last and _stands_for(cleared[1], parameter, branches):
                 accepted |= negative
                 ends.append(cleared)
         taken.setdefault(parameter, set()).update(
@@ -163,11 +165,10 @@ def _looked_at(test: ast.expr) -> set[str]:
     """Names whose type a test asks for."""
     return {
         node.args[0].id
-        for node in ast.walk(test)
+        for node in walk_tree(test)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "isinstance"
-        and len(node.args) == 2
+        and dotted_name(node.func) in ("isinstance", "torch.is_tensor")
+        and node.args
         and isinstance(node.args[0], ast.Name)
     }
 
@@ -184,12 +185,24 @@ def _types(test: ast.expr, parameter: str) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             walk(node.operand, not negated)
         elif isinstance(node, ast.Call) and parameter in _looked_at(node):
-            kinds = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
-            names = {(dotted_name(kind) or "").rpartition(".")[2] for kind in kinds}
+            asked = node.args[1] if len(node.args) > 1 else None
+            kinds = asked.elts if isinstance(asked, ast.Tuple) else [asked]
+            # `torch.is_tensor(x)` names no type.
+            names = {(dotted_name(k) or "").rpartition(".")[2] if k else "Tensor" for k in kinds}
             (negative if negated else positive).update(names)
 
     walk(test, False)
     return positive, negative
+
+
+def _only_negates(test: ast.expr, parameter: str) -> bool:
+    """Whether a test is `not isinstance(x, T)`, perhaps with `x is not None` beside it."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        rest = [
+            v for v in test.values if not (isinstance(v, ast.Compare) and isinstance(v.ops[0], ast.IsNot))
+        ]
+        return len(rest) == 1 and _only_negates(rest[0], parameter)
+    return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and bool(_types(test, parameter)[1])
 
 
 def _cleared(block: Sequence[ast.stmt]) -> tuple[ast.stmt, str] | None:
@@ -211,10 +224,10 @@ def _stands_for(
     return any(
         isinstance(node, ast.Assign)
         and any(dotted_name(target) == name for target in node.targets)
-        and any(isinstance(inner, ast.Name) and inner.id == parameter for inner in ast.walk(node.value))
+        and any(isinstance(inner, ast.Name) and inner.id == parameter for inner in walk_tree(node.value))
         for _, block in branches
         for statement in block
-        for node in ast.walk(statement)
+        for node in walk_tree(statement)
     )
 
 
@@ -222,7 +235,7 @@ def _binds(block: Sequence[ast.stmt], name: str) -> bool:
     return any(
         isinstance(node, ast.Assign) and any(dotted_name(t) == name for t in node.targets)
         for statement in block
-        for node in ast.walk(statement)
+        for node in walk_tree(statement)
     )
 
 

@@ -316,7 +316,7 @@ def _local_keys(names: Names, function: Placed[FunctionFacts], name: str) -> tup
     def answer(body: Body) -> tuple[str, ...] | None:
         given = [
             node.value
-            for node in ast.walk(body.tree)
+            for node in body.nodes
             if isinstance(node, (ast.Assign, ast.AnnAssign))
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name) and target.id == name

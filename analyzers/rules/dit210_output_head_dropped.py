@@ -9,7 +9,7 @@ from analyzers.facts.flow import Dropped
 from analyzers.facts.model import ClassFacts, FunctionFacts, Placed
 from analyzers.findings import Finding, Location, Severity, Span
 from analyzers.project.comments import comments_about, says_unused
-from analyzers.project.flows import dropped_values, reached_methods
+from analyzers.project.flows import dropped_values, is_module_call, may_act, reached_methods
 from analyzers.project.idioms import self_name
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -50,6 +50,10 @@ def _faults(
     for value in dropped:
         if not _is_output(value, dropped) or _is_meant(context, value.span.shifted(start)):
             continue
+        if may_act(context.project, cls, value.callee, own):
+            continue
+        if value.name is None and not is_module_call(context.project, cls, value.callee, own):
+            continue  # called for what it does, as far as anyone knows
         what = f"'{value.name}' from {value.callee}" if value.element is not None else value.callee
         kept = f" (stored in '{value.name}')" if value.name is not None and value.element is None else ""
         yield context.finding(
@@ -190,6 +194,12 @@ RULE = Rule(
             "return self.proj_out(x)",
             "\n    def warm_up(self, x):\n        self.audio_proj_out(x)\n",
         ),
+        _valid(
+            "a method that is called for what it does",
+            "out = self.proj_out(x)\nself.final_check(out)\nreturn out",
+            "\n    def final_check(self, out):\n        self.seen = out.shape\n",
+        ),
+        _valid("something that is no module", "out = self.proj_out(x)\nself.output_hook(out)\nreturn out"),
         _valid("no head", "unused = self.block(audio)\nreturn self.proj_out(x)"),
     ),
     invalid=(

@@ -62,7 +62,7 @@ def _message(
 ) -> str | None:
     if cast.like is not None:
         return (
-            f"this takes the dtype of '{cast.like}', and {cast.integer}: every value on its way to what "
+            f"this takes the dtype of '{cast.like}', and {cast.integer}: every value that goes on to what "
             f"'{function.fact.name}' returns is cut to an integer"
         )
     dtype = cast.dtype or ""
@@ -135,7 +135,8 @@ RULE = Rule(
         "Follows values through `forward` and the functions of the file that it calls. Reports a cast to "
         "`torch.bfloat16` or `torch.float16` (`.to`, `.type`, `dtype=`, `.half()`, `.bfloat16()`, also under "
         "another name) whose result flows into what is returned and is not cast again on the way. Reports "
-        "in the same place a cast to the dtype of a tensor that holds integers."
+        "in the same place, and on the output of a layer wherever it goes, a cast to the dtype of a tensor "
+        "that holds integers."
     ),
     why=(
         "The residual stream runs in the dtype that the pipeline chose; its rounding grows with depth. A "
@@ -258,6 +259,15 @@ RULE = Rule(
                 parameters="timestep: torch.LongTensor",
             ),
             findings=(Expected(_SOUND, 13, "it is declared as a LongTensor"),),
+        ),
+        Example(
+            "an embedding that conditions the blocks",
+            _block(
+                "temb = self.time_proj(timestep)\ntemb = self.time_embed(temb.to(timestep.dtype))\n"
+                "return self.block(x, temb)",
+                parameters="x: torch.Tensor, timestep: torch.LongTensor",
+            ),
+            findings=(Expected(_SOUND, 14, "it is declared as a LongTensor"),),
         ),
         Example(
             "to the dtype of indices",
