@@ -252,6 +252,15 @@ RULE = Rule(
             "an alias that is discovered",
             {_NEW: _SOURCE + "\n\nVivid = VividTransformer3DModel\nEntryClass = Vivid\n"},
         ),
+        Example(
+            "a name that is one of two classes",
+            {
+                _NEW: _SOURCE
+                + "\n\ntry:\n    import kernels\n\n    class Fast(VividTransformer3DModel):\n        pass\n"
+                "except ImportError:\n    Fast = VividTransformer3DModel\n\n"
+                "EntryClass = [VividTransformer3DModel, Fast]\n"
+            },
+        ),
     ),
     invalid=(
         Example(
@@ -289,6 +298,11 @@ RULE = Rule(
                 + "\n\nEntryClass = [VividTransformer3DModel, CausalVividTransformer3DModel]"
                 + "  # the registry's\n"
             },
+        ),
+        Example(
+            "a factory beside the class makes no part of it",
+            {_NEW: _SOURCE + "\n\ndef vivid_xl(config):\n    return VividTransformer3DModel(config, {})\n"},
+            findings=(Expected(_NEW, 5, "the model registry cannot reach", Severity.ERROR),),
         ),
     ),
 )

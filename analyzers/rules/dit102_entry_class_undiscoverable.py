@@ -305,5 +305,24 @@ RULE = Rule(
             findings=(Expected(_FLAT, 11, "a call", Severity.ERROR),),
             fixed={_FLAT: _SOURCE + "\n\n" + _ENTRY},
         ),
+        Example(
+            "a call that may do more than gather",
+            {_FLAT: _SOURCE + "\n\nEntryClass = register(VividTransformer3DModel)\n"},
+            findings=(Expected(_FLAT, 11, "a call", Severity.ERROR),),
+            fixed={_FLAT: _SOURCE + "\n\n" + _ENTRY},
+        ),
+        Example(
+            "a class that is added later",
+            {
+                _FLAT: _SOURCE + "\n\nclass VividI2V(VividTransformer3DModel):\n    pass\n\n\n"
+                "EntryClass = [VividTransformer3DModel]\nEntryClass += [VividI2V]\n"
+            },
+            findings=(Expected(_FLAT, 16, "nothing else reaches 'VividI2V'", Severity.ERROR),),
+        ),
+        Example(
+            "one of two unpacked names",
+            {_FLAT: _SOURCE + "\n\nEntryClass, VERSION = VividTransformer3DModel, 1\n"},
+            findings=(Expected(_FLAT, 11, "unpacked", Severity.WARNING),),
+        ),
     ),
 )

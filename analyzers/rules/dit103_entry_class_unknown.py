@@ -116,7 +116,17 @@ RULE = Rule(
         Example(
             "a string that names nothing near",
             {_NEW: _SOURCE + 'EntryClass = [VividTransformer3DModel, "Other"]\n'},
-            findings=(Expected(_NEW, 11, "'Other'"),),
+            findings=(Expected(_NEW, 11, "'Other', which this file neither defines nor imports: it is reg"),),
+        ),
+        Example(
+            "a name that is imported for type checkers alone",
+            {
+                _NEW: "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n"
+                "    from .sound import SoundBlock\n\n\n"
+                + _SOURCE
+                + "EntryClass = [VividTransformer3DModel, SoundBlock]\n"
+            },
+            findings=(Expected(_NEW, 17, "importing the module raises NameError"),),
         ),
     ),
 )

@@ -175,8 +175,9 @@ RULE = Rule(
         "Classes that a module binds in ways that cannot be read off the text (star imports from outside "
         "the tree, `globals()`, a module-level `__getattr__`), imports that are guarded or conditional, and "
         "tables that are computed. The fix points the row to the only class of that name below "
-        "`fastvideo/models`; where there is none, or several, or discovery registers the name anyway, it "
-        "drops the row. Comments on lines of their own stay."
+        "`fastvideo/models`, else to the only class of the module whose name is close; where there is "
+        "none, or several, or discovery registers the name anyway, it drops the row. Comments on lines of "
+        "their own stay."
     ),
     source="`fastvideo/models/registry.py`, `_LEGACY_FAST_VIDEO_MODELS`, `_SUBPROCESS_COMMAND`",
     fixable=Applicability.SAFE,
@@ -250,6 +251,14 @@ RULE = Rule(
             "a command that runs a module that is gone",
             {_REGISTRY: _TABLE % "" + '_COMMAND = ["python", "-m", "fastvideo.models.dits.registry"]\n'},
             findings=(Expected(_REGISTRY, 8, "'fastvideo.models.dits.registry' leads nowhere"),),
+        ),
+        Example(
+            "a misspelt class",
+            {_REGISTRY: _TABLE % '    "Loud": ("dits", "sound", "SoundTransfomer3DModel"),  # by hand\n'},
+            findings=(Expected(_REGISTRY, 3, "did you mean 'SoundTransformer3DModel'?"),),
+            fixed={
+                _REGISTRY: _TABLE % '    "Loud": ("dits", "sound", "SoundTransformer3DModel"),  # by hand\n'
+            },
         ),
     ),
 )

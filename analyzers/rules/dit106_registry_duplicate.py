@@ -71,5 +71,29 @@ RULE = Rule(
                 Expected("fastvideo/models/dits/sound.py", 39, "registered twice"),
             ),
         ),
+        Example(
+            "three files with one name, each told once",
+            {
+                _COPY: "class SoundTransformer3DModel:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n",
+                "fastvideo/models/dits/other.py": "class SoundTransformer3DModel:\n    pass\n\n\n"
+                'EntryClass = ["SoundTransformer3DModel"]\n',
+            },
+            findings=(
+                Expected(_COPY, 5, "registered 3 times"),
+                Expected("fastvideo/models/dits/other.py", 5, "registered 3 times"),
+                Expected("fastvideo/models/dits/sound.py", 39, "registered 3 times"),
+            ),
+        ),
+        Example(
+            "a file that registers what it imports",
+            {
+                _COPY: "from fastvideo.models.dits.sound import SoundTransformer3DModel\n\n\n"
+                "class Helper:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n"
+            },
+            findings=(
+                Expected(_COPY, 8, "both lead to the same class"),
+                Expected("fastvideo/models/dits/sound.py", 39, "both lead to the same class"),
+            ),
+        ),
     ),
 )

@@ -198,5 +198,17 @@ RULE = Rule(
             findings=(Expected(_INIT, 1, "__all__ lists 'SoundConfig'"),),
             fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
         ),
+        Example(
+            "a submodule that is gone",
+            {_INIT: "from . import gone\n" + _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+            findings=(Expected(_INIT, 1, "does not define 'gone'"),),
+            fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+        ),
+        Example(
+            "a class imported under the name that it has now",
+            {_INIT: 'from .sound import SoundCfg as SoundConfig\n\n__all__ = ["SoundConfig"]\n'},
+            findings=(Expected(_INIT, 1, "does not define 'SoundCfg'"),),
+            fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+        ),
     ),
 )

@@ -372,5 +372,14 @@ RULE = Rule(
                 )
             },
         ),
+        Example(
+            "a comment that something is to be done is no reason",
+            {
+                _FILE: _model(
+                    "    _fsdp_shard_conditions = []  # TODO: not done yet\n" + _COPIED.split("\n")[1] + "\n"
+                )
+            },
+            findings=(Expected(_FILE, 6, "'_fsdp_shard_conditions' is empty"),),
+        ),
     ),
 )

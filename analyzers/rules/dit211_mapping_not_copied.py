@@ -276,5 +276,16 @@ RULE = Rule(
             },
             findings=(Expected(_FILE, 6, "which is another one"),),
         ),
+        Example(
+            "left from the port that was copied",
+            {
+                _FILE: _model("SoundConfig().param_names_mapping", "EchoConfig", "echo").replace(
+                    "import EchoConfig",
+                    "import EchoConfig\nfrom fastvideo.configs.models.dits import SoundConfig",
+                ),
+                _CONFIG: _ECHO_CONFIG.replace(r"^(.*)$", r"^echo\.(.*)$"),
+            },
+            findings=(Expected(_FILE, 7, "EchoConfig.param_names_mapping (1 rules) is never used"),),
+        ),
     ),
 )
