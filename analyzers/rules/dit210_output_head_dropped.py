@@ -169,8 +169,8 @@ RULE = Rule(
         "through `forward` and the methods that it calls. Reports a head whose value no path returns, stores "
         "or uses: left in a name that nothing reads, overwritten, called as a statement, put into a tuple "
         "of which only another element is taken, or unpacked and only in part used; also across methods, "
-        "where no caller takes the head out of what a helper returns. Bringing the value into shape (`unpatchify`, "
-        "`float`, a gather) is no use."
+        "where no caller takes the head out of what a helper returns. Bringing the value into shape "
+        "(`unpatchify`, `float`, a gather) is no use."
     ),
     why=(
         "The model computes an output (the audio of a joint model, the second prediction) and the caller "
