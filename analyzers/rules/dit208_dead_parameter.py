@@ -199,8 +199,8 @@ RULE = Rule(
         "Inputs that the model documents as unused: deleted or stored under `_`, named with a leading "
         "underscore or `unused_`, with a comment on the line or a passage of the docstring that says so. "
         "`*args` and `**kwargs`. Bodies that do nothing: abstract ones, `raise NotImplementedError`, those "
-        "that hand back an argument. Inputs that a nested function, lambda or generator reads, functions that call "
-        "`locals()`, and decorated ones: there the reader may be elsewhere."
+        "that hand back an argument. Inputs that a nested function, lambda or generator reads, functions "
+        "that call `locals()`, and decorated ones: there the reader may be elsewhere."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.forward`; `del` in `fastvideo/models/dits/zimage.py`",
     check=check,
