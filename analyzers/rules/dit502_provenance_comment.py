@@ -22,7 +22,7 @@ _NO_SOURCE = (
     r"|False\b)"
 )
 _NAMED = rf"(?-i:[`'\"]?(?!{_NO_SOURCE})(?:[a-z_]\w*\.)*[A-Z]\w*[A-Za-z0-9](?:[-.]\w+)*[`'\"]?)"
-"""A name with a capital, such as `Wan2.1`, `LlamaModel.load_weights`, `FLUX`; no device, dtype or equation."""
+"""A name with a capital, such as `Wan2.1`, `LlamaModel.forward`, `FLUX`; no device, dtype or equation."""
 _SOURCE = rf"(?:{_ADDRESS}|{_PACKAGE}(?:[.=]=?[\w.-]+)?|{_NAMED})"
 _CODE = r"(?:implementation|impl|code|codebase|repo|repository|port|source)"
 
