@@ -255,9 +255,7 @@ RULE = Rule(
         Example(
             "a wrapper that has the same name",
             _mask("part = mask.shape[1] // dist.get_world_size(group=None)\nreturn mask[:, :part]"),
-            findings=(
-                Expected(_SOUND, 6, "(where one group is meant: 'get_sp_world_size')"),
-            ),
+            findings=(Expected(_SOUND, 6, "(where one group is meant: 'get_sp_world_size')"),),
             fixed=_fixed(
                 "part = mask.shape[1] // get_world_size()\nreturn mask[:, :part]",
                 "import torch.distributed as dist\nfrom fastvideo.distributed import get_world_size",
