@@ -10,6 +10,7 @@ from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.model import PlacedChunk
 from analyzers.facts.module_trees import tree_of
+from analyzers.facts.walking import child_nodes
 from analyzers.findings import Span
 
 
@@ -100,7 +101,7 @@ def _in_expression(node: ast.expr, but: ast.expr | None = None) -> Iterator[Cert
         callee = dotted_name(node.func)
         if callee is not None:
             yield CertainCall("inside", callee, Body.span(node))
-    children: list[ast.AST] = list(ast.iter_child_nodes(node))
+    children: list[ast.AST] = list(child_nodes(node))
     if isinstance(node, ast.IfExp):
         children = [node.test]
     elif isinstance(node, ast.BoolOp):
@@ -127,11 +128,9 @@ def _may_leave(statement: ast.stmt) -> bool:
         return False
     if isinstance(statement, ast.Return):
         return True
-    return any(
-        isinstance(child, ast.stmt) and _may_leave(child) for child in ast.iter_child_nodes(statement)
-    ) or any(
+    return any(isinstance(child, ast.stmt) and _may_leave(child) for child in child_nodes(statement)) or any(
         _may_leave(inner)
-        for child in ast.iter_child_nodes(statement)
+        for child in child_nodes(statement)
         if isinstance(child, ast.ExceptHandler)
         for inner in child.body
     )

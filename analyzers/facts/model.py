@@ -215,7 +215,8 @@ class Assignment:
 class SelfAssignment:
     """`self.name = value` (also annotated, augmented, and as part of a tuple target).
 
-    `value` is None where the target is part of a tuple or is only declared.
+    `value` is None where the target is part of a tuple. A bare declaration (`self.name: int`) sets
+    nothing and is left out.
     """
 
     name: str

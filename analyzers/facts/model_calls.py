@@ -33,7 +33,7 @@ def model_calls(body: Body, attribute: str) -> tuple[ModelCall, ...]:
     if not first:
         return ()
     walk = _Walk(first[0].arg, attribute)
-    for node in ast.walk(body.tree):
+    for node in body.nodes:
         if isinstance(node, ast.Assign) and walk.is_model(node.value):
             walk.names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     for statement in body.tree.body:

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
-from analyzers.facts.name_uses import parameters, stored, tail
+from analyzers.facts.name_uses import parameters, tail
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
 _COMPARING = frozenset({"assert_close", "allclose", "assert_allclose", "isclose"})
@@ -74,13 +75,13 @@ def limits(body: Body) -> Limits:
     average = False
     for statement in _simple_statements(body.tree):
         place = Body.span(statement)
-        for node in ast.walk(statement) if not hasattr(statement, "body") else ast.walk(_head(statement)):
+        for node in walk_tree(statement) if not hasattr(statement, "body") else walk_tree(_head(statement)):
             if isinstance(node, ast.Call) and tail(node) in _COMPARING:
                 tolerances += _of_comparison(body, node, place)
             elif isinstance(node, ast.Call):
                 given += _handed_on(body, node, place)
         test = _condition(statement)
-        for compare in ast.walk(test) if test is not None else ():
+        for compare in walk_tree(test) if test is not None else ():
             if isinstance(compare, ast.Compare) and len(compare.ops) == 1:
                 limit = _limit(compare)
                 if limit is None:
@@ -178,7 +179,7 @@ def _value(body: Body, node: ast.expr, hops: int = 4) -> tuple[float | None, str
     if isinstance(node, ast.Name):
         if node.id in parameters(body.tree):
             return None, node.id, node
-        values = stored(body.tree, node.id)
+        values = body.stores.of(node.id)
         if values is None:
             return None, None, node
         if not values:
@@ -220,8 +221,8 @@ def _limit(compare: ast.Compare) -> tuple[ast.expr, ast.expr] | None:
 def _told(body: Body, node: ast.expr) -> str:
     """What the limited expression is called, and made from."""
     texts = [ast.unparse(node)]
-    for name in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}:
-        texts += [ast.unparse(v) for v in stored(body.tree, name) or []]
+    for name in {n.id for n in walk_tree(node) if isinstance(n, ast.Name)}:
+        texts += [ast.unparse(v) for v in body.stores.of(name) or []]
     return " ".join(texts)
 
 
@@ -255,7 +256,7 @@ def _fails(body: list[ast.stmt]) -> bool:
 
 
 def _simple_statements(tree: ast.AST) -> list[ast.stmt]:
-    return [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n is not tree]
+    return [n for n in walk_tree(tree) if isinstance(n, ast.stmt) and n is not tree]
 
 
 def _head(statement: ast.stmt) -> ast.AST:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from analyzers.facts.model import Assignment, Constant, FileFacts, Placed
 from analyzers.facts.module_trees import PlacedNode, constants, tree_of
 from analyzers.facts.name_uses import Stores, called_name, parameters, tail
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location
 from analyzers.project.bindings import import_absence, missing_module
 from analyzers.project.index import Project
@@ -184,7 +185,7 @@ class _Reader:
             if not any(is_test_class(c) for c in chunk.facts.classes):
                 continue
             tree = tree_of(chunk)
-            for cls in ast.walk(tree) if tree is not None else ():
+            for cls in walk_tree(tree) if tree is not None else ():
                 if isinstance(cls, ast.ClassDef):
                     for mark in cls.decorator_list:
                         because = self.mark(mark, whole)
@@ -221,7 +222,7 @@ class _Reader:
                 yield Hopeless(placed.at(mark), because, member.name)
         for node, because in self.statements(placed.tree.body, scope):
             yield Hopeless(placed.at(node), because, member.name)
-        for call in (n for n in ast.walk(placed.tree) if isinstance(n, ast.Call)):
+        for call in (n for n in placed.nodes if isinstance(n, ast.Call)):
             because = self.called_with(member, call, scope)
             if because is not None:
                 yield Hopeless(placed.at(call), because, member.name)
@@ -314,7 +315,7 @@ class _Reader:
                         return
 
     def imports_or_options(self, statement: ast.stmt, scope: _Scope) -> Iterator[tuple[ast.expr, str]]:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if not isinstance(node, ast.Call):
                 continue
             if called_name(node) == "pytest.importorskip" and node.args:
@@ -447,7 +448,7 @@ class _Reader:
         body = self.project.body(function) if function is not None else None
         if body is None:
             return None
-        returns = [n for n in ast.walk(body.tree) if isinstance(n, ast.Return)]
+        returns = [n for n in body.nodes if isinstance(n, ast.Return)]
         inner = _Scope(scope.path, body.tree)
         return _all(
             [self.impossible(r.value, inner, depth - 1) if r.value is not None else None for r in returns]
@@ -500,7 +501,7 @@ class _Reader:
             if given == name:
                 return [(value, where)]
         if scope.function is not None:
-            loop = _loop_over(scope.function, name) if self.stores(scope.function).holds(name) else None
+            loop = self.stores(scope.function).loop_over(name)
             if loop is not None:
                 elements = self.elements(loop, scope)
                 return [(e, scope) for e in elements] if elements else None
@@ -619,7 +620,7 @@ def _leaves(body: list[ast.stmt]) -> bool:
     return any(
         isinstance(n, (ast.Return, ast.Yield)) and _skip_of_return(n) is None
         for s in body
-        for n in ast.walk(s)
+        for n in walk_tree(s)
     )
 
 
@@ -655,18 +656,3 @@ def _asks_where(node: ast.expr) -> bool:
     if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
         return isinstance(node.slice, ast.Constant) and node.slice.value in _WHO
     return isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.uname().nodename")
-
-
-def _loop_over(function: ast.AST, name: str) -> ast.expr | None:
-    """What a name runs over, where it is the variable of exactly one loop and nothing else."""
-    loops = [
-        n.iter
-        for n in ast.walk(function)
-        if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == name
-    ]
-    stores = [
-        n
-        for n in ast.walk(function)
-        if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-    ]
-    return loops[0] if len(loops) == 1 and len(stores) == 1 else None

@@ -82,28 +82,38 @@ class Pattern:
         """Number of a group -> its subpattern."""
         return {node[1][0]: node for node in _walk(self.nodes) if _is_group(node)}
 
-    @property
+    @cached_property
+    def prefix(self) -> str:
+        """Literal text that every name it matches begins with; often empty."""
+        return "" if self.compiled.flags & re.IGNORECASE else _literal_prefix(self.nodes)
+
+    def taken(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that the loader finds it to match."""
+        prefix, match = self.prefix, self.compiled.match
+        return [name for name in names if name.startswith(prefix) and match(name) is not None]
+
+    @cached_property
     def is_anchored(self) -> bool:
         """Whether every alternative can only match at the start of a name."""
         return _anchored(self.nodes)
 
-    @property
+    @cached_property
     def takes_the_rest(self) -> bool:
         """Whether a match always ends where the name ends: by `$`, or by a greedy `.*` at the end."""
         return _ends_name(self.nodes)
 
-    @property
+    @cached_property
     def begins_free(self) -> bool:
         """Whether it begins with `.*`, so that an anchor before it would say nothing."""
         return _begins_free(self.nodes)
 
-    @property
+    @cached_property
     def may_end_inside(self) -> bool:
         """Whether a match may end in a letter or digit that is no end of the name: at `norm1` of
         `norm10`. A match that ends at a separator, or takes all that a class allows, does not count."""
         return not self.takes_the_rest and _ends_inside(self.nodes)
 
-    @property
+    @cached_property
     def matches_behind(self) -> bool:
         """Whether `re.sub` replaces the nothing behind a name once more (`(.*)` without `^` does)."""
         return not self.is_anchored and self.compiled.match("") is not None
@@ -326,6 +336,17 @@ def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
         yield node
         for inner in _inside(node):
             yield from _walk(tuple(inner))
+
+
+def _literal_prefix(nodes: Sequence[Node]) -> str:
+    """The literals that the nodes begin with."""
+    text = ""
+    for kind, value in nodes:
+        if kind is constants.LITERAL:
+            text += chr(value)
+        elif kind is not constants.AT:
+            break
+    return text
 
 
 def _asserts(node: Node) -> bool:
