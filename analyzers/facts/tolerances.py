@@ -107,7 +107,7 @@ def _of_comparison(body: Body, call: ast.Call, place: Span) -> list[Tolerance]:
         for keyword in call.keywords:
             held = keyword.value
             if keyword.arg is None and isinstance(held, ast.Name) and held.id not in parameters(body.tree):
-                values = stored(body.tree, held.id)
+                values = body.stores.of(held.id)
                 display = values[0] if values is not None and len(values) == 1 else None
                 if display is not None and (inner := entry(display, name)) is not None:
                     found += _read(body, inner, place, relative=name == "rtol")
@@ -158,7 +158,7 @@ def _read(body: Body, node: ast.expr, statement: Span, *, relative: bool = False
         and isinstance(node.slice, ast.Constant)
         and isinstance(node.slice.value, str)
         and node.value.id not in parameters(body.tree)
-        and stored(body.tree, node.value.id) == []
+        and body.stores.of(node.value.id) == []
     ):
         name, key = node.value.id, node.slice.value
         return [Tolerance(None, name, Body.span(node), statement, relative=relative, key=key)]

@@ -28,6 +28,7 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+(::?\w+)?$")
 _MODEL = re.compile(
     r"(Transformer|DiT|DIT|Diffusion)(?!.*(Config|Pipeline|Scheduler|Loader|Wrapper|Block|Args|Params)$)"
 )
+_IMPORTED = re.compile(r"\b(?:import_module|importorskip)\(\s*[\"']([\w.]+)")
 _OTHER_PART = re.compile(
     r"Scheduler|Config\b|VAE|Autoencoder|Encoder|Tokenizer|Processor", re.IGNORECASE
 )
@@ -201,7 +202,7 @@ class OracleSearch:
                 yield from (Oracle(f"diffusers:{name}", "diffusers", place) for place in found[:1])
 
 
-def takes_an_original(facts: FileFacts, profile: Profile) -> bool:
+def takes_an_original(facts: FileFacts, text: str, profile: Profile) -> bool:
     """Whether a test takes something from another package that may be the original: a factory, a builder,
     a pipeline. Then it is known which original counts, although nothing names its class."""
     for item in facts.imports:
@@ -210,6 +211,9 @@ def takes_an_original(facts: FileFacts, profile: Profile) -> bool:
         if item.fact.level or not package or package in _NEUTRAL or package == "tests":
             continue
         if not profile.owns(module) and not _OTHER_PART.search(name):
+            return True
+    for module in _IMPORTED.findall(text):
+        if module.partition(".")[0] not in _NEUTRAL and not profile.owns(module):
             return True
     return False
 

@@ -65,8 +65,12 @@ def _is_compared(project: Project, port: Port) -> bool:
         for path in sorted(project.sources.walk(root))
         if path.startswith(folders) and project.profile.is_test(path)
     )
-    tests = (project.file(path) for path in (*port.parity_tests, *beside))
-    return any(facts is not None and takes_an_original(facts, project.profile) for facts in tests)
+    for path in (*port.parity_tests, *beside):
+        facts = project.file(path)
+        text = project.sources.text(path) or ""
+        if facts is not None and takes_an_original(facts, text, project.profile):
+            return True
+    return False
 
 
 def _inherits_everything(project: Project, port: Port) -> bool:
