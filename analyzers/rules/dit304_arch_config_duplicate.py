@@ -305,8 +305,8 @@ RULE = Rule(
     ),
     exceptions=(
         "Fields that a local `config.json` or the official constructor of the port has, that a transformer "
-        "of the installed diffusers takes as an argument, or that another family's arch config has too (where "
-        "the official configuration is not known); fields "
+        "of the installed diffusers takes as an argument, or that another family's arch config has too "
+        "(where the official configuration is not known); fields "
         "whose comment (on the field, above its block, or the class's docstring) says that they mirror a "
         "checkpoint; names that begin with `_`; fields that a base declares; models that take their config "
         "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's."
