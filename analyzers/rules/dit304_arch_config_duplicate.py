@@ -14,6 +14,7 @@ from analyzers.project.readers import Read, own_fields
 from analyzers.project.shapes import shape
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.dit302_sampling_knob_in_arch import is_knob
+from analyzers.rules.dit312_hardcoded_arch_constant import written_out
 
 _ENOUGH: Final = 4
 """Fields that two arch configs must share before they count as copies: fewer may agree by chance."""
@@ -165,6 +166,8 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
             continue
         if _read_elsewhere(context, name):
             continue
+        if any(name in written_out(context, port) for port in ports):
+            continue  # DIT312's: the model writes the value out
         if project.mirrors.diffusers_takes(name) or (not known and _has_another(context, cls, name)):
             continue
         unless = "" if known else " (unless a published config.json has it: then say so in a comment)"
@@ -309,7 +312,8 @@ RULE = Rule(
         "(where the official configuration is not known); fields "
         "whose comment (on the field, above its block, or the class's docstring) says that they mirror a "
         "checkpoint; names that begin with `_`; fields that a base declares; models that take their config "
-        "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's."
+        "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's, fields "
+        "whose value the model writes out DIT312's."
     ),
     source="`fastvideo/configs/models/base.py` (`ArchConfig`, `update_model_arch`)",
     check=check,
