@@ -132,6 +132,12 @@ class Pattern:
         names = dict.fromkeys(name for way in made for name in (way, way + _FILLERS[0]) if is_name(name))
         return tuple(name for name in names if self.compiled.match(name) is not None)
 
+    def shortest(self, name: str) -> str:
+        """A name that it matches, without what stands for a `.*` at its beginning."""
+        shorter = next((name.removeprefix(f) for f in _FILLERS if name.startswith(f)), name)
+        matched = self.begins_free and is_name(shorter) and self.compiled.match(shorter) is not None
+        return shorter if matched else name
+
     def _sample(self, filler: str) -> str | None:
         made = _sample(self.nodes, filler)
         # What matches only a beginning (`blocks` and a dot) may need more to be a name.
