@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
@@ -76,6 +77,17 @@ class SymbolicRule:
         return indices(self.parsed) if self.parsed is not None else ()
 
     @cached_property
+    def confused(self) -> tuple[str, str] | None:
+        """Two siblings among the names of its alternatives (`q|k|v`) that become one name."""
+        if self.parsed is None or self.template is None or not self.target:
+            return None
+        made: dict[str, list[str]] = {}
+        for name in self.parsed.choices:
+            made.setdefault(self.parsed.compiled.sub(self.target, name), []).append(name)
+        pairs = ((one, two) for names in made.values() for one, two in combinations(names, 2))
+        return next((pair for pair in pairs if _siblings(*pair) and not _numbered(*pair)), None)
+
+    @cached_property
     def example(self) -> str | None:
         """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
         if self.parsed is None:
@@ -133,7 +145,8 @@ class MergeFault:
 @dataclass(frozen=True)
 class Collision:
     """Two sources for one target: `rule` and `other` give it two names that stand side by side in a
-    checkpoint, or (`other` None) `rule` drops the index `index` that tells its names apart."""
+    checkpoint, or (`other` None) `rule` drops what tells its own names apart: the index `index`, or the
+    word in which the two `sources` differ."""
 
     rule: int
     other: int | None
@@ -390,11 +403,14 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
         if lost is not None:
             found.append(Collision(position, None, index=lost))
             continue
-        if rule.merge is not None or not rule.target or rule.made is None or rule.conditional:
+        if rule.confused is not None and not rule.conditional:
+            found.append(Collision(position, None, sources=rule.confused))
+            continue
+        if not rule.target or rule.made is None or rule.conditional:
             continue
         for index in range(position):
             other = rules[index]
-            if other.merge is not None or other.conditional or other.made != rule.made:
+            if other.conditional or other.made != rule.made or (rule.merge and other.merge):
                 continue
             sources = side_by_side(other, rule)
             if sources is not None and not _has_two_layouts(rules, sources):
@@ -474,6 +490,11 @@ def _siblings(one: str, two: str) -> bool:
     if a.isdigit() and b.isdigit():
         return True  # members of one `Sequential` or list, whatever stands inside
     return first[place + 1 :] == second[place + 1 :] and _opposed(_WORDS.findall(a), _WORDS.findall(b))
+
+
+def _numbered(one: str, two: str) -> bool:
+    """Whether numbers alone tell two names apart: alternatives for these serve different layouts."""
+    return re.sub(r"\d", "", one) == re.sub(r"\d", "", two)
 
 
 def _opposed(one: list[str], two: list[str]) -> bool:
