@@ -31,12 +31,13 @@ def check(context: Context) -> Iterator[Finding]:
             callee = fact.call.callee
             if callee is None:
                 continue
-            made = context.names.class_of(context.file.path, callee)
+            own = callee.startswith("self.")
+            made = context.names.class_of(context.file.path, callee) if not own else None
             if made is not None and context.names.qualified_class(made) in classes:
                 yield from _built(
                     context, cls, method, made, Location(method.path, method.at(fact.call.span).span)
                 )
-            elif len(fact.call.arguments) >= 2 and callee.startswith("self."):
+            elif own and len(fact.call.arguments) >= 2:
                 yield from _called(context, cls, method, callee, method.at(fact.call.span))
 
 
