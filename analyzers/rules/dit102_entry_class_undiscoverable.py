@@ -231,9 +231,9 @@ RULE = Rule(
     what=(
         "Reports an `EntryClass` that discovery does not read: the file defines no class (a package "
         "`__init__.py` that only re-exports), the assignment is annotated, the value is no name, list or "
-        "tuple, an element is starred, called or an attribute, or classes are added later (`+=`, `.append`) or "
-        "unpacked into the name. It is an error where nothing else reaches the class, a warning where a legacy row does, information where the class is discovered in the "
-        "file that defines it."
+        "tuple, an element is starred, called or an attribute, or classes are added later (`+=`, `.append`) "
+        "or unpacked into the name. It is an error where nothing else reaches the class, a warning where a "
+        "legacy row does, information where the class is discovered in the file that defines it."
     ),
     why=(
         "Discovery does not import modules, it reads their text, and takes only files with a plain "
