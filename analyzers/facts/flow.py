@@ -10,7 +10,7 @@ as needed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -27,6 +27,7 @@ from analyzers.facts.flow_names import (
     needed_names,
     same,
 )
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 Live: TypeAlias = "frozenset[str]"
@@ -145,10 +146,10 @@ def _is_silent(function: Function, known: Known) -> bool:
             statement, (ast.Expr, ast.Return, ast.If, ast.For, ast.Pass, ast.Continue, ast.Break)
         ):
             return False
-        parts = (child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
+        parts = (child for child in child_nodes(statement) if isinstance(child, ast.expr))
         if any(acts(part, loud if isinstance(statement, ast.Expr) else known) for part in parts):
             return False
-    return not any(isinstance(d, (ast.Yield, ast.YieldFrom)) for d in ast.walk(function))
+    return not any(isinstance(d, (ast.Yield, ast.YieldFrom)) for d in walk_tree(function))
 
 
 def _inputs(function: Function) -> tuple[ast.arg, ...]:
@@ -175,11 +176,11 @@ def _mentions(node: ast.AST, name: str) -> Iterator[ast.Name]:
     """The places that mean the function's own name, not the loop variable of a comprehension."""
     if isinstance(node, ast.Name) and node.id == name:
         yield node
-    children: Iterator[ast.AST] = ast.iter_child_nodes(node)
+    children: Iterable[ast.AST] = child_nodes(node)
     if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-        targets = (t for g in node.generators for t in ast.walk(g.target))
+        targets = (t for g in node.generators for t in walk_tree(g.target))
         if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-            children = iter([node.generators[0].iter])
+            children = [node.generators[0].iter]
     for child in children:
         yield from _mentions(child, name)
 
@@ -190,7 +191,7 @@ def _first(nodes: Sequence[ast.Name]) -> Span:
 
 def _is_disowned(function: Function, name: str) -> bool:
     for statement in function.body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Delete):
                 if any(isinstance(t, ast.Name) and t.id == name for t in _flat(node.targets)):
                     return True
@@ -255,7 +256,7 @@ def _own_nodes(function: Function) -> Iterator[ast.stmt]:
             yield node
         pending.extend(
             child
-            for child in ast.iter_child_nodes(node)
+            for child in child_nodes(node)
             if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case))
         )
 
@@ -312,7 +313,7 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
     mentions: dict[str, int] = {}
     taken: dict[str, list[object]] = {}
     stored: dict[str, list[ast.expr]] = {}
-    for node in (n for s in function.body for n in ast.walk(s)):
+    for node in (n for s in function.body for n in walk_tree(s)):
         if isinstance(node, ast.Name):
             mentions[node.id] = mentions.get(node.id, 0) + 1
         elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
@@ -524,7 +525,7 @@ class _Pass:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return free_names(node)
         return frozenset().union(
-            *(self.wanted(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            *(self.wanted(child) for child in child_nodes(node) if isinstance(child, ast.expr))
         )
 
     # ------------------------------------------------------------------ compound statements
@@ -614,7 +615,7 @@ class _Pass:
             before |= self.block(case.body, after, exits)
             if case.guard is not None:
                 before |= self.wanted(case.guard)
-            values = (n for n in ast.walk(case.pattern) if isinstance(n, ast.expr))
+            values = (n for n in walk_tree(case.pattern) if isinstance(n, ast.expr))
             before = before.union(*map(self.wanted, values))
         return before
 

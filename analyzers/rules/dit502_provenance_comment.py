@@ -114,9 +114,9 @@ def _remarks(file: FileFacts) -> Iterator[_Remark]:
     head = _end_of_head(file)
     block: list[tuple[Span, str]] = []
     for placed in file.comments:
-        span = placed.at(placed.fact.span).span
-        if span.line < head:
+        if placed.line + placed.fact.span.line < head:
             continue
+        span = placed.at(placed.fact.span).span
         continues = (
             block
             and placed.fact.own_line
