@@ -1,4 +1,4 @@
-"""Writes docs/rules from the rules themselves; `--check` only says what is out of date."""
+"""Writes docs/rules and docs/tasks.md from the rules; `--check` only says what is out of date."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from lsp_server.rule_pages import all_pages, index_markdown, page_markdown
+from lsp_server.rule_tasks import tasks_markdown
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "rules"
+TASKS = FOLDER.parent / "tasks.md"
 
 
 def documents() -> dict[str, str]:
@@ -22,6 +24,11 @@ def out_of_date(folder: Path = FOLDER) -> list[str]:
     wanted = documents()
     found = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.md")}
     return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+
+
+def tasks_out_of_date(page: Path = TASKS) -> bool:
+    """Whether the overview by task says something else than the rules."""
+    return not page.exists() or page.read_text(encoding="utf-8") != tasks_markdown()
 
 
 def write(folder: Path = FOLDER) -> list[str]:
@@ -42,9 +49,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is old")
     check = parser.parse_args().check
-    changed = out_of_date() if check else write()
+    changed = [f"rules/{name}" for name in (out_of_date() if check else write())]
+    if tasks_out_of_date():
+        changed.append(TASKS.name)
+        if not check:
+            TASKS.write_text(tasks_markdown(), encoding="utf-8")
     for name in changed:
-        print(f"{'out of date' if check else 'written'}: docs/rules/{name}")
+        print(f"{'out of date' if check else 'written'}: docs/{name}")
     return int(check and bool(changed))
 
 

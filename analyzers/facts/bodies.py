@@ -12,10 +12,13 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
+from analyzers.facts.name_uses import Stores
 from analyzers.facts.syntax import parse
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
 T = TypeVar("T")
@@ -38,6 +41,16 @@ class Body:
     tree: Function
     text: str
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree (see `walk_tree`): many questions begin with all of them."""
+        return tuple(walk_tree(self.tree))
+
+    @cached_property
+    def stores(self) -> Stores:
+        """Where the names of the function get their values."""
+        return Stores(self.tree, self.nodes)
+
     @staticmethod
     def span(node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Span:
         """The span of a node, relative to the function's first line; columns in UTF-8 bytes."""
@@ -59,6 +72,11 @@ class PlacedBody:
     def tree(self) -> Function:
         """The function's syntax tree."""
         return self.body.tree
+
+    @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree."""
+        return self.body.nodes
 
     def at(self, node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Location:
         """The location of a node of the tree in the file."""
@@ -161,9 +179,14 @@ def _parse(text: str, name: str) -> Body | None:
         statement = statement.body[0]
     if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name != name:
         return None  # older facts over a text that has moved on
+    body = Body(statement, text)
     if indented:
-        ast.increment_lineno(statement, -1)
-    return Body(statement, text)
+        for node in body.nodes:
+            place = vars(node)
+            if "lineno" in place:
+                place["lineno"] -= 1
+                place["end_lineno"] -= 1
+    return body
 
 
 K = TypeVar("K", bound=Hashable)

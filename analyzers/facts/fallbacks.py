@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
 _BROAD = ("Exception", "BaseException")
@@ -64,11 +65,15 @@ def _in_block(
             for handler in statement.handlers:
                 if _is_broad(handler.type):
                     caught = f"except {ast.unparse(handler.type)}" if handler.type else "a bare except"
-                    yield from _judged(statement.body, handler, handler.body, caught, follows)
+                    around = (statements[:index], statements[index + 1 :])
+                    yield from _judged(statement.body, handler, handler.body, caught, follows, around)
         elif isinstance(statement, ast.With):
             caught_by = next((c for item in statement.items if (c := _suppressed(item.context_expr))), None)
             if caught_by is not None:
-                yield from _judged(statement.body, statement.items[0].context_expr, [], caught_by, follows)
+                around = (statements[:index], statements[index + 1 :])
+                yield from _judged(
+                    statement.body, statement.items[0].context_expr, [], caught_by, follows, around
+                )
         loop = in_loop or isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
         for block in _blocks(statement):
             yield from _in_block(block, in_loop=loop, definitions=definitions)
@@ -80,10 +85,11 @@ def _judged(
     handling: Sequence[ast.stmt],
     caught: str,
     follows: bool,
+    around: tuple[Sequence[ast.stmt], Sequence[ast.stmt]],
 ) -> Iterator[SilentHandler]:
     if isinstance(at, ast.ExceptHandler) and _tells(at):
         return
-    found = _swap(tried, handling, follows)
+    found = _swap(tried, handling, follows, *around)
     if found is not None:
         span = Body.span(at)
         if isinstance(at, ast.ExceptHandler):
@@ -99,10 +105,14 @@ def _judged(
 
 
 def _swap(
-    tried: Sequence[ast.stmt], handling: Sequence[ast.stmt], follows: bool
+    tried: Sequence[ast.stmt],
+    handling: Sequence[ast.stmt],
+    follows: bool,
+    before: Sequence[ast.stmt],
+    after: Sequence[ast.stmt],
 ) -> tuple[str, tuple[str, ...]] | None:
     """What a silent handler swaps, or None where it only gives data a default."""
-    imports = [n for s in tried for n in ast.walk(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    imports = [n for s in tried for n in walk_tree(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
     if imports:
         wanted = (m for n in imports for m in _modules(n))
         return "import", tuple(dict.fromkeys(wanted))
@@ -117,18 +127,25 @@ def _swap(
         return "value", swapped
     if computed and any(name in bound and _is_flag(v) and _is_flag(bound[name]) for name, v in other.items()):
         return "flag", tuple(computed)
-    returned = [n.value for s in tried for n in ast.walk(s) if isinstance(n, ast.Return) and n.value]
+    returned = [n.value for s in tried for n in walk_tree(s) if isinstance(n, ast.Return) and n.value]
     computing = [value for value in returned if _computes(value)]
     if computing:
-        instead = [n.value for s in handling for n in ast.walk(s) if isinstance(n, ast.Return) and n.value]
+        instead = [n.value for s in handling for n in walk_tree(s) if isinstance(n, ast.Return) and n.value]
         if any(_computes(v) or any(_is_given(v, c) for c in computing) for v in instead):
             return "return", ()
         if follows and all(isinstance(s, ast.Pass) for s in handling):
             return "return", ()
     if all(isinstance(s, ast.Pass) for s in handling):
-        kept = tuple(name for name, value in computed.items() if _reads(value, name))
+        earlier = {name for name, value in _bound(before) if _computes(value)}
+        kept = tuple(name for name, value in computed.items() if name in earlier or _reads(value, name))
         if kept:
             return "kept", kept
+    unset = {name for name, value in other.items() if _is_none(value)}
+    if all(isinstance(s, ast.Pass) for s in handling):
+        unset |= {name for name, value in dict(_bound(before)).items() if _is_none(value)}
+    refilled = tuple(name for name in computed if name in unset and _fills(after, name))
+    if refilled:
+        return "value", refilled
     return None
 
 
@@ -160,7 +177,7 @@ def _suppressed(manager: ast.expr) -> str | None:
 
 def _tells(handler: ast.ExceptHandler) -> bool:
     for statement in handler.body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Name) and node.id == handler.name:
                 return True
     return any(map(is_telling, handler.body))
@@ -168,7 +185,7 @@ def _tells(handler: ast.ExceptHandler) -> bool:
 
 def is_telling(statement: ast.stmt) -> bool:
     """Whether a statement raises, logs, warns or prints."""
-    for node in ast.walk(statement):
+    for node in walk_tree(statement):
         if isinstance(node, ast.Raise):
             return True
         if isinstance(node, ast.Call):
@@ -181,7 +198,7 @@ def is_telling(statement: ast.stmt) -> bool:
 def _bound(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
     """Names and attributes that plain assignments of a block (at any depth) bind, with the value."""
     for statement in statements:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Assign):
                 targets, value = node.targets, node.value
             elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -197,7 +214,7 @@ def _bound(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 def _computes(value: ast.expr) -> bool:
     """Whether a value comes from an implementation: a call that is no conversion, or arithmetic on one."""
-    for node in ast.walk(value):
+    for node in walk_tree(value):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else dotted_name(node.func)
             if name is not None and name not in _CONVERTING and not hasattr(builtins, name):
@@ -212,9 +229,39 @@ def _is_given(value: ast.expr, call: ast.expr) -> bool:
     name = dotted_name(value)
     return name is not None and any(
         dotted_name(argument) == name
-        for node in ast.walk(call)
+        for node in walk_tree(call)
         if isinstance(node, ast.Call)
         for argument in [*node.args, *(k.value for k in node.keywords)]
+    )
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _fills(statements: Sequence[ast.stmt], name: str) -> bool:
+    """Whether statements compute something else where a name is None."""
+    for statement in statements:
+        for node in ast.walk(statement):
+            if not isinstance(node, (ast.If, ast.IfExp)) or not _asks_for_none(node.test, name):
+                continue
+            if isinstance(node, ast.IfExp):
+                return _computes(node.body) or _computes(node.orelse)
+            return any(name == bound and _computes(value) for bound, value in _bound(node.body)) or any(
+                isinstance(inner, ast.Return) and inner.value is not None and _computes(inner.value)
+                for part in node.body
+                for inner in ast.walk(part)
+            )
+    return False
+
+
+def _asks_for_none(test: ast.expr, name: str) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and dotted_name(test.left) == name
+        and len(test.ops) == 1
+        and isinstance(test.ops[0], (ast.Is, ast.IsNot))
+        and _is_none(test.comparators[0])
     )
 
 
@@ -223,7 +270,7 @@ def _is_flag(value: ast.expr) -> bool:
 
 
 def _reads(value: ast.expr, name: str) -> bool:
-    return any(dotted_name(n) == name for n in ast.walk(value) if isinstance(n, (ast.Name, ast.Attribute)))
+    return any(dotted_name(n) == name for n in walk_tree(value) if isinstance(n, (ast.Name, ast.Attribute)))
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:

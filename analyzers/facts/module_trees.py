@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.model import FileFacts, PlacedChunk
 from analyzers.facts.name_uses import stored
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
 
@@ -54,7 +55,7 @@ def constants(facts: FileFacts) -> dict[str, PlacedNode]:
         tree = tree_of(chunk)
         for statement in tree.body if tree is not None else ():
             names = {
-                n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+                n.id for n in walk_tree(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
             }
             for name in names:
                 values = stored(statement, name)
@@ -83,14 +84,14 @@ def strings(facts: FileFacts, wanted: frozenset[str]) -> Iterator[tuple[str, Pla
             continue
         documented = {
             node.body[0].value
-            for node in ast.walk(tree)
+            for node in walk_tree(tree)
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
         for statement in tree.body:
             assigned = isinstance(statement, (ast.Assign, ast.AnnAssign))
-            for node in ast.walk(statement):
+            for node in walk_tree(statement):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     held = next((text for text in ordered if text in node.value), None)
                     if held is not None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from analyzers.facts.bodies import Body, Function
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 _TYPE_TESTS = frozenset({"isinstance", "type", "is_tensor", "len"})
@@ -40,7 +41,8 @@ class Result:
     """The result of one call of a layer.
 
     `chain`: what is called, from the instance (`attn.to_q` for `self.attn.to_q(x)`); `element`: it is an
-    element of that (`for layer in self.layers: layer(x)`). `kept`: the local name that holds it. `fed`: the
+    element of that (`for layer in self.layers: layer(x)`); `index`: which one, where that is written
+    (`self.to_out[0](x)`). `kept`: the local name that holds it. `fed`: the
     call is given the name that holds its result (`x = layer(x)`). `inner`: the callee of the first
     argument, where that is a call. `targets`: the names it is unpacked into; `unread`: those of them that
     the function never reads.
@@ -55,6 +57,7 @@ class Result:
     inner: str | None
     targets: tuple[str, ...]
     unread: frozenset[str]
+    index: int | None = None
 
 
 def results(body: Body) -> tuple[Result, ...]:
@@ -70,11 +73,11 @@ class _Flow:
 
     @cached_property
     def _nodes(self) -> list[ast.AST]:
-        return list(ast.walk(self._tree))
+        return list(walk_tree(self._tree))
 
     @cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: node for node in self._nodes for child in ast.iter_child_nodes(node)}
+        return {child: node for node in self._nodes for child in child_nodes(node)}
 
     @cached_property
     def _names(self) -> dict[str, list[ast.Name]]:
@@ -97,6 +100,7 @@ class _Flow:
             if isinstance(node, ast.Call):
                 named = _dotted(node.func)
                 if named is None:
+                    yield from self._of_element(node)
                     continue
                 head, _, rest = named.partition(".")
                 if head == self._instance and rest:
@@ -104,6 +108,14 @@ class _Flow:
                 elif named in layers:
                     chain, element = layers[named]
                     yield self._result(node, chain, element)
+
+    def _of_element(self, call: ast.Call) -> Iterator[Result]:
+        """`self.to_out[0](x)`."""
+        if isinstance(call.func, ast.Subscript):
+            kind, index = _index(call.func.slice)
+            chain = self._chain(call.func.value)
+            if kind == "index" and chain is not None:
+                yield replace(self._result(call, chain, element=False), index=index)
 
     # ------------------------------------------------------------------ layers under local names
 
@@ -285,7 +297,7 @@ class _Flow:
         if any(isinstance(a, ast.Starred) for a in call.args):
             return "other", None, None
         position = parent.arg if isinstance(parent, ast.keyword) else call.args.index(node)
-        return kind, _dotted(call.func), position
+        return kind, callee_text(call.func), position
 
     def _is_own(self, statement: ast.Return) -> bool:
         return next(a for a in self._above(statement) if isinstance(a, _FUNCTIONS)) is self._tree
@@ -336,6 +348,14 @@ def _index(node: ast.expr) -> tuple[str, int | None]:
             return "index", node.value
         return "axes", None
     return ("axes" if isinstance(node, ast.Tuple) else "other"), None
+
+
+def callee_text(node: ast.expr) -> str | None:
+    """`self.norm`, `torch.cat` or `self.to_out[1]`; None for anything else."""
+    if isinstance(node, ast.Subscript):
+        base, (kind, index) = _dotted(node.value), _index(node.slice)
+        return f"{base}[{index}]" if base is not None and kind == "index" else None
+    return _dotted(node)
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -14,9 +14,9 @@ from analyzers.fixes.source_trees import SourceTree, dotted
 from analyzers.project.index import Project
 from analyzers.project.layers import LINEAR
 
-LAYER, LAST, LIST, DICT = "layer", "last", "list", "dict"
+LAYER, LAST, LIST, DICT, MIXED = "layer", "last", "list", "dict", "mixed"
 """What the attribute holds: the layer itself, an `nn.Sequential` that ends in it, an `nn.ModuleList` or
-an `nn.ModuleDict` of such layers."""
+an `nn.ModuleDict` of such layers, or an `nn.ModuleList` of them and others."""
 
 _CONTAINERS = {
     "torch.nn.Sequential": LAST,
@@ -35,11 +35,13 @@ class NewLinear:
 
 @dataclass(frozen=True)
 class Held:
-    """What an attribute holds, and the nodes (`nn.Linear(...)`) that build it. `length`: of a Sequential."""
+    """What an attribute holds, and the nodes (`nn.Linear(...)`) that build it. `length` and `places`: of a
+    container, and where in it the layers stand."""
 
     kind: str
     calls: tuple[ast.Call, ...]
     length: int = 0
+    places: tuple[int, ...] = ()
 
 
 def keywords_of(project: Project, linear: str) -> dict[str, str]:
@@ -92,9 +94,12 @@ def _contained(project: Project, tree: SourceTree, value: ast.Call, kind: str) -
             raise Refused(
                 f"nn.Sequential ({tree.where(early)}) hands the tuple (output, bias) on to its next layer"
             )
+    elif len(linears) != len(items) and kind == LIST:
+        kind = MIXED
     elif len(linears) != len(items):
         raise Refused(f"{tree.code(value)} ({tree.where(value)}) holds other layers, too")
-    return Held(kind, tuple(linears), len(items))
+    places = tuple(index for index, item in enumerate(items) if item in linears)
+    return Held(kind, tuple(linears), len(items), places)
 
 
 def _items(value: ast.Call, kind: str) -> list[ast.expr] | None:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 
 from analyzers.fixes.base import Refused
-from analyzers.fixes.linear_constructions import DICT, LAST, LAYER, LIST, Held
+from analyzers.fixes.linear_constructions import DICT, LAST, LAYER, LIST, MIXED, Held
 from analyzers.fixes.receivers import Receivers, Whose, means
 from analyzers.fixes.replacements import Replacement, behind, end_of
 from analyzers.fixes.source_trees import SourceTree, dotted
@@ -93,10 +93,14 @@ class Uses:
             yield from self._layer(node, parent)
         elif kind == LAST:
             yield from self._last(node, parent)
+        elif kind == MIXED:
+            yield from self._mixed(node, parent)
         else:
             yield from self._container(node, parent, kind)
 
     def _layer(self, node: ast.expr, parent: ast.AST) -> Iterator[Replacement]:
+        if isinstance(parent, ast.Call) and parent.func is node and parent.keywords:
+            raise self._refusal(parent)  # the parameter has another name
         if isinstance(parent, ast.Call) and (parent.func is node or self._is_checkpoint(parent, node)):
             yield from self._unpacked(parent)
         elif isinstance(parent, ast.Attribute):
@@ -130,6 +134,15 @@ class Uses:
             raise self._refusal(parent)
         else:
             yield from self._layer(node, parent)
+
+    def _mixed(self, node: ast.expr, parent: ast.AST) -> Iterator[Replacement]:
+        """A list of different layers: only an element that is named by its place is known."""
+        index = _integer(parent.slice) if isinstance(parent, ast.Subscript) and parent.value is node else None
+        if isinstance(parent, ast.Subscript) and index is not None:
+            if index % self._held.length in self._held.places:
+                yield from self._used(parent, LAYER)
+        elif not (isinstance(parent, ast.Attribute) and parent.attr in _OF_ANY_MODULE):
+            raise self._refusal(node)
 
     def _container(self, node: ast.expr, parent: ast.AST, kind: str) -> Iterator[Replacement]:
         if (
@@ -224,6 +237,8 @@ class Uses:
         parent = self._tree.parents[call]
         if isinstance(parent, ast.Expr):
             return  # nobody looks at the result
+        if any(isinstance(above, ast.JoinedStr) for above in self._tree.above(call)):
+            raise self._refusal(call)  # older Pythons do not say where it stands
         if isinstance(parent, ast.Assign) and any(
             isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets
         ):

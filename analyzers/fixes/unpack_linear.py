@@ -41,6 +41,8 @@ def _call_at(tree: SourceTree, line: JsonValue, column: JsonValue) -> ast.Call:
 
 def _output(tree: SourceTree, call: ast.Call, form: str) -> Replacement:
     parent = tree.parents[call]
+    if any(isinstance(above, ast.JoinedStr) for above in tree.above(call)):
+        raise Refused(f"{tree.where(call)} stands in a string")
     if isinstance(parent, ast.Subscript) and parent.value is call:
         raise Refused(f"{tree.where(call)} takes an element of the result already")
     if isinstance(parent, ast.Assign) and any(isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets):

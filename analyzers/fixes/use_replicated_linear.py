@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Refused, text_argument
 from analyzers.fixes.exports import Exports
-from analyzers.fixes.linear_constructions import Held, NewLinear, keywords_of, rewritten, stored
+from analyzers.fixes.linear_constructions import LAST, MIXED, Held, NewLinear, keywords_of, rewritten, stored
 from analyzers.fixes.linear_type_tests import widened
 from analyzers.fixes.linear_uses import Uses
 from analyzers.fixes.receivers import Receivers, Whose, means
@@ -43,7 +43,7 @@ def edit_project(arguments: Mapping[str, JsonValue], project: Project) -> dict[s
     for tree in trees:
         new = NewLinear(local[tree.path], keywords)
         for here in _constructions(receivers, tree, attribute):
-            if held is not None and (held.kind, held.length) != (here.kind, here.length):
+            if held is not None and _shape(held) != _shape(here):
                 raise Refused(f"'{attribute}' holds different things ({tree.where(here.calls[0])})")
             held = here
             for call in here.calls:
@@ -55,6 +55,11 @@ def edit_project(arguments: Mapping[str, JsonValue], project: Project) -> dict[s
         found[tree.path] += Uses(receivers, tree, attribute, held, keywords).replacements()
         found[tree.path] += widened(receivers, tree, local[tree.path])
     return {tree.path: _edited(project, tree, found[tree.path], linear) for tree in trees if found[tree.path]}
+
+
+def _shape(held: Held) -> tuple[str, int, tuple[int, ...]]:
+    """What must be alike wherever the attribute is given its value; plain lists may differ in length."""
+    return (held.kind, held.length, held.places) if held.kind in (LAST, MIXED) else (held.kind, 0, ())
 
 
 def _tree(project: Project, path: str) -> SourceTree:

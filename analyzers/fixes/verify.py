@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from analyzers.fixes.base import Refused, run_operation
 from analyzers.project.index import Project
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import find_all
+
+_LINE = re.compile(r"\blines? \d+(-\d+)?\b")
+"""A line that a message names moves with the edit."""
 
 
 @dataclass(frozen=True)
@@ -110,4 +114,4 @@ _Identity: TypeAlias = "tuple[str, str, str]"
 
 def _identity(finding: Finding) -> _Identity:
     """What stays the same about a finding when lines move."""
-    return (finding.code, finding.location.path, finding.message)
+    return (finding.code, finding.location.path, _LINE.sub("line", finding.message))

@@ -170,8 +170,8 @@ class Definitions:
         return visited[key]
 
     def _bound(self, facts: FileFacts, name: str, visited: dict[tuple[str, str], _Found]) -> _Found:
-        classes = [c for c in facts.classes if c.fact.name == name]
-        functions = [f for f in facts.functions if f.fact.name == name]
+        classes = facts.classes_named(name)
+        functions = facts.functions_named(name)
         assigned = facts.assignment_of(name)
         targets = self._targets(facts).get(name, frozenset())
         ways = bool(classes) + bool(functions) + (assigned is not None) + len(targets)

@@ -12,6 +12,7 @@ from analyzers.facts.model import Call, ClassFacts, FunctionFacts, Placed, Refer
 from analyzers.project.families import overridden
 from analyzers.project.idioms import self_name
 from analyzers.project.index import Project
+from analyzers.project.layers import submodule
 
 _MAXIMUM_DEPTH = 3
 """How far calls of helpers are followed."""
@@ -74,6 +75,28 @@ def dropped_values(
     known = replace(known, quiet=known.quiet | shapers)
     flow = project.derived(("flow", known), method, partial(flow_of, known=known))
     return flow.dropped if flow is not None else ()
+
+
+def is_module_call(project: Project, cls: Placed[ClassFacts], callee: str, own: str) -> bool:
+    """Whether a call of `self.x` runs a module that is known, and no method or other object."""
+    head, _, chain = callee.partition(".")
+    held = submodule(project.names, cls, chain) if head == own else None
+    if held is None:
+        return False
+    for kind in held.classes:
+        made = project.names.by_qualified(kind)
+        in_tree = isinstance(made, Placed) and isinstance(made.fact, ClassFacts)
+        bases = project.names.ancestry(made).external if in_tree else (kind,)  # type: ignore[arg-type]
+        if not any(base.startswith("torch.nn.") for base in bases):
+            return False
+    return True
+
+
+def may_act(project: Project, cls: Placed[ClassFacts], callee: str, own: str) -> bool:
+    """Whether `self.x(...)` is a method of the class, which may be called for what it does."""
+    head, _, rest = callee.partition(".")
+    methods = (m.name for owner in project.names.ancestry(cls).classes for m in owner.fact.methods)
+    return head == own and "." not in rest and rest in methods
 
 
 def reached_methods(cls: ClassFacts) -> frozenset[str]:

@@ -190,8 +190,9 @@ class Mappings:
         for cls in facts.classes:
             calls += [(Placed(m, cls.path, cls.line), c) for m in cls.fact.methods for c in m.calls]
         for owner, fact in calls:
-            parts = (fact.call.callee or "").split(".")
-            if len(parts) > 1 and parts[-1] == "update" and is_rule_mapping(self.profile, parts[-2]):
+            callee = fact.call.callee
+            parts = callee.split(".") if callee is not None and callee.endswith(".update") else ()
+            if parts and is_rule_mapping(self.profile, parts[-2]):
                 for given in fact.call.arguments:
                     if isinstance(given, Mapping):
                         before = Opaque("what is there already", given.span)

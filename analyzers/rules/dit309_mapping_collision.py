@@ -96,8 +96,9 @@ RULE = Rule(
     how="Correct the target, or declare the merge: `(target, index, n)` for every source.",
     exceptions=(
         "Merge tuples. Rules that serve checkpoints of different origin (`vae2llm` and `proj_in`, `to_q_rot` "
-        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings. Rules "
-        "that "
+        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings; siblings "
+        "in a module that the table knows by two layouts (Wan's `self_attn.q` and `norm3`, `attn1.to_q` and "
+        "`norm2`). Rules that "
         'are there on some paths only. Targets that are not loaded (`_extra_state`) or dropped (`""`). A '
         "number that is no block's and that no other rule writes: a `Sequential` may hold one layer."
     ),
@@ -114,6 +115,19 @@ RULE = Rule(
                 _FILE: _config(
                     r'            r"^(blocks\.\d+)\.to_q\.(.*)$": (r"\1.qkv.\2", 0, 2),' + "\n"
                     r'            r"^(blocks\.\d+)\.to_k\.(.*)$": (r"\1.qkv.\2", 1, 2),' + "\n"
+                )
+            },
+        ),
+        Example(
+            "siblings, each from another layout of the block",
+            {
+                _FILE: _config(
+                    r'            r"^blocks\.(\d+)\.self_attn\.q\.(.*)$": r"blocks.\1.to_q.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.self_attn\.k\.(.*)$": r"blocks.\1.to_k.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.norm3\.(.*)$": r"blocks.\1.cross_norm.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.attn1\.to_q\.(.*)$": r"blocks.\1.to_q.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.attn1\.to_k\.(.*)$": r"blocks.\1.to_k.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.norm2\.(.*)$": r"blocks.\1.cross_norm.\2",' + "\n"
                 )
             },
         ),

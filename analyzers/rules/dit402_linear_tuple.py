@@ -125,6 +125,13 @@ def _layer(context: Context, cls: Placed[ClassFacts], result: Result) -> _Layer 
             made = f"a list of {_short(built.classes[0])}"
             return _Layer(text, made, held.location, gives_tuple=True)
         return None
+    if held is not None and result.index is not None:
+        made_of = _element(context, cls, result.chain, result.index)
+        if made_of not in linears and made_of != LINEAR:
+            return None
+        text = f"'self.{result.chain}[{result.index}]'"
+        article = "an nn." if made_of == LINEAR else "a "
+        return _Layer(text, f"{article}{_short(made_of)}", held.location, gives_tuple=made_of != LINEAR)
     if held is not None and held.cls is not None:
         if held.cls in linears:
             return _Layer(text, f"a {_short(held.cls)}", held.location, gives_tuple=True)
@@ -136,7 +143,17 @@ def _layer(context: Context, cls: Placed[ClassFacts], result: Result) -> _Layer 
                 made = f"an nn.Sequential that ends in {_short(built.classes[-1])}"
                 return _Layer(text, made, held.location, gives_tuple=True)
         return None
-    return _helper(context, cls, result) if held is None and not result.element else None
+    plain = held is None and not result.element and result.index is None
+    return _helper(context, cls, result) if plain else None
+
+
+def _element(context: Context, cls: Placed[ClassFacts], chain: str, index: int) -> str:
+    """The full name of the class at that place of `self.<chain>`, empty where it cannot be told."""
+    built = elements(context.names, cls, chain)
+    if built is None or (built.repeated and index not in (0, -1)):
+        return ""
+    size = len(built.classes)
+    return built.classes[index] if built.repeated or -size <= index < size else ""
 
 
 def _helper(context: Context, cls: Placed[ClassFacts], result: Result) -> _Layer | None:
@@ -239,6 +256,10 @@ def _takes_tensor(
 ) -> bool:
     """Whether the callee is proven to reject a tuple as that argument."""
     chain = _chain_on_self(method, callee)
+    if chain is not None and chain.endswith("]"):
+        name, _, index = chain.removesuffix("]").partition("[")
+        made = _element(context, cls, name, int(index))
+        return bool(made) and made != IDENTITY and _is_tensor_module(context, made, position)
     if chain is not None:
         held = submodule(context.names, cls, chain)
         # With an Identity as the other choice, the tuple is wrong as soon as the layer is turned on.
@@ -585,6 +606,22 @@ RULE = Rule(
                 Expected(_SOUND, 19, "a tuple has no axes to index"),
                 Expected(_SOUND, 19, "it has no element 2"),
             ),
+        ),
+        Example(
+            "an element of a list, as diffusers names its output projection",
+            {
+                _SOUND: _block(
+                    "x = self.to_out[0](x)\nx = self.to_out[1](x)\nreturn x",
+                    "self.to_out = nn.ModuleList([ReplicatedLinear(dim, dim), nn.Dropout(0.0)])",
+                )
+            },
+            findings=(Expected(_SOUND, 15, "'self.to_out[1]' takes a tensor"),),
+            fixed={
+                _SOUND: _block(
+                    "x, _ = self.to_out[0](x)\nx = self.to_out[1](x)\nreturn x",
+                    "self.to_out = nn.ModuleList([ReplicatedLinear(dim, dim), nn.Dropout(0.0)])",
+                )
+            },
         ),
         Example(
             "an nn.Sequential that ends in a linear, a module list, a local name and a helper",

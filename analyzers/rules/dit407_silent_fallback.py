@@ -22,7 +22,7 @@ def check(context: Context) -> Iterator[Finding]:
     words = context.project.sources.words(context.file.path)
     if "except" in words or "suppress" in words:
         yield from _handlers(context)
-    if "isinstance" in words:
+    if not words.isdisjoint(("isinstance", "is_tensor", "type")):
         yield from _dropped(context)
 
 
@@ -187,6 +187,14 @@ RULE = Rule(
             ),
         ),
         Example(
+            "empty ones first, and then every form",
+            _module(
+                "if image is None or (not torch.is_tensor(image) and len(image) == 0):\n    image = None\n"
+                "elif not torch.is_tensor(image):\n    image = torch.stack(list(image))\nreturn x, image",
+                parameters=_IMAGE,
+            ),
+        ),
+        Example(
             "converted before",
             _module(
                 "if isinstance(image, torch.Tensor):\n    image = [image]\n"
@@ -330,7 +338,7 @@ from torch import nn
 class SoundBlock(nn.Module):
 
     def _image(self, image: torch.Tensor | list[torch.Tensor] | None):
-        if not isinstance(image, torch.Tensor):
+        if not torch.is_tensor(image):
             image = None
         return image
 

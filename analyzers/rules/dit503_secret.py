@@ -39,13 +39,24 @@ _FEWEST_LETTERS = 12
 """Different characters of a random text of 32; `0000...` and `aaaa...` have fewer."""
 
 
+_BEGINS = (
+    *("hf_", "api_org_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-"),
+    *("AKIA", "ASIA", "xoxa", "xoxb", "xoxp", "xoxr", "xoxs", "AIza", "pypi-", "r8_"),
+)
+"""What the issued forms begin with: finding these first is many times faster than trying at each place."""
+
+_LONG_LITERAL = re.compile(r"[\"'][A-Za-z0-9+/_=-]{32,}(?=[\"'])")
+_WINDOW = 400
+"""Characters before a literal within which its name begins."""
+
+
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the whole text: a token in a comment is as public as one in a string."""
     text = context.text
     lines: LineIndex | None = None
     seen: set[int] = set()
-    for pattern in (_ISSUED, _ASSIGNED):
-        for match in pattern.finditer(text):
+    for pattern, matches in ((_ISSUED, _issued(text)), (_ASSIGNED, _assigned(text))):
+        for match in matches:
             group = "value" if pattern is _ASSIGNED else match.lastgroup or ""
             value = match[group]
             if match.start(group) in seen or not _is_random(value):
@@ -62,6 +73,29 @@ def check(context: Context) -> Iterator[Finding]:
                 f"{what} is in the source: whoever reads the repository or its history can use it; "
                 "revoke it and read it from the environment",
             )
+
+
+def _issued(text: str) -> Iterator[re.Match[str]]:
+    """The matches of `_ISSUED`."""
+    places: set[int] = set()
+    for begin in _BEGINS:
+        place = text.find(begin)
+        while place >= 0:
+            places.add(place)
+            place = text.find(begin, place + 1)
+    end = 0
+    for place in sorted(places):
+        match = _ISSUED.match(text, place) if place >= end else None
+        if match is not None:
+            end = match.end()
+            yield match
+
+
+def _assigned(text: str) -> Iterator[re.Match[str]]:
+    """The matches of `_ASSIGNED`: only what stands before a long literal can be one."""
+    for literal in _LONG_LITERAL.finditer(text):
+        begin = max(literal.start() - _WINDOW, 0)
+        yield from _ASSIGNED.finditer(text, begin, literal.end() + 1)
 
 
 _SERVICES = {

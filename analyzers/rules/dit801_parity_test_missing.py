@@ -21,7 +21,9 @@ _COMPARES = re.compile(
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of the file; stays silent where the tree comes without parity tests."""
     project = context.project
-    untested = [p for p in project.ports if p.cls.path == context.file.path and not p.parity_tests]
+    untested = [
+        p for p in project.ports if p.cls.path == context.file.path and not _is_compared(project, p.parity_tests)
+    ]
     if not untested:
         return
     tests = _tests(project)
@@ -60,7 +62,7 @@ def _relatives(project: Project, port: Port) -> Iterator[Port]:
 
 
 def _is_exercised(project: Project, port: Port, tests: tuple[str, ...]) -> bool:
-    if port.parity_tests:
+    if _is_compared(project, port.parity_tests):
         return True
     names = _names(project, port)
     family = port.family.replace("_", "").lower()
@@ -72,11 +74,19 @@ def _is_exercised(project: Project, port: Port, tests: tuple[str, ...]) -> bool:
             and re.search(rf"{re.escape(module)}\b", project.sources.text(path) or "") is not None
         )
         if project.profile.is_parity_test(path):
-            if named or port.family in words or family in path.replace("_", "").lower():
-                return True
-        elif named and any(_COMPARES.search(word) for word in words):
+            named = named or port.family in words or family in path.replace("_", "").lower()
+        if named and _is_compared(project, (path,)):
             return True
     return False
+
+
+def _is_compared(project: Project, tests: tuple[str, ...]) -> bool:
+    """Whether one of these tests compares numbers, as far as its name and its words tell."""
+    return any(
+        project.profile.claims_parity(path)
+        or any(_COMPARES.search(word) for word in project.sources.words(path))
+        for path in tests
+    )
 
 
 def _names(project: Project, port: Port) -> frozenset[str]:

@@ -14,6 +14,8 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 _MODES = re.compile(
     r"determin|idempot|repeat|round_?trip|compil|eager|cache|chunk|til(ed|ing)|stream|distrib|parallel|sharded|fsdp"
     r"|offload|batch|invarian|(?<!dif)fus(ed|ion)|quant|backend|_sp\d?_|_tp\d?_|_sp$|_tp$|legacy"
+    r"|lora|merge|autocast|checkpointing|mixed_precision|(bf16|fp16|fp32|half|dtype)_?(vs|against)"
+    r"|(vs|against)_?(bf16|fp16|fp32|half)"
 )
 """Tests that compare the code with itself in two modes say so in their names."""
 
@@ -108,7 +110,7 @@ def _finding(context: Context, test: Member, fault: Comparison) -> Finding:
     elif fault.fault == "own":
         whose = ", ".join(sorted(fault.left.own))
         says = (
-            f"has '{whose}' on both sides: it compares the port with itself, and no change can make it fail"
+            f"has '{whose}' on both sides: it compares the port with itself, and an error is on both sides"
         )
     elif fault.fault == "foreign":
         whose = ", ".join(sorted(fault.left.foreign))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import Constant
 from analyzers.findings import Finding, Severity
+from analyzers.project.conventions import folder_of
 from analyzers.project.tests import collected
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -41,6 +42,9 @@ def check(context: Context) -> Iterator[Finding]:
     said += [c.fact.docstring for c in facts.classes] + [c.fact.text for c in facts.comments]
     if any(text and _DECLARED.search(text) for text in said):
         return
+    folder = folder_of(context.project, facts.path)
+    if folder is not None and not folder.owes_scopes:
+        return
     yield context.finding(
         facts.top,
         f"neither {constant} nor the docstring says whether this test covers the production "
@@ -72,7 +76,7 @@ RULE = Rule(
     code="DIT807",
     name="scope-undeclared",
     severity=Severity.INFORMATION,
-    tier=Tier.FILE,
+    tier=Tier.PROJECT,
     summary="a component parity test does not declare its scope",
     what=(
         "Reports a component parity test (`*parity*.py` below `tests/local_tests/`) that declares its scope "
@@ -90,7 +94,8 @@ RULE = Rule(
         'itself, `"both"` where it does both.'
     ),
     exceptions=(
-        "Pipeline parity tests (by their name, or since they start a `VideoGenerator`), which have no choice "
+        "Tests of registered ports whose files never speak of scopes or of a `PORT_STATUS.md`: they are older "
+        "than the convention. Pipeline parity tests (by their name, or since they start a `VideoGenerator`), which have no choice "
         "of scope; tests outside `tests/local_tests/`; files "
         "there whose names do not claim parity; a scope that is imported or computed."
     ),
@@ -112,8 +117,40 @@ RULE = Rule(
                 "tests/local_tests/sound/test_sound_smoke.py": _test(),
             },
         ),
+        Example(
+            "a registered port that never spoke of scopes",
+            {
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/noise/test_noise_dit_parity.py": _test(),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+        ),
     ),
     invalid=(
+        Example(
+            "a registered port with a state file, in a shared folder too",
+            {
+                "tests/local_tests/noise/PORT_STATUS.md": "# Noise\n",
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/transformers/test_noise_dit_parity.py": _test(),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+            findings=(
+                Expected("tests/local_tests/noise/test_noise_vae_parity.py", 1, "neither PARITY_SCOPE"),
+                Expected("tests/local_tests/transformers/test_noise_dit_parity.py", 1, "neither PARITY_SCOPE"),
+            ),
+        ),
+        Example(
+            "a registered port, another test of which says so",
+            {
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/noise/test_noise_dit_parity.py": _test('PARITY_SCOPE = "both"\n'),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+            findings=(
+                Expected("tests/local_tests/noise/test_noise_vae_parity.py", 1, "neither PARITY_SCOPE"),
+            ),
+        ),
         Example(
             "no word about it",
             {_TEST: _test()},

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analyzers.facts.model import FunctionFacts
-from analyzers.facts.module_trees import constants
-from analyzers.facts.tolerances import Limits, Tolerance, limits, number
+from analyzers.facts.model import Constant, FunctionFacts
+from analyzers.facts.module_trees import PlacedNode, constants
+from analyzers.facts.tolerances import Limits, Tolerance, entry, limits, number
 from analyzers.findings import Finding, Location, Severity, Span
 from analyzers.project.comments import comments_about
 from analyzers.project.tests import Member
@@ -19,6 +19,9 @@ _JUSTIFIES = re.compile(
     r"|nondetermin|loose|epsilon|tail error|error",
     re.IGNORECASE,
 )
+_TELLS_OF_TOLERANCES = re.compile(r"toleran|\b[ar]tol\b|\bdrift", re.IGNORECASE)
+"""Words with which a comment of the module speaks of the tolerances of all its tests."""
+
 _HALF = re.compile(r"^(bfloat16|float16|half|bf16|fp16)$")
 
 
@@ -30,6 +33,11 @@ class _Scope:
     most: float
 
 
+_MOST_RELATIVE = 0.1
+"""The guide's loosest relative tolerance. Tighter ones are not asked for: beside a tight absolute
+tolerance a relative one only counts for large values."""
+
+
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the absolute tolerances that claiming tests use, through helpers and constants."""
     facts = context.file
@@ -37,6 +45,7 @@ def check(context: Context) -> Iterator[Finding]:
         return
     reach = context.project.tests
     seen: set[Location] = set()
+    absolute: set[Location] = set()  # statements of which the absolute tolerance is reported already
     for test in reach.claimants(facts):
         members = reach.reached(test)
         known = [(m, context.project.derived("limits", m.function, limits)) for m in members]
@@ -44,58 +53,91 @@ def check(context: Context) -> Iterator[Finding]:
         for member, found in known:
             if found is None or member.function.path != facts.path:
                 continue
-            for value, at, statement in _resolved(context, member, found, known):
-                scope = _scope(context, test, half, averages=any(k.limits_average for _, k in known if k))
-                if scope is None or value <= scope.most or at in seen:
+            scope = _scope(context, test, half, averages=any(k.limits_average for _, k in known if k))
+            for value, relative, at, statement in _resolved(context, member, found, known):
+                most = max(scope.most, _MOST_RELATIVE) if relative else scope.most
+                whole = Location(facts.path, statement)
+                if value <= most or at in seen or (relative and whole in absolute):
                     continue
                 if at.path != facts.path or _is_justified(context, test, member, at, statement):
                     continue
                 seen.add(at)
+                if not relative:
+                    absolute.add(whole)
+                guide = f"begins with {most:g} for {scope.what}" if not relative else f"never passes {most:g}"
                 yield context.finding(
                     at,
-                    f"{test.name} allows a difference of {value:g}, where the guide begins with "
-                    f"{scope.most:g} for "
-                    f"{scope.what}, and nothing says why: an error of that size stays unnoticed",
+                    f"{test.name} allows a {'relative ' if relative else ''}difference of {value:g}, where the "
+                    f"guide {guide}, and nothing says why: an error of that size stays unnoticed",
                     symbol=test.name,
                 )
 
 
+_Resolved = tuple[float, bool, Location, Span]
+"""A tolerance: its value, whether it is relative, where it is written, the statement that uses it."""
+
+
 def _resolved(
     context: Context, member: Member, found: Limits, known: list[tuple[Member, Limits | None]]
-) -> Iterator[tuple[float, Location, Span]]:
+) -> Iterator[_Resolved]:
     """The tolerances of a function with their values and places: its own, its constants', its callers'."""
     for tolerance in found.tolerances:
+        at, statement = _places(context, member, tolerance.span, tolerance.statement)
         if tolerance.value is not None:
-            yield (tolerance.value, *_places(context, member, tolerance.span, tolerance.statement))
+            yield tolerance.value, tolerance.relative, at, statement
         elif tolerance.name is not None and member.function.fact.parameter(tolerance.name) is None:
-            constant = _constant(context, member, tolerance.name)
+            constant = _constant(context, member, tolerance.name, tolerance.key)
             if constant is not None:
-                yield (*constant, _places(context, member, tolerance.span, tolerance.statement)[1])
+                yield constant[0], tolerance.relative, constant[1], statement
         elif tolerance.name is not None:
             yield from _from_callers(context, member, tolerance, known)
 
 
 def _from_callers(
     context: Context, helper: Member, tolerance: Tolerance, known: list[tuple[Member, Limits | None]]
-) -> Iterator[tuple[float, Location, Span]]:
+) -> Iterator[_Resolved]:
+    """What the helper's parameter is given by its callers, and its default where one gives nothing."""
+    assert tolerance.name is not None
     names = [p.name for p in helper.function.fact.parameters]
     position = names.index(tolerance.name) if tolerance.name in names else None
+    told = False
     for caller, found in known:
         for given in found.given if found is not None else ():
             if given.function.rpartition(".")[2] != helper.name:
                 continue
             if given.keyword != tolerance.name and (given.position is None or given.position != position):
                 continue
+            told = True
+            at, statement = _places(context, caller, given.span, given.statement)
             if given.value is not None:
-                yield (given.value, *_places(context, caller, given.span, given.statement))
+                yield given.value, tolerance.relative, at, statement
             elif given.name is not None:
-                constant = _constant(context, caller, given.name)
+                constant = _constant(context, caller, given.name, None)
                 if constant is not None:
-                    yield (*constant, _places(context, caller, given.span, given.statement)[1])
+                    yield constant[0], tolerance.relative, constant[1], statement
+    parameter = helper.function.fact.parameter(tolerance.name)
+    default = parameter.default if parameter is not None else None
+    if not told and isinstance(default, Constant) and _is_called_plainly(helper, known, position):
+        if isinstance(default.value, (int, float)) and not isinstance(default.value, bool):
+            at, statement = _places(context, helper, tolerance.span, tolerance.statement)
+            place = helper.function.at(default.span)
+            yield float(default.value), tolerance.relative, place, statement
 
 
-def _constant(context: Context, member: Member, name: str) -> tuple[float, Location] | None:
-    """The number that a constant of the module holds, and where it is written."""
+def _is_called_plainly(
+    helper: Member, known: list[tuple[Member, Limits | None]], position: int | None
+) -> bool:
+    """Whether a call leaves a parameter to its default for certain: no unpacking, too few arguments."""
+    for caller, _ in known:
+        for call in caller.function.fact.calls:
+            if (call.call.callee or "") == helper.name and not call.call.unpacks:
+                if position is not None and len(call.call.arguments) <= position:
+                    return all(keyword.name is not None for keyword in call.call.keywords)
+    return False
+
+
+def _constant(context: Context, member: Member, name: str, key: str | None) -> tuple[float, Location] | None:
+    """The number that a constant of the module holds (a mapping: under a key), and where it is written."""
     path = member.function.path
     facts = context.project.file(path)
     if facts is None:
@@ -103,6 +145,9 @@ def _constant(context: Context, member: Member, name: str) -> tuple[float, Locat
     held = context.project.sources.memory.about(
         path, facts, ("module constants", path), lambda: constants(facts)
     ).get(name)
+    if held is not None and key is not None:
+        inner = entry(held.node, key)
+        held = PlacedNode(inner, held.line) if inner is not None else None
     value = number(held.node) if held is not None else None
     return (value, held.at(path)) if held is not None and value is not None else None
 
@@ -115,8 +160,8 @@ def _places(context: Context, member: Member, span: Span, statement: Span) -> tu
 # ---------------------------------------------------------------------- the guide
 
 
-def _scope(context: Context, test: Member, half: bool, *, averages: bool) -> _Scope | None:
-    """What the guide allows for a test, judged by its name and its file's; None where it says nothing."""
+def _scope(context: Context, test: Member, half: bool, *, averages: bool) -> _Scope:
+    """What the guide allows for a test, judged by its name and its file's."""
     for text in (test.name.lower(), context.file.path.rpartition("/")[2].lower()):
         if "pipeline" in text or "latent" in text:
             return _Scope("whole pipelines across kernels", 0.1)
@@ -161,11 +206,20 @@ def _is_justified(context: Context, test: Member, member: Member, at: Location, 
     docstrings = [facts.docstring, test.function.fact.docstring, member.function.fact.docstring]
     if any(text and _JUSTIFIES.search(text) for text in docstrings):
         return True
-    return any(
-        _JUSTIFIES.search(comment.fact.text) and "TODO" not in comment.fact.text
-        for comment in facts.comments
-        if _is_within(comment.at(comment.fact.span).span, member.function.fact, member)
-    )
+    for comment in facts.comments:
+        span, text = comment.at(comment.fact.span).span, comment.fact.text
+        if "TODO" in text:
+            continue
+        if _is_within(span, member.function.fact, member) and _JUSTIFIES.search(text):
+            return True
+        if _TELLS_OF_TOLERANCES.search(text) and len(text.split()) > 3 and not _in_some_function(context, span):
+            return True
+    return False
+
+
+def _in_some_function(context: Context, span: Span) -> bool:
+    functions = (f for _, f in context.file.all_functions())
+    return any(f.fact.span.shifted(f.line).contains(span) for f in functions)
 
 
 def _is_within(span: Span, function: FunctionFacts, member: Member) -> bool:

@@ -154,6 +154,10 @@ class Collision:
     sources: tuple[str, str] = ("", "")
 
 
+_PAIRS_OF_TWO_LAYOUTS = 2
+"""So many other targets with two sources each: one alone may be a slip of its own."""
+
+
 # --------------------------------------------------------------------------- shadowing
 
 Keep: TypeAlias = "Callable[[Hashable, Callable[[], bool]], bool]"
@@ -362,7 +366,10 @@ _REPEATED_PARTS: Final = re.compile(r"(?:^|[._])(?:blocks?|layers?)$")
 _OPPOSED: Final = tuple(
     frozenset(words.split())
     for words in (
-        "q k v",
+        "q k v o",
+        "q k v out",
+        "q k v output",
+        "t h w",
         "query key value",
         "in out",
         "gate up down",
@@ -388,6 +395,7 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
 
     Two rules for one target are usual: they serve checkpoints of different origin. What is reported
     are siblings by name (`to_q` and `to_k`, `mlp.0` and `mlp.2`), and a block's index that is lost.
+    Siblings tell nothing where the table knows the module that they stand in by two layouts.
     """
     found: list[Collision] = []
     for position, rule in enumerate(rules):
@@ -405,10 +413,30 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
             if other.conditional or other.made != rule.made or (rule.merge and other.merge):
                 continue
             sources = side_by_side(other, rule)
-            if sources is not None:
+            if sources is not None and not _has_two_layouts(rules, sources):
                 found.append(Collision(position, index, sources=sources))
                 break
     return tuple(found)
+
+
+def _has_two_layouts(rules: Sequence[SymbolicRule], sources: tuple[str, str]) -> bool:
+    """Whether further pairs of rules give one target to two unlike names in the module of these two.
+
+    Wan's blocks are `self_attn.q` and `norm3` in one export, `attn1.to_q` and `norm2` in another.
+    """
+    one, two = (source.split(".") for source in sources)
+    depth = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)  # noqa: B905
+    if depth == 0:
+        return False
+    inside: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.merge is not None or rule.conditional or rule.made is None or rule.parsed is None:
+            continue
+        for sample in rule.parsed.samples:
+            parts = sample.split(".") if sample is not None else []
+            if parts[:depth] == one[:depth] and len(parts) > depth and sample not in sources:
+                inside.setdefault(rule.made, set()).add(parts[depth])
+    return sum(len(names) > 1 for names in inside.values()) >= _PAIRS_OF_TWO_LAYOUTS
 
 
 def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:

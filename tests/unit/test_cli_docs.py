@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +20,7 @@ from analyzers.rules.catalogue import all_rules
 from analyzers.rules.examples import write_tree
 from lsp_server.cli import COMMANDS
 from lsp_server.rule_pages import GROUPS, NEEDS, REPORTS, all_pages, find_page, page_markdown
+from lsp_server.rule_tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,6 +39,26 @@ def generator() -> ModuleType:
 
 def test_the_rule_pages_are_up_to_date(generator: ModuleType) -> None:
     assert generator.out_of_date() == [], "run `python scripts/generate_docs.py` (`make docs`)"
+
+
+def test_the_overview_by_task_leads_to_every_rule(generator: ModuleType, tmp_path: Path) -> None:
+    assert not generator.tasks_out_of_date(), "run `python scripts/generate_docs.py` (`make docs`)"
+    assert generator.tasks_out_of_date(tmp_path / "tasks.md")
+    assert {code for task in TASKS for code in task.codes} == {page.code for page in all_pages()}
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for page in all_pages():
+        text = (tmp_path / "rules" / page.code / "index.html").read_text(encoding="utf-8")
+        assert page.name in text
+    front = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert all(title in front for title in ("Rules", "What is wrong?", "Accuracy"))
 
 
 def test_the_generator_writes_what_is_missing_and_removes_what_is_gone(

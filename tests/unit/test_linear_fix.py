@@ -177,6 +177,16 @@ REWRITTEN = {
             "ys = [fc(x)[0] for fc in self.fc]\nreturn self.fc[0](x)[0], len(self.fc)",
         ),
     ),
+    "a ModuleList with another layer": (
+        (
+            "self.fc = nn.ModuleList([nn.Linear(dim, dim), nn.Dropout(0.0)])",
+            "x = self.fc[0](x)\nx = self.fc[1](x)\nreturn self.fc[-2](x)",
+        ),
+        (
+            "self.fc = nn.ModuleList([ReplicatedLinear(dim, dim), nn.Dropout(0.0)])",
+            "x, _ = self.fc[0](x)\nx = self.fc[1](x)\nreturn self.fc[-2](x)[0]",
+        ),
+    ),
     "a ModuleDict": (
         (
             'self.fc = nn.ModuleDict({"q": nn.Linear(dim, dim), "k": nn.Linear(dim, dim)})',
@@ -265,13 +275,15 @@ REFUSED = {
     "a mixed ModuleList": (
         "self.fc = nn.ModuleList([nn.Linear(dim, dim), nn.GELU()])",
         "for layer in self.fc:\n    x = layer(x)\nreturn x",
-        "port.py:11",
+        "port.py:14",
     ),
     "an extended ModuleList": (
         "self.fc = nn.ModuleList([nn.Linear(dim, dim)])\nself.fc.append(nn.GELU())",
         "return self.fc[0](x)",
         "port.py:12",
     ),
+    "input by keyword": (OLD, "return self.fc(input=x)", "port.py:14"),
+    "in a string": (OLD, 'return f"{self.fc(x).shape}"', "port.py:14"),
     "handed on": (OLD, "return apply_to(self.fc, x)", "port.py:14"),
     "handed on by name": (OLD, "layer = self.fc\nreturn apply_to(layer, x)", "port.py:15"),
     "mapped": (OLD, "return list(map(self.fc, x))", "port.py:14"),
