@@ -212,7 +212,11 @@ def _is_justified(context: Context, test: Member, member: Member, at: Location, 
             continue
         if _is_within(span, member.function.fact, member) and _JUSTIFIES.search(text):
             return True
-        if _TELLS_OF_TOLERANCES.search(text) and len(text.split()) > 3 and not _in_some_function(context, span):
+        if (
+            _TELLS_OF_TOLERANCES.search(text)
+            and len(text.split()) > 3
+            and not _in_some_function(context, span)
+        ):
             return True
     return False
 
@@ -245,15 +249,14 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a tolerance is looser than the guide for its scope, without a justification",
     what=(
-        "Reports an absolute tolerance of a parity test (`atol` of `assert_close` and `allclose`, or a limit "
-        "on "
-        "the largest difference) that is looser than where the guide begins: 1e-4 for a single block (1e-2 "
+        "Reports an absolute tolerance of a parity test (`atol` of `assert_close` and `allclose`, or a limit on the largest difference, asserted or "
+        "failed on) that is looser than where the guide begins: 1e-4 for a single block (1e-2 "
         "in "
         "half precision), 1e-2 for a full DiT (0.1 in half precision where the mean drift is limited too), "
         "5e-2 "
         "for a VAE, 1e-3 for an encoder around the same Hugging Face class (1e-2 in half precision), 1e-4 "
         "for a "
-        "scheduler, 0.1 for a pipeline. Tolerances are followed through constants, local names and helpers. "
+        "scheduler, 0.1 for a pipeline; and a relative one above 0.1. Tolerances are followed through constants, local names and helpers. "
         "What a test compares is judged by its name, then by its file's."
     ),
     why=(
@@ -268,7 +271,7 @@ RULE = Rule(
     ),
     exceptions=(
         "A comment at the tolerance or the comparison, or a docstring or comment of the test that speaks of "
-        "tolerance, drift, precision or kernels; relative tolerances; limits on means and ratios; tolerances "
+        "tolerance, drift, precision or kernels; a comment of the module about its tolerances; limits on means and ratios; tolerances "
         "whose value cannot be told."
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Tolerance guide",
@@ -307,8 +310,71 @@ def test_smoke():
 """
             },
         ),
+        Example(
+            "told for the whole module, given by the caller, not a difference",
+            {
+                _DIT: _HEAD
+                + """\
+# Tolerances: cross-kernel bf16 drifts by up to 0.4 over 40 layers, measured on an H100.
+
+
+def test_transformer_parity():
+    assert_close(SoundTransformer3DModel(), build(), atol=0.5, rtol=0.5)
+""",
+                "tests/local_tests/sound/test_sound_dit_parity.py": _HEAD
+                + """\
+def _compare(ours, theirs, atol=0.7):
+    assert_close(ours, theirs, atol=atol, rtol=0.05)
+
+
+def test_dit_parity():
+    ours, theirs = SoundTransformer3DModel(), build()
+    if ours.abs().max() > 1e4:
+        raise AssertionError("blown up")
+    if (ours - theirs).abs().max() > 2.0:
+        print("large")
+    _compare(ours, theirs, atol=1e-3)
+""",
+            },
+        ),
     ),
     invalid=(
+        Example(
+            "by position, in mappings, as a default, relative, in a branch that fails",
+            {
+                _DIT: _HEAD
+                + """\
+TOLERANCES = {"atol": 0.5, "rtol": 0.5}
+
+
+def _compare(ours, theirs, atol=0.7):
+    assert_close(ours, theirs, atol=atol, rtol=1e-3)
+
+
+def test_transformer_parity():
+    assert torch.allclose(SoundTransformer3DModel(), build(), 1e-2, 0.5)
+    assert_close(SoundTransformer3DModel(), build(), **TOLERANCES)
+    assert_close(SoundTransformer3DModel(), build(), atol=1e-3, rtol=10.0)
+
+
+def test_other_transformer_parity():
+    _compare(SoundTransformer3DModel(), build())
+    diff = (SoundTransformer3DModel() - build()).abs()
+    max_diff, mean_diff = diff.max().item(), diff.mean().item()
+    if max_diff > 1.5 or mean_diff > 0.3:
+        raise AssertionError(max_diff)
+"""
+            },
+            findings=(
+                Expected(_DIT, 8, "test_transformer_parity allows a difference of 0.5"),
+                Expected(_DIT, 11, "allows a difference of 0.7"),
+                Expected(
+                    _DIT, 16, "allows a difference of 0.5, where the guide begins with 0.01 for a full DiT"
+                ),
+                Expected(_DIT, 18, "allows a relative difference of 10, where the guide never passes 0.1"),
+                Expected(_DIT, 25, "allows a difference of 1.5"),
+            ),
+        ),
         Example(
             "in the call, in a constant, in a limit",
             {

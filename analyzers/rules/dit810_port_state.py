@@ -272,9 +272,25 @@ RULE = Rule(
                 .replace("`noise/model.py::Noise`", "`<path + symbols>`")
                 .replace("Q002", "Q001")
                 .replace("which shift?", "which shift? | or none?"),
-                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD
+                + """
+## Reused
+
+| Component | Official Definition |
+|---|---|
+| vae | |
+
+## Issues
+
+| ID | Issue |
+|---|---|
+| `I001` | drift |
+| `I001` | drift |
+""",
             },
             findings=(
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 25, "the row of vae"),
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 32, "the id I001 is given twice"),
                 Expected(_STATUS, 11, "the row of transformer names no official definition"),
                 Expected(_STATUS, 12, "the row of tokenizer"),
                 Expected(_STATUS, 19, "the id Q001 is given twice"),
