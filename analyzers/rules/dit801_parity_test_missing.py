@@ -148,24 +148,24 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="no parity test exercises the port",
     what=(
-        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test counts "
-        "(one with `parity` in its file name, or a test below `tests/local_tests/` that compares numbers) "
-        "when its path or text names the port's family, class, config, architecture, module or one of the module's classes; any "
-        "other test counts when it names one of these and compares numbers. Tests of a port that derives "
-        "from this one count too."
+        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test "
+        "counts (one with `parity` in its file name, or a test below `tests/local_tests/` that "
+        "compares numbers) when its path or text names the port's family, class, config, "
+        "architecture, module or one of the module's classes; any other test counts when it names one "
+        "of these and compares numbers. Tests of a port that derives from this one count too."
     ),
     why=(
-        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order passes "
-        "both. Without a parity test nobody notices when a change makes the port differ."
+        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order "
+        "passes both. Without a parity test nobody notices when a change makes the port differ."
     ),
     how=(
-        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the official "
-        "model and the port, gives both the same inputs and compares the outputs with "
+        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the "
+        "official model and the port, gives both the same inputs and compares the outputs with "
         "`torch.testing.assert_close`."
     ),
     exceptions=(
-        "Trees that hold no parity test at all (an installed package without its tests). A subclass that "
-        "redefines neither `__init__` nor `forward` is exercised by its base's tests."
+        "Trees that hold no parity test at all (an installed package without its tests). A subclass "
+        "that redefines neither `__init__` nor `forward` is exercised by its base's tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,

@@ -287,22 +287,23 @@ RULE = Rule(
     tier=Tier.FILE,
     summary="a parity test always skips or is always expected to fail",
     what=(
-        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a constant that "
-        "is true (also a flag of the module that nothing ever changes, `if not READY:` included), `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run reaches "
-        "(in the body, in a helper of the file that it calls, in an autouse fixture, a fixture that it asks "
-        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases "
-        "or "
-        "whose cases are all skipped, and the same for a whole class or module (`pytestmark`, "
-        "`pytest.skip(allow_module_level=True)`). The unittest decorators count too."
+        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a "
+        "constant that is true (also a flag of the module that nothing ever changes, `if not READY:` "
+        "included), `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run "
+        "reaches (in the body, in a helper of the file that it calls, in an autouse fixture, a "
+        "fixture that it asks for or a set-up; before any `return`), a raised `unittest.SkipTest`, a "
+        "`parametrize` without cases or whose cases are all skipped, and the same for a whole class "
+        "or module (`pytestmark`, `pytest.skip(allow_module_level=True)`). The unittest decorators "
+        "count too."
     ),
     why=(
-        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody knows "
-        "whether the port still matches."
+        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody "
+        "knows whether the port still matches."
     ),
     how=(
-        "Skip only where something is missing, and name it: "
-        '`@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` '
-        "behind a check for the clone or the weights. Delete a test that cannot run any more."
+        "Skip only where something is missing, and name it: `@pytest.mark.skipif(not "
+        'torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` behind a check for '
+        "the clone or the weights. Delete a test that cannot run any more."
     ),
     exceptions=(
         "Skips and xfails behind any condition, a `try`, or after a `return`; a skip after `with "
