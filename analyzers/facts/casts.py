@@ -1,9 +1,11 @@
 """Casts whose result flows into what a function returns, with nothing that casts it again on the way.
 
 Followed are local names, arithmetic, tensor methods, and calls: a call hands on what its first argument
-(or an argument named like one) carries, an attention its first three. A cast to anything (a name's
+(or an argument named like one) carries, an attention its first three, a submodule (also one that a loop
+over submodules names) all but masks. A cast to anything (a name's
 dtype, `float()`) ends what came before it: a cast right before a kernel with the upcast after it is none
-that flows out.
+that flows out. Two things count wherever they go afterwards: what a loop hands to the submodules that it
+names, which are the blocks of a model, and `x = (x + ...).to(...)`, which rounds a residual stream.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from analyzers.facts.expressions import dotted_name
 from analyzers.findings import Span
 
 _HALF_METHODS = {"half": "torch.float16", "bfloat16": "torch.bfloat16"}
+_CASTS = frozenset({"bfloat16", "half", "float", "to", "type", "type_as"})
 _OTHER_CASTS = frozenset({"bool", "char", "double", "float", "int", "long", "short"})
 # fmt: off
 _NO_VALUE = frozenset({
@@ -50,6 +53,8 @@ _LAYER = re.compile(
     r"self\.(\w+\.)*\w*(proj|embed|emb|norm|linear|mlp|attn|attention|conv|ffn)\w*", re.IGNORECASE
 )
 """Submodules whose output is never an integer."""
+_MASK = re.compile(r"mask|bias", re.IGNORECASE)
+_ANY_TENSOR = r"(torch\.)?Tensor( \| None)?|(typing\.)?Optional\[(torch\.)?Tensor\]"
 _PLACES = re.compile(r"(\w+\.)*device")
 _ROUNDS = 2
 """A loop's body is followed twice: what flows around it once has flowed."""
@@ -60,7 +65,8 @@ class Cast:
     """A cast that flows into what the function returns.
 
     `dtype`: the dotted name it is cast to (`torch.bfloat16`, `_DTYPE`), None where it takes the dtype of
-    `like`. `integer`: what shows that `like` holds integers, in words, None where nothing does.
+    `like`. `integer`: what shows that `like` holds integers, in words; empty where `like` is a parameter
+    that is not declared as a tensor of any kind of number.
     """
 
     span: Span
@@ -95,8 +101,12 @@ class _Walk:
         self.names: dict[str, _Values] = {}
         self.dtypes: dict[str, str] = {}
         self.integers = _declared_integers(body.tree)
+        self.undeclared = _undeclared(body.tree)
         self.returned: _Values = _NONE
         self.layers: set[str] = set()
+        self.modules: set[str] = set()
+        parameters = [*body.tree.args.posonlyargs, *body.tree.args.args]
+        self.own = parameters[0].arg if parameters else ""
 
     # ------------------ statements
 
@@ -125,6 +135,8 @@ class _Walk:
         elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
             if not isinstance(node, ast.While):
                 self.bind(node.target, None, self.value(node.iter))
+                if any(isinstance(n, ast.Name) and n.id == self.own for n in ast.walk(node.iter)):
+                    self.modules |= {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
             for _ in range(_ROUNDS):
                 self.branches([node.body, []])
             self.block(node.orelse)
@@ -156,9 +168,14 @@ class _Walk:
         if name is None:
             self.into(target, values)
             return
+        if value is not None and _adds_to(name, value):
+            self.returned |= frozenset(
+                v for v in values if isinstance(v, Cast) and v.span == Body.span(value)
+            )
         self.names[name] = values
         self.dtypes.pop(name, None)
         self.integers.pop(name, None)
+        self.undeclared.discard(name)
         dtype = dotted_name(value) if value is not None else None
         if dtype is not None:
             self.dtypes[name] = self.dtypes.get(dtype, dtype)
@@ -250,6 +267,12 @@ class _Walk:
             return _NONE
         if tail in _FROM_ALL:
             return values | self.union([*node.args, *(k.value for k in node.keywords)])
+        if not values and (name in self.modules or name.startswith(f"{self.own}.")):
+            given = [*node.args, *(k.value for k in node.keywords if not _MASK.search(k.arg or ""))]
+            values = self.union(g for g in given if not _MASK.search(ast.unparse(g)))
+            if name in self.modules:
+                self.returned |= values
+            return values
         if not values:
             values |= self.union(node.args[: 3 if _ATTENTION.fullmatch(name) else 1])
         return values | self.union(k.value for k in node.keywords if k.arg in _FROM_NAMED)
@@ -263,6 +286,8 @@ class _Walk:
 
     def method_cast(self, node: ast.Call, function: ast.Attribute) -> _Values | None:
         """The values after `x.to(...)`, `x.half()` and the like; None where it is no cast."""
+        if function.attr in _CASTS:
+            self.value(function.value)  # for what the calls in it are handed
         if function.attr in _HALF_METHODS and not node.args:
             return frozenset({Cast(Body.span(node), _HALF_METHODS[function.attr], None, None)})
         if function.attr in _OTHER_CASTS and not node.args:
@@ -281,6 +306,8 @@ class _Walk:
         name = dotted_name(asked)
         if name is None:
             return _NONE
+        if name in self.integers:
+            return self.like(node, asked)
         return frozenset({Cast(Body.span(node), self.dtypes.get(name, name), None, None)})
 
     def like(self, node: ast.Call, other: ast.expr) -> _Values:
@@ -290,13 +317,36 @@ class _Walk:
         shown = self.integers.get(name)
         if shown is None and _INDEX_NAME.fullmatch(name):
             shown = "its name says that it holds indices"
+        if shown is None and name in self.undeclared:
+            shown = ""
         if shown is None:
+            return _NONE
+        if isinstance(node.func, ast.Attribute) and self.is_made_of_integers(node.func.value, name):
             return _NONE
         found: _Values = frozenset({Cast(Body.span(node), None, name, shown)})
         if isinstance(node.func, ast.Attribute) and self.is_layer_output(node.func.value):
             # Wherever it goes, what a layer computed is lost: an embedding that conditions every block.
             self.returned |= found
         return found
+
+    def is_made_of_integers(self, value: ast.expr, like: str) -> bool:
+        """Whether nothing but whole numbers and `like` itself is in a value."""
+        if isinstance(value, ast.BinOp):
+            return not isinstance(value.op, ast.Div) and all(
+                self.is_made_of_integers(part, like) for part in (value.left, value.right)
+            )
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            return self.is_made_of_integers(value.func.value, like)
+        if isinstance(value, (ast.Subscript, ast.UnaryOp)):
+            return self.is_made_of_integers(
+                value.value if isinstance(value, ast.Subscript) else value.operand, like
+            )
+        if isinstance(value, ast.Constant):
+            return isinstance(value.value, int)
+        name = dotted_name(value)
+        return name is not None and (
+            name == like or name in self.integers or _INDEX_NAME.fullmatch(name) is not None
+        )
 
     def is_layer_output(self, value: ast.expr | None) -> bool:
         """Whether a value is what a layer of the model gave."""
@@ -336,6 +386,32 @@ def _declared_integers(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str
     return found
 
 
+def _undeclared(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Parameters without an annotation, or with one that says no more than "a tensor"."""
+    return {
+        argument.arg
+        for argument in [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
+        if argument.annotation is None or re.fullmatch(_ANY_TENSOR, ast.unparse(argument.annotation))
+    }
+
+
+def _adds_to(name: str, value: ast.expr) -> bool:
+    """Whether a value is `(name + ...).to(...)`, the name perhaps after a cast of its own."""
+    if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute)):
+        return False
+    terms = [value.func.value]
+    while terms:
+        term = terms.pop()
+        if isinstance(term, ast.BinOp):
+            terms += [term.left, term.right] if isinstance(term.op, ast.Add) else []
+            continue
+        if isinstance(term, ast.Call) and isinstance(term.func, ast.Attribute):
+            term = term.func.value
+        if dotted_name(term) == name and isinstance(value.func.value, ast.BinOp):
+            return True
+    return False
+
+
 def _makes_integers(value: ast.expr | None) -> str | None:
     """What shows that an expression gives integers, or None."""
     if not isinstance(value, ast.Call):
@@ -346,5 +422,10 @@ def _makes_integers(value: ast.expr | None) -> str | None:
         return f"it comes from '{name}'"
     if name in ("to", "type", "tensor", "arange", "zeros", "ones", "full", "cumsum"):
         dtype = next((d for g in given if (d := dotted_name(g)) and _INTEGER_TYPES.fullmatch(d)), None)
+        if name == "arange" and not any(k.arg == "dtype" for k in value.keywords):
+            whole = value.args and all(
+                isinstance(a, ast.Constant) and isinstance(a.value, int) for a in value.args
+            )
+            return "it counts in whole numbers" if whole else None
         return f"it has the dtype {dtype}" if dtype is not None else None
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
@@ -14,6 +15,9 @@ from analyzers.findings import Span
 
 _LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence"})
 _TENSORS = frozenset({"Tensor", "FloatTensor", "LongTensor"})
+
+
+_Branch: TypeAlias = "tuple[ast.expr | None, list[ast.stmt]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,15 @@ def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
     found: list[DroppedInput] = []
     taken: dict[str, set[str]] = {}
     seen: set[int] = set()
+    before = _presets(body.tree)
     for node in _in_order(body.tree):
         if isinstance(node, ast.If) and id(node) not in seen:
             chain = list(_chain(node))
             seen.update(id(link) for link, _, _ in chain if link is not None)
-            found += _from_chain([(test, block) for _, test, block in chain], annotations, taken)
+            branches = _affirmed([(test, block) for _, test, block in chain])
+            if branches[-1][0] is not None and node in before:
+                branches.append((None, before[node]))
+            found += _from_chain(branches, annotations, taken)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.IfExp):
             found += _from_choice(node, node.value, annotations, taken)
     return tuple(found)
@@ -63,8 +71,36 @@ def _chain(node: ast.If) -> Iterator[tuple[ast.If | None, ast.expr | None, list[
         yield None, None, rest
 
 
+def _affirmed(branches: list[_Branch]) -> list[_Branch]:
+    """`if not isinstance(...): a` / `else: b` the other way round."""
+    if len(branches) == 2 and branches[1][0] is None:
+        test, block = branches[0]
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            return [(test.operand, branches[1][1]), (None, block)]
+    return branches
+
+
+def _presets(tree: ast.AST) -> dict[ast.If, list[ast.stmt]]:
+    """The statements `name = None` above an `if` in the same block, for names that nothing binds between
+    the two or behind the `if`."""
+    found: dict[ast.If, list[ast.stmt]] = {}
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block: list[ast.stmt] = value if isinstance(value := getattr(node, field, None), list) else []
+            unset: dict[str, ast.stmt] = {}
+            for index, statement in enumerate(block):
+                if isinstance(statement, ast.If):
+                    later = block[index + 1 :]
+                    found[statement] = [at for name, at in unset.items() if not _binds(later, name)]
+                unset = {name: at for name, at in unset.items() if not _binds([statement], name)}
+                cleared = _cleared([statement])
+                if cleared is not None:
+                    unset[cleared[1]] = statement
+    return found
+
+
 def _from_chain(
-    branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]],
+    branches: Sequence[_Branch],
     annotations: dict[str, ast.expr | None],
     taken: dict[str, set[str]],
 ) -> Iterator[DroppedInput]:
@@ -75,13 +111,13 @@ def _from_chain(
         for index, (test, block) in enumerate(branches):
             positive, negative = _types(test, parameter) if test is not None else (set(), set())
             last = index + 1 == len(branches) and (test is None or _only_negates(test, parameter))
-            cleared = _cleared(block)
+            cleared = _cleared_for(block, parameter, branches)
             if _stops(block):
                 # What raises is told; a negated test lets only its type on.
                 accepted |= negative | (positive if cleared is None else set())
             elif cleared is None:
                 accepted |= positive
-            elif last and _stands_for(cleared[1], parameter, branches):
+            elif last:
                 accepted |= negative
                 ends.append(cleared)
         taken.setdefault(parameter, set()).update(
@@ -93,7 +129,7 @@ def _from_chain(
             yield from _missing(Body.span(statement), parameter, name, accepted, annotations[parameter])
 
 
-def _tells(branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]]) -> bool:
+def _tells(branches: Sequence[_Branch]) -> bool:
     """Whether some branch tells the user, so that nothing is dropped silently."""
     return any(is_telling(statement) for _, block in branches for statement in block)
 
@@ -167,10 +203,21 @@ def _looked_at(test: ast.expr) -> set[str]:
         node.args[0].id
         for node in walk_tree(test)
         if isinstance(node, ast.Call)
-        and dotted_name(node.func) in ("isinstance", "torch.is_tensor")
+        and dotted_name(node.func) in ("isinstance", "torch.is_tensor", "type")
         and node.args
         and isinstance(node.args[0], ast.Name)
     }
+
+
+def _exact_type(node: ast.expr) -> tuple[ast.Call, ast.expr, bool] | None:
+    """The call, the type and whether it is denied, for `type(x) is T`, `==`, `is not` and `!=`."""
+    if not isinstance(node, ast.Compare) or len(node.ops) != 1 or not isinstance(node.left, ast.Call):
+        return None
+    if dotted_name(node.left.func) != "type":
+        return None
+    if not isinstance(node.ops[0], (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):
+        return None
+    return node.left, node.comparators[0], isinstance(node.ops[0], (ast.IsNot, ast.NotEq))
 
 
 def _types(test: ast.expr, parameter: str) -> tuple[set[str], set[str]]:
@@ -184,6 +231,11 @@ def _types(test: ast.expr, parameter: str) -> tuple[set[str], set[str]]:
                 walk(value, negated)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             walk(node.operand, not negated)
+        elif (exact := _exact_type(node)) is not None:
+            call, kind, denied = exact
+            if parameter in _looked_at(call):
+                tail = (dotted_name(kind) or "").rpartition(".")[2]
+                (negative if negated != denied else positive).add(tail)
         elif isinstance(node, ast.Call) and parameter in _looked_at(node):
             asked = node.args[1] if len(node.args) > 1 else None
             kinds = asked.elts if isinstance(asked, ast.Tuple) else [asked]
@@ -215,9 +267,15 @@ def _cleared(block: Sequence[ast.stmt]) -> tuple[ast.stmt, str] | None:
     return None
 
 
-def _stands_for(
-    name: str, parameter: str, branches: Sequence[tuple[ast.expr | None, list[ast.stmt]]]
-) -> bool:
+def _cleared_for(
+    block: Sequence[ast.stmt], parameter: str, branches: Sequence[_Branch]
+) -> tuple[ast.stmt, str] | None:
+    """The statement of a block that assigns None to a parameter or to what another branch makes of it."""
+    cleared = (c for statement in block if (c := _cleared([statement])) is not None)
+    return next((c for c in cleared if _stands_for(c[1], parameter, branches)), None)
+
+
+def _stands_for(name: str, parameter: str, branches: Sequence[_Branch]) -> bool:
     """Whether a name is the parameter, or what another branch makes of it."""
     if name == parameter:
         return True

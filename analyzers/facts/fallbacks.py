@@ -65,11 +65,15 @@ def _in_block(
             for handler in statement.handlers:
                 if _is_broad(handler.type):
                     caught = f"except {ast.unparse(handler.type)}" if handler.type else "a bare except"
-                    yield from _judged(statement.body, handler, handler.body, caught, follows)
+                    around = (statements[:index], statements[index + 1 :])
+                    yield from _judged(statement.body, handler, handler.body, caught, follows, around)
         elif isinstance(statement, ast.With):
             caught_by = next((c for item in statement.items if (c := _suppressed(item.context_expr))), None)
             if caught_by is not None:
-                yield from _judged(statement.body, statement.items[0].context_expr, [], caught_by, follows)
+                around = (statements[:index], statements[index + 1 :])
+                yield from _judged(
+                    statement.body, statement.items[0].context_expr, [], caught_by, follows, around
+                )
         loop = in_loop or isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
         for block in _blocks(statement):
             yield from _in_block(block, in_loop=loop, definitions=definitions)
@@ -81,10 +85,11 @@ def _judged(
     handling: Sequence[ast.stmt],
     caught: str,
     follows: bool,
+    around: tuple[Sequence[ast.stmt], Sequence[ast.stmt]],
 ) -> Iterator[SilentHandler]:
     if isinstance(at, ast.ExceptHandler) and _tells(at):
         return
-    found = _swap(tried, handling, follows)
+    found = _swap(tried, handling, follows, *around)
     if found is not None:
         span = Body.span(at)
         if isinstance(at, ast.ExceptHandler):
@@ -100,7 +105,11 @@ def _judged(
 
 
 def _swap(
-    tried: Sequence[ast.stmt], handling: Sequence[ast.stmt], follows: bool
+    tried: Sequence[ast.stmt],
+    handling: Sequence[ast.stmt],
+    follows: bool,
+    before: Sequence[ast.stmt],
+    after: Sequence[ast.stmt],
 ) -> tuple[str, tuple[str, ...]] | None:
     """What a silent handler swaps, or None where it only gives data a default."""
     imports = [n for s in tried for n in walk_tree(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
@@ -127,9 +136,16 @@ def _swap(
         if follows and all(isinstance(s, ast.Pass) for s in handling):
             return "return", ()
     if all(isinstance(s, ast.Pass) for s in handling):
-        kept = tuple(name for name, value in computed.items() if _reads(value, name))
+        earlier = {name for name, value in _bound(before) if _computes(value)}
+        kept = tuple(name for name, value in computed.items() if name in earlier or _reads(value, name))
         if kept:
             return "kept", kept
+    unset = {name for name, value in other.items() if _is_none(value)}
+    if all(isinstance(s, ast.Pass) for s in handling):
+        unset |= {name for name, value in dict(_bound(before)).items() if _is_none(value)}
+    refilled = tuple(name for name in computed if name in unset and _fills(after, name))
+    if refilled:
+        return "value", refilled
     return None
 
 
@@ -216,6 +232,36 @@ def _is_given(value: ast.expr, call: ast.expr) -> bool:
         for node in walk_tree(call)
         if isinstance(node, ast.Call)
         for argument in [*node.args, *(k.value for k in node.keywords)]
+    )
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _fills(statements: Sequence[ast.stmt], name: str) -> bool:
+    """Whether statements compute something else where a name is None."""
+    for statement in statements:
+        for node in ast.walk(statement):
+            if not isinstance(node, (ast.If, ast.IfExp)) or not _asks_for_none(node.test, name):
+                continue
+            if isinstance(node, ast.IfExp):
+                return _computes(node.body) or _computes(node.orelse)
+            return any(name == bound and _computes(value) for bound, value in _bound(node.body)) or any(
+                isinstance(inner, ast.Return) and inner.value is not None and _computes(inner.value)
+                for part in node.body
+                for inner in ast.walk(part)
+            )
+    return False
+
+
+def _asks_for_none(test: ast.expr, name: str) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and dotted_name(test.left) == name
+        and len(test.ops) == 1
+        and isinstance(test.ops[0], (ast.Is, ast.IsNot))
+        and _is_none(test.comparators[0])
     )
 
 

@@ -21,6 +21,7 @@ from analyzers.facts.flow_names import (
     acting_names,
     acts,
     captured_names,
+    constant_index,
     constant_truth,
     free_names,
     needed_names,
@@ -236,6 +237,8 @@ def _dropped(function: Function, done: _Pass) -> Iterator[Dropped]:
                         yield from _from_call(item, None)
             elif isinstance(target, (ast.Tuple, ast.List)):
                 yield from _unpacked(target.elts, node.value, done)
+            elif done.leaves_unread(target):
+                yield from _from_call(node.value, None)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             dropped = id(node.target) not in done.needed
             if dropped and node.value is not None:
@@ -314,7 +317,7 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
         if isinstance(node, ast.Name):
             mentions[node.id] = mentions.get(node.id, 0) + 1
         elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            index = _constant_index(node.slice)
+            index = constant_index(node.slice)
             if index is not None and isinstance(node.ctx, ast.Load):
                 taken.setdefault(node.value.id, []).append(index)
         elif (
@@ -331,16 +334,37 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
     return found
 
 
-def _constant_index(node: ast.expr) -> object:
-    """The integer or string that a subscript takes, else None."""
-    if (
-        isinstance(node, ast.UnaryOp)
-        and isinstance(node.op, ast.USub)
-        and isinstance(node.operand, ast.Constant)
-    ):
-        value = node.operand.value
-        return -value if type(value) is int else None
-    return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, str) else None
+def _boxes(function: Function, captured: Live) -> dict[str, frozenset[object]]:
+    """Dicts that a local name holds to be filled and read by constant key alone, with the keys read.
+
+    Only where the name is stored once, and every other place that mentions it stores or reads an entry.
+    """
+    mentions: dict[str, int] = {}
+    entries: dict[str, int] = {}
+    read: dict[str, set[object]] = {}
+    made: dict[str, int] = {}
+    for node in (n for s in function.body for n in ast.walk(s)):
+        if isinstance(node, ast.Name):
+            mentions[node.id] = mentions.get(node.id, 0) + 1
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            key = constant_index(node.slice)
+            if isinstance(key, str) and not isinstance(node.ctx, ast.Del):
+                entries[node.value.id] = entries.get(node.value.id, 0) + 1
+                if isinstance(node.ctx, ast.Load):
+                    read.setdefault(node.value.id, set()).add(key)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if len(targets) == 1 and isinstance(targets[0], ast.Name):
+                made[targets[0].id] = made.get(targets[0].id, 0) + 1
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+            base = node.target.value
+            if isinstance(base, ast.Name):  # it reads the entry as well
+                read.setdefault(base.id, set()).add(constant_index(node.target.slice))
+    return {
+        name: frozenset(read.get(name, ()))
+        for name, count in made.items()
+        if count == 1 and mentions[name] == entries.get(name, 0) + 1 and name not in captured
+    }
 
 
 def _items(value: ast.expr, indices: list[object]) -> tuple[tuple[ast.expr, bool], ...] | None:
@@ -387,12 +411,14 @@ class _Pass:
         self.needed: set[int] = set()
         self.seen: set[int] = set()
         self.displays: dict[int, tuple[tuple[ast.expr, bool], ...]] = {}
+        self.boxes: dict[str, frozenset[object]] = {}
         self._matters: set[int] = set()
 
     def function(self, tree: Function) -> Live:
         """The names needed at the start."""
         if self.strong:
             self.displays = _displays(tree, self.captured)
+            self.boxes = _boxes(tree, self.captured)
         return self.block(tree.body, _NOTHING, _Exits())
 
     def block(self, body: Sequence[ast.stmt], after: Live, exits: _Exits) -> Live:
@@ -470,8 +496,9 @@ class _Pass:
             wanted = False
             for target in _flat([single]):
                 if not isinstance(target, ast.Name):
-                    wanted = True
-                    before |= self.wanted(target)
+                    if not self.leaves_unread(target):
+                        wanted = True
+                        before |= self.wanted(target)
                 elif target.id in after or target.id in self.captured:
                     self.needed.add(id(target))
                     wanted = True
@@ -479,6 +506,13 @@ class _Pass:
                 self._matters.add(id(node))
             before |= self.wanted(given) if wanted else self.unwanted(given)
         return before
+
+    def leaves_unread(self, target: ast.expr) -> bool:
+        """Whether a store fills an entry of a local dict that nothing reads."""
+        if not isinstance(target, ast.Subscript) or not isinstance(target.value, ast.Name):
+            return False
+        read = self.boxes.get(target.value.id)
+        return read is not None and constant_index(target.slice) not in read
 
     def delete(self, node: ast.Delete, after: Live) -> Live:
         for target in _flat(node.targets):

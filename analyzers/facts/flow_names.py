@@ -173,6 +173,18 @@ def _arguments(call: ast.Call, known: Known) -> Iterator[ast.expr]:
             yield keyword.value
 
 
+def constant_index(node: ast.expr) -> object:
+    """The integer or string that a subscript takes, else None."""
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
+        value = node.operand.value
+        return -value if type(value) is int else None
+    return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, str) else None
+
+
 def constant_truth(test: ast.expr) -> bool | None:
     """What a condition comes to where it is a literal, else None."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):

@@ -25,7 +25,7 @@ def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
         for small in line.body:
             if _imports(small, home, name):
                 return module
-    if m.findall(module, m.Name(name)):
+    if _uses(module, name):
         raise Refused(f"'{name}' means something else in this file")
     for index in places:
         line = body[index]
@@ -37,6 +37,13 @@ def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
                 return module.with_changes(body=body)
     body.insert(_place(body), statement(module, f"from {home} import {name}"))
     return module.with_changes(body=body)
+
+
+def _uses(module: cst.Module, name: str) -> bool:
+    """Whether the name stands anywhere on its own: `dist.name` and `f(name=1)` are other names."""
+    apart = {id(node.attr) for node in m.findall(module, m.Attribute()) if isinstance(node, cst.Attribute)}
+    apart |= {id(node.keyword) for node in m.findall(module, m.Arg()) if isinstance(node, cst.Arg)}
+    return any(id(node) not in apart for node in m.findall(module, m.Name(name)))
 
 
 def _imports(small: cst.BaseSmallStatement, home: str, name: str) -> bool:

@@ -20,7 +20,8 @@ from analyzers.fixes.trees import parse
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
-    """The new text. Raises `Refused` where the call is not there, or the wrapper's name is taken."""
+    """The new text. Raises `Refused` where the call is not there or holds a comment, or the wrapper's
+    name is taken."""
     path, callee = text_argument(arguments, "path"), text_argument(arguments, "callee")
     home, wrapper = text_argument(arguments, "module"), text_argument(arguments, "wrapper")
     line, column = arguments.get("line"), arguments.get("column")
@@ -46,6 +47,8 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     )
     if call is None:
         raise Refused(f"there is no call of '{callee}' at that place")
+    if "#" in wrapped.module.code_for_node(call):
+        raise Refused("a comment stands inside the call")
     imported = with_import(wrapped.module, home, wrapper)
     changed = imported.deep_replace(call, call.with_changes(func=cst.Name(wrapper), args=[]))
     assert isinstance(changed, cst.Module)

@@ -502,6 +502,8 @@ class _Reader:
             if _RANDOM.search(last):
                 return Side(other=True)
             return self.arguments(node, frame, depth) | self.noted(node)
+        if isinstance(meant, Placed) and isinstance(meant.fact, (ClassFacts, FunctionFacts)):
+            return self.meaning(name, frame) | _noted(meant.fact.name)
         return self.meaning(name, frame) | self.noted(node)
 
     def imported(self, node: ast.Call, frame: _Frame) -> Side:
@@ -517,7 +519,7 @@ class _Reader:
         return Side(own=named) if self.project.profile.owns(first.value) else Side(foreign=named)
 
     def noted(self, node: ast.Call) -> Side:
-        return Side(calls=frozenset({tail(node)} - {"", *_HARMLESS}))
+        return _noted(tail(node))
 
     def arguments(self, node: ast.Call, frame: _Frame, depth: int) -> Side:
         result = _NOTHING
@@ -611,6 +613,10 @@ _HARMLESS = frozenset(
         "unsqueeze",
     }
 )
+
+
+def _noted(name: str) -> Side:
+    return Side(calls=frozenset({name} - {"", *_HARMLESS}))
 
 
 def _may_compare(test: ast.expr) -> bool:

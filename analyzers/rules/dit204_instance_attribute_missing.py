@@ -224,6 +224,16 @@ EntryClass = EchoTransformer3DModel
             "a decorator of the class may set them",
             {_FILE: _model("").replace("class Echo", "@with_dimensions\nclass Echo", 1)},
         ),
+        Example(
+            "set after the call of another check",
+            {
+                _FILE: _model(
+                    "        self.__post_init__()\n"
+                    "        self.hidden_size = self.num_attention_heads = self.num_channels_latents = 4\n",
+                    "\n    def __post_init__(self):\n        pass\n",
+                )
+            },
+        ),
     ),
     invalid=(
         Example(
@@ -299,6 +309,98 @@ class EchoConfig(DiTConfig):
 """,
             },
             findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "one is set after the check",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.__post_init__()\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                )
+            },
+            findings=(Expected(_FILE, 13, "sets 'num_channels_latents' after self.__post_init__()"),),
+        ),
+        Example(
+            "declared, never set",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents: int\n"
+                    "        self.__post_init__()\n"
+                )
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "the constructor of the base port is skipped",
+            {
+                _FILE: """\
+from torch import nn
+
+from fastvideo.models.dits.sound import SoundTransformer3DModel
+
+
+class EchoTransformer3DModel(SoundTransformer3DModel):
+
+    def __init__(self, config, hf_config):
+        nn.Module.__init__(self)
+        self.hidden_size = 64
+        self.__post_init__()
+
+
+EntryClass = EchoTransformer3DModel
+"""
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_attention_heads', 'num_channels_latents'"),),
+        ),
+        Example(
+            "a port that takes over the constructor is not told again",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                ),
+                "fastvideo/models/dits/echo_i2v.py": """\
+from fastvideo.models.dits.echo import EchoTransformer3DModel
+
+
+class EchoI2VTransformer3DModel(EchoTransformer3DModel):
+
+    def __init__(self, config, hf_config):
+        super().__init__(config=config, hf_config=hf_config)
+        self.image = True
+
+
+EntryClass = EchoI2VTransformer3DModel
+""",
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "the check is called in a helper, under a condition",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+            fixed={
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
         ),
     ),
 )

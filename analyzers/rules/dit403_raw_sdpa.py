@@ -10,7 +10,6 @@ from analyzers.facts.model import (
     Call,
     CallFact,
     ClassFacts,
-    Constant,
     Either,
     FunctionFacts,
     Placed,
@@ -18,6 +17,7 @@ from analyzers.facts.model import (
     imported_target,
 )
 from analyzers.facts.neighbourhood import Surroundings, surroundings
+from analyzers.facts.refusals import refusals
 from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.outside import outside_names
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -34,13 +34,15 @@ _WORD = re.compile(
 )
 
 _SEQUENCE_PARALLEL = re.compile(
-    r"sequence[-_ /]*(tensor[- ])?parallel|context[-_ ]parallel|\b(sp|cp|usp)\b|\bsp_(world_)?(size|degree)\b"
+    r"sequence[-_ /]*(tensor[- ])?parallel|context[-_ ]parallel|\b(sp|cp|usp)\b"
+    r"|(\b|_)sp_(world_)?(size|degree)\b"
     r"|ulysses|ring[- ]attention|all[-_ ]?to[-_ ]?all"
     r"|(sequence|tokens?) (is|are) (not|never|n't) (split|shard)|(not|never|un|no)[- ]?shard"
     r"|shards? (no |the )(sequence|tokens)|(sequence|token)s?[- ]shard|single[-_ ](gpu|rank|device)",
     re.IGNORECASE,
 )
 _OWN_EXCHANGE = re.compile(r"all_to_all|alltoall|ulysses|ring_attn|ring_attention", re.IGNORECASE)
+_GATHER = re.compile(r"(^|\.|_)all_gather")
 _ATTENTION_LAYER = re.compile(r"attn|attention", re.IGNORECASE)
 
 
@@ -64,7 +66,7 @@ def check(context: Context) -> Iterator[Finding]:
     callers = reversed_calls(calls_by_name(file))
     for cls, function, fact, kernel in found:
         around = reachable([key_of(cls.fact if cls else None, function.fact)], callers)
-        if _exchanges(context, around) or _is_told_around(context, around):
+        if _exchanges(context, around) or _gathers(function) or _is_told_around(context, around):
             continue
         if _is_for_others(context, around):
             continue
@@ -150,7 +152,7 @@ def _fix(
 
 
 def _is_told_for_the_file(context: Context) -> bool:
-    """By the module's docstring, that of a port in it, or an error that it raises under parallelism."""
+    """By the module's docstring, that of a port in it, or its refusal to run under parallelism."""
     file = context.file
     told = [file.docstring]
     told += [
@@ -159,12 +161,9 @@ def _is_told_for_the_file(context: Context) -> bool:
         if cls.fact.docstring and context.names.derives_from(cls, context.profile.base_dit)
     ]
     told += [
-        argument.value
+        text
         for _, function in file.all_functions()
-        for fact in function.fact.calls
-        if fact.use.kind == "raise"
-        for argument in fact.call.arguments
-        if isinstance(argument, Constant) and isinstance(argument.value, str)
+        for text in context.project.derived("refusals", function, refusals) or ()
     ]
     return any(text and _SEQUENCE_PARALLEL.search(text) for text in told)
 
@@ -190,6 +189,11 @@ def _exchanges(context: Context, around: frozenset[FunctionKey]) -> bool:
         if key_of(cls.fact if cls else None, function.fact) in around
         for fact in function.fact.calls
     )
+
+
+def _gathers(function: Placed[FunctionFacts]) -> bool:
+    """Whether the function itself gathers the sequence of all ranks (a model's last gather is no such)."""
+    return any(_GATHER.search(fact.call.callee or "") for fact in function.fact.calls)
 
 
 def _is_told_at(context: Context, function: Placed[FunctionFacts], fact: CallFact) -> bool:
@@ -309,10 +313,10 @@ RULE = Rule(
     exceptions=(
         "Any mention of sequence parallelism (also SP, Ulysses, all-to-all, a sequence that is not sharded, "
         "single GPU) at the call, in the docstring of or the comment above the function, its callers in the "
-        "file or their classes, the port's class, or the module; an error that is raised under sequence "
-        "parallelism. A function that exchanges the sequence itself (all-to-all), or is called by one that "
-        "does. A function that only other files use: they decide. A commented fallback in an `except` "
-        "handler around an attention layer."
+        "file or their classes, the port's class, or the module; an error or a failed "
+        "assertion under sequence parallelism. A function that gathers or exchanges the sequence itself "
+        "(all-gather, all-to-all), or is called by one that exchanges it. A function that only other files "
+        "use: they decide. A commented fallback in an `except` handler around an attention layer."
     ),
     source="`fastvideo/layers/AGENTS.md`, Attention Layers; `fastvideo/attention/AGENTS.md`, Anti-Patterns",
     check=check,
@@ -354,6 +358,27 @@ RULE = Rule(
                 _SOUND: _attention(
                     'if sp_world_size() > 1:\n    raise NotImplementedError("no sequence parallelism yet")\n'
                     + _CALL
+                )
+            },
+        ),
+        Example(
+            "asserts that there is none",
+            {_SOUND: _attention('assert get_sp_world_size() == 1, "one rank has all tokens"\n' + _CALL)},
+        ),
+        Example(
+            "refuses by a condition, in words that say nothing of it",
+            {
+                _SOUND: _attention(
+                    'if sp_world_size() > 1:\n    raise RuntimeError(f"{self} cannot be split")\n' + _CALL
+                )
+            },
+        ),
+        Example(
+            "gathers the keys and values of all ranks",
+            {
+                _SOUND: _attention(
+                    "k = sequence_model_parallel_all_gather(k, dim=1)\n"
+                    "v = sequence_model_parallel_all_gather(v, dim=1)\n" + _CALL,
                 )
             },
         ),

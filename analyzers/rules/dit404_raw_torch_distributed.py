@@ -10,6 +10,7 @@ from analyzers.facts.model import (
     Call,
     CallFact,
     ClassFacts,
+    Constant,
     Expr,
     FunctionFacts,
     Placed,
@@ -25,7 +26,10 @@ _FUNCTION = re.compile(
 )
 """Functions; the classes of `torch.distributed` (`DTensor`, `ProcessGroup`, FSDP) are another matter."""
 
-_ASKS_THE_BUILD = re.compile(r"is_\w*available|is_torchelastic_launched|is_mpi_available")
+_ASKS_WHETHER = re.compile(r"is_\w*(available|initialized|launched)")
+"""Questions about the build and the process: they name no rank and no peer, and no wrapper asks the same."""
+
+_COUNTS = ("get_rank", "get_world_size")
 _GROUPS = ("device_group", "cpu_group")
 
 
@@ -61,11 +65,10 @@ def _call(
     meant = outside_names(context.names, context.file, callee, function, cls.fact if cls else None)
     matches = [_FUNCTION.fullmatch(name) for name in meant]
     match = matches[0] if len(matches) == 1 else None
-    if match is None or _ASKS_THE_BUILD.fullmatch(match["name"]):
+    if match is None or _ASKS_WHETHER.fullmatch(match["name"]):
         return
     wrapper = _wrapper(context, match["name"], fact.call)
     home = context.profile.distributed
-    instead = f"use its '{wrapper.wrapper}'" if wrapper is not None else "use what it offers"
     location = where.at(fact.call.span)
     arguments: dict[str, JsonValue] = {
         "path": context.file.path,
@@ -83,12 +86,29 @@ def _call(
     )
     yield context.finding(
         location,
-        f"'{callee}' goes past {home}, which knows the sequence, tensor and data parallel groups: the ranks "
-        f"and peers that it means can differ from the model's; {instead}",
+        f"'{callee}' goes past {home}, which knows the sequence, tensor and data parallel groups: "
+        f"{_consequence(context, match['name'], fact.call, wrapper)}",
         symbol=function.name if function is not None else None,
         # At import, the wrapper would have to be imported above the very line.
         fix=fix if wrapper is not None and function is not None else None,
     )
+
+
+def _consequence(context: Context, name: str, call: Call, wrapper: DistributedWrapper | None) -> str:
+    """What the call does that the model may not mean, and what to call instead."""
+    if name not in _COUNTS:
+        return "it may run over other processes than the model's group; use the group's own operations"
+    if wrapper is None:
+        return "its answer may be for another group than the model's; ask it there"
+    if wrapper.group is not None:
+        return f"use its '{wrapper.wrapper}'"
+    others = [
+        f"'{w.wrapper}'"
+        for w in context.profile.distributed_wrappers
+        if w.asks == name and w.group is not None and _has(context, w)
+    ]
+    one_group = f" (where one group is meant: {', '.join(others)})" if others else ""
+    return f"this counts all processes of the job; use its '{wrapper.wrapper}'{one_group}"
 
 
 def _wrapper(context: Context, name: str, call: Call) -> DistributedWrapper | None:
@@ -96,16 +116,19 @@ def _wrapper(context: Context, name: str, call: Call) -> DistributedWrapper | No
     given: list[Expr] = [*call.arguments, *(k.value for k in call.keywords)]
     if len(given) > 1 or call.unpacks or any(k.name != "group" for k in call.keywords):
         return None
-    group = _group(given[0]) if given else None
-    if given and group is None:
+    world = not given or (isinstance(given[0], Constant) and given[0].value is None)
+    group = None if world else _group(given[0])
+    if not world and group is None:
         return None
     found = next(
         (w for w in context.profile.distributed_wrappers if (w.asks, w.group) == (name, group)), None
     )
-    if found is None:
-        return None
+    return found if found is not None and _has(context, found) else None
+
+
+def _has(context: Context, wrapper: DistributedWrapper) -> bool:
     home = context.profile.distributed
-    return found if context.names.by_qualified(f"{home}.{found.wrapper}") is not None else None
+    return context.names.by_qualified(f"{home}.{wrapper.wrapper}") is not None
 
 
 def _group(value: Expr) -> str | None:
@@ -122,7 +145,8 @@ _SOUND = "fastvideo/models/dits/sound_mask.py"
 
 _DISTRIBUTED: dict[str, str | None] = {
     "fastvideo/distributed/__init__.py": """\
-from fastvideo.distributed.parallel_state import get_sp_group, get_sp_world_size, get_world_rank
+from fastvideo.distributed.parallel_state import (
+    get_sp_group, get_sp_world_size, get_world_rank, get_world_size)
 """,
     "fastvideo/distributed/parallel_state.py": """\
 def get_sp_group():
@@ -135,6 +159,10 @@ def get_sp_world_size() -> int:
 
 def get_world_rank() -> int:
     return 0
+
+
+def get_world_size() -> int:
+    return 1
 """,
 }
 
@@ -173,7 +201,8 @@ RULE = Rule(
         "local_main_process_only=True)`."
     ),
     exceptions=(
-        "Classes (`ProcessGroup` in annotations, `DTensor`, FSDP); `is_available()`, which asks the build. "
+        "Classes (`ProcessGroup` in annotations, `DTensor`, FSDP); `is_initialized()` and `is_available()`, "
+        "which name no rank and have no counterpart that asks the same. "
         "The fix replaces only what has an exact counterpart (`get_rank()` and `get_world_size()` of the "
         "world or of a group of FastVideo); it does not remove an import that is no longer needed."
     ),
@@ -186,9 +215,10 @@ RULE = Rule(
             _mask("return mask[get_world_rank()]", "from fastvideo.distributed import get_world_rank"),
         ),
         Example(
-            "types, and a question about the build",
+            "types, and questions about the build and the process",
             _mask(
-                "group: dist.ProcessGroup | None = None\nreturn mask if dist.is_available() else group",
+                "group: dist.ProcessGroup | None = None\n"
+                "if not dist.is_available() or not dist.is_initialized():\n    return group\nreturn mask",
             ),
         ),
         Example(
@@ -204,10 +234,7 @@ RULE = Rule(
         Example(
             "logging on the first rank",
             _mask("if not dist.is_initialized() or dist.get_rank() == 0:\n    print(mask)\nreturn mask"),
-            findings=(
-                Expected(_SOUND, 6, "goes past fastvideo.distributed"),
-                Expected(_SOUND, 6, "use its 'get_world_rank'"),
-            ),
+            findings=(Expected(_SOUND, 6, "counts all processes of the job; use its 'get_world_rank'"),),
             fixed=_fixed(
                 "if not dist.is_initialized() or get_world_rank() == 0:\n    print(mask)\nreturn mask",
                 "import torch.distributed as dist\nfrom fastvideo.distributed import get_world_rank",
@@ -226,9 +253,21 @@ RULE = Rule(
             ),
         ),
         Example(
-            "a collective",
-            _mask("dist.all_reduce(mask)\nreturn mask"),
-            findings=(Expected(_SOUND, 6, "'dist.all_reduce'"),),
+            "a wrapper that has the same name",
+            _mask("part = mask.shape[1] // dist.get_world_size(group=None)\nreturn mask[:, :part]"),
+            findings=(Expected(_SOUND, 6, "(where one group is meant: 'get_sp_world_size')"),),
+            fixed=_fixed(
+                "part = mask.shape[1] // get_world_size()\nreturn mask[:, :part]",
+                "import torch.distributed as dist\nfrom fastvideo.distributed import get_world_size",
+            ),
+        ),
+        Example(
+            "a collective, and the rank in a group of its own",
+            _mask("dist.all_reduce(mask)\nreturn mask[dist.get_rank(GROUP)]"),
+            findings=(
+                Expected(_SOUND, 6, "'dist.all_reduce'"),
+                Expected(_SOUND, 7, "may be for another group"),
+            ),
         ),
         Example(
             "from imports, at any depth",

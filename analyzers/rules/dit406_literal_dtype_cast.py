@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.casts import Cast, Flow, flowing_casts
 from analyzers.facts.local_calls import FunctionKey, key_of
-from analyzers.facts.model import ClassFacts, FunctionFacts, Placed
+from analyzers.facts.model import ClassFacts, FunctionFacts, Placed, Reference
 from analyzers.findings import Finding, Location, Severity
 from analyzers.project.comments import comments_about
 from analyzers.project.outside import outside_names
@@ -15,8 +15,13 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _HALF = frozenset({"torch.bfloat16", "torch.float16", "torch.half"})
 _WORDS = frozenset({"bfloat16", "float16", "half"})
+_INTEGER_TENSORS = frozenset({"IntTensor", "LongTensor"})
 _INDEX_WORDS = re.compile(r"\w*(dtype|type_as)")
-_EXPLAINED = re.compile(r"official|upstream|original|released|reference|parity|checkpoint", re.IGNORECASE)
+_EXPLAINED = re.compile(
+    r"official|upstream|released|reference|parity|checkpoint(?!ing)"
+    r"|original(?!\W+(shape|size|resolution|layout|order|sequence|length|d?type|tensor|video|image|latent))",
+    re.IGNORECASE,
+)
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -61,18 +66,55 @@ def _message(
     context: Context, cls: Placed[ClassFacts] | None, function: Placed[FunctionFacts], cast: Cast
 ) -> str | None:
     if cast.like is not None:
+        shown = cast.integer or _declared_by_base(context, cls, function, cast.like)
+        if shown is None:
+            return None
         return (
-            f"this takes the dtype of '{cast.like}', and {cast.integer}: every value that goes on to what "
+            f"this takes the dtype of '{cast.like}', and {shown}: every value that goes on to what "
             f"'{function.fact.name}' returns is cut to an integer"
         )
     dtype = cast.dtype or ""
     meant = outside_names(context.names, context.file, dtype, function.fact, cls.fact if cls else None)
-    if not meant or not meant <= _HALF:
+    if not meant or not meant <= _HALF or _is_fixed(context, meant):
         return None
     return (
         f"the cast to {min(meant)} flows into what '{function.fact.name}' returns, whatever dtype the model "
         "runs in: fp32 loses its precision here and the other half type its range; keep the input's dtype"
     )
+
+
+def _declared_by_base(
+    context: Context, cls: Placed[ClassFacts] | None, function: Placed[FunctionFacts], parameter: str
+) -> str | None:
+    """What the base of all ports says of a parameter of `forward`, where that is a tensor of integers."""
+    if cls is None or function.fact.name != "forward":
+        return None
+    names, base = context.names, context.profile.base_dit
+    if not names.derives_from(cls, base):
+        return None
+    home = names.by_qualified(base)
+    of_base = home.fact if isinstance(home, Placed) and isinstance(home.fact, ClassFacts) else None
+    forward = of_base.method("forward") if of_base is not None else None
+    declared = forward.parameter(parameter) if forward is not None else None
+    annotation = declared.annotation if declared is not None else None
+    if not isinstance(annotation, Reference) or annotation.tail not in _INTEGER_TENSORS:
+        return None
+    return f"'{base.rpartition('.')[2]}' declares it as a {annotation.tail}"
+
+
+def _is_fixed(context: Context, meant: frozenset[str]) -> bool:
+    """Whether the file builds its layers in that very dtype: then the model runs in no other."""
+    for cls, function in context.file.all_functions():
+        for fact in function.fact.calls:
+            given = next((k.value for k in fact.call.keywords if k.name == "params_dtype"), None)
+            if isinstance(given, Reference) and (
+                outside_names(
+                    context.names, context.file, given.dotted, function.fact, cls.fact if cls else None
+                )
+                == meant
+            ):
+                return True
+    return False
 
 
 def _flowing_out(

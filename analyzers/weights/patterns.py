@@ -124,6 +124,20 @@ class Pattern:
         None where none could be made cheaply."""
         return tuple(self._sample(filler) for filler in _FILLERS)
 
+    @cached_property
+    def choices(self) -> tuple[str, ...]:
+        """Names that the pattern matches, one for each way through its alternatives (`q|k|v`), as far
+        as there are few."""
+        made = _ways(self.nodes, _FILLERS[0])
+        names = dict.fromkeys(name for way in made for name in (way, way + _FILLERS[0]) if is_name(name))
+        return tuple(name for name in names if self.compiled.match(name) is not None)
+
+    def shortest(self, name: str) -> str:
+        """A name that it matches, without what stands for a `.*` at its beginning."""
+        shorter = next((name.removeprefix(f) for f in _FILLERS if name.startswith(f)), name)
+        matched = self.begins_free and is_name(shorter) and self.compiled.match(shorter) is not None
+        return shorter if matched else name
+
     def _sample(self, filler: str) -> str | None:
         made = _sample(self.nodes, filler)
         # What matches only a beginning (`blocks` and a dot) may need more to be a name.
@@ -447,6 +461,26 @@ def _sample_of(node: Node, filler: str) -> str:
         count = max(int(least), min(1, int(most)))
         return _sample(tuple(inner), filler) * count if count <= _MOST_REPEATS else ""
     return ""
+
+
+_MOST_WAYS = 12
+
+
+def _ways(nodes: Sequence[Node], filler: str) -> list[str]:
+    """A name for each way through the alternatives of the nodes; of many, the first few."""
+    made = [""]
+    for node in nodes:
+        kind, value = node
+        if kind is constants.SUBPATTERN:
+            here = _ways(tuple(value[3]), filler)
+        elif kind is constants.BRANCH:
+            here = [way for choice in value[1] for way in _ways(tuple(choice), filler)]
+        elif kind is constants.IN and all(item[0] is constants.LITERAL for item in value):
+            here = [chr(item[1]) for item in value]  # how `re` reads `q|k|v`
+        else:
+            here = [_sample_of(node, filler)]
+        made = [before + way for before in made for way in here][:_MOST_WAYS]
+    return made
 
 
 # --------------------------------------------------------------------------- templates

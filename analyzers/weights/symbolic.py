@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
@@ -76,6 +77,17 @@ class SymbolicRule:
         return indices(self.parsed) if self.parsed is not None else ()
 
     @cached_property
+    def confused(self) -> tuple[str, str] | None:
+        """Two siblings among the names of its alternatives (`q|k|v`) that become one name."""
+        if self.parsed is None or self.template is None or not self.target:
+            return None
+        made: dict[str, list[str]] = {}
+        for name in self.parsed.choices:
+            made.setdefault(self.parsed.compiled.sub(self.target, name), []).append(name)
+        pairs = ((one, two) for names in made.values() for one, two in combinations(names, 2))
+        return next((pair for pair in pairs if _siblings(*pair) and not _numbered(*pair)), None)
+
+    @cached_property
     def example(self) -> str | None:
         """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
         if self.parsed is None:
@@ -133,12 +145,17 @@ class MergeFault:
 @dataclass(frozen=True)
 class Collision:
     """Two sources for one target: `rule` and `other` give it two names that stand side by side in a
-    checkpoint, or (`other` None) `rule` drops the index `index` that tells its names apart."""
+    checkpoint, or (`other` None) `rule` drops what tells its own names apart: the index `index`, or the
+    word in which the two `sources` differ."""
 
     rule: int
     other: int | None
     index: str = ""
     sources: tuple[str, str] = ("", "")
+
+
+_PAIRS_OF_TWO_LAYOUTS = 2
+"""So many other targets with two sources each: one alone may be a slip of its own."""
 
 
 # --------------------------------------------------------------------------- shadowing
@@ -378,6 +395,7 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
 
     Two rules for one target are usual: they serve checkpoints of different origin. What is reported
     are siblings by name (`to_q` and `to_k`, `mlp.0` and `mlp.2`), and a block's index that is lost.
+    Siblings tell nothing where the table knows the module that they stand in by two layouts.
     """
     found: list[Collision] = []
     for position, rule in enumerate(rules):
@@ -385,17 +403,40 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
         if lost is not None:
             found.append(Collision(position, None, index=lost))
             continue
-        if rule.merge is not None or not rule.target or rule.made is None or rule.conditional:
+        if rule.confused is not None and not rule.conditional:
+            found.append(Collision(position, None, sources=rule.confused))
+            continue
+        if not rule.target or rule.made is None or rule.conditional:
             continue
         for index in range(position):
             other = rules[index]
-            if other.merge is not None or other.conditional or other.made != rule.made:
+            if other.conditional or other.made != rule.made or (rule.merge and other.merge):
                 continue
             sources = side_by_side(other, rule)
-            if sources is not None:
+            if sources is not None and not _has_two_layouts(rules, sources):
                 found.append(Collision(position, index, sources=sources))
                 break
     return tuple(found)
+
+
+def _has_two_layouts(rules: Sequence[SymbolicRule], sources: tuple[str, str]) -> bool:
+    """Whether further pairs of rules give one target to two unlike names in the module of these two.
+
+    Wan's blocks are `self_attn.q` and `norm3` in one export, `attn1.to_q` and `norm2` in another.
+    """
+    one, two = (source.split(".") for source in sources)
+    depth = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)  # noqa: B905
+    if depth == 0:
+        return False
+    inside: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.merge is not None or rule.conditional or rule.made is None or rule.parsed is None:
+            continue
+        for sample in rule.parsed.samples:
+            parts = sample.split(".") if sample is not None else []
+            if parts[:depth] == one[:depth] and len(parts) > depth and sample not in sources:
+                inside.setdefault(rule.made, set()).add(parts[depth])
+    return sum(len(names) > 1 for names in inside.values()) >= _PAIRS_OF_TWO_LAYOUTS
 
 
 def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
@@ -449,6 +490,11 @@ def _siblings(one: str, two: str) -> bool:
     if a.isdigit() and b.isdigit():
         return True  # members of one `Sequential` or list, whatever stands inside
     return first[place + 1 :] == second[place + 1 :] and _opposed(_WORDS.findall(a), _WORDS.findall(b))
+
+
+def _numbered(one: str, two: str) -> bool:
+    """Whether numbers alone tell two names apart: alternatives for these serve different layouts."""
+    return re.sub(r"\d", "", one) == re.sub(r"\d", "", two)
 
 
 def _opposed(one: list[str], two: list[str]) -> bool:
