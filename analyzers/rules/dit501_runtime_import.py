@@ -32,7 +32,7 @@ _DOCUMENTED = re.compile(r"lazy|lazily|wrapper|wraps", re.IGNORECASE)
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Looks at the imports of files below the DiT folder, and at how the names of a bare `import` are used."""
+    """Looks at the imports of files below the DiT folder, and at what a bare `import` is used for."""
     if not context.file.path.startswith(context.profile.dits + "/"):
         return
     for placed in context.file.imports:
