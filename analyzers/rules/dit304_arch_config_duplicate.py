@@ -182,12 +182,15 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
 
 
 def _has_another(context: Context, cls: Placed[ClassFacts], name: str) -> bool:
-    """Whether an arch config of its own has the field too: one name in two families is no slip of a
+    """Whether a config of another family has the field too: one name in two families is no slip of a
     port, both mirror what checkpoints publish."""
+    sources = context.project.sources
+    files = (sources.facts(path) for path in sources.walk(context.profile.dit_configs) if path != cls.path)
     return any(
         name in own_fields(other) and not _related(context, cls, other) and not _same_fields(cls, other)
-        for other in context.project.dit_arch_configs
-        if not _same(cls, other)
+        for facts in files
+        if facts is not None
+        for other in facts.classes
     )
 
 

@@ -28,8 +28,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     if not file.path.startswith((f"{profile.dits}/", f"{profile.dit_configs}/")):
         return
+    meant = {callee for callee in file.callees if callee == "print" or _is_standard(context, callee)}
+    if not meant:
+        return
     mains = {chunk.line for chunk in file.chunks if _MAIN.match(chunk.text)}
     for function, placed in _calls(context):
+        if placed.fact.call.callee not in meant:
+            continue
         if function is None and placed.line in mains:
             continue
         called = _called(context, function, placed.fact)
@@ -88,8 +93,12 @@ def _called(context: Context, function: FunctionFacts | None, fact: CallFact) ->
         return None if own or fact.call.keyword("file") is not None else callee
     if fact.use.kind == "attribute" and fact.use.detail in _SETTINGS:
         return None
-    found = context.names.resolve(file.path, callee)
-    return callee if isinstance(found, External) and _STANDARD.fullmatch(found.dotted) else None
+    return callee
+
+
+def _is_standard(context: Context, callee: str) -> bool:
+    found = context.names.resolve(context.file.path, callee)
+    return isinstance(found, External) and _STANDARD.fullmatch(found.dotted) is not None
 
 
 _FILE = "fastvideo/models/dits/sound_mask.py"
