@@ -79,7 +79,7 @@ class SymbolicRule:
     @cached_property
     def confused(self) -> tuple[str, str] | None:
         """Two siblings among the names of its alternatives (`q|k|v`) that become one name."""
-        if self.parsed is None or self.template is None or not self.target:
+        if self.parsed is None or self.template is None or not self.target or _SLIP.search(self.target):
             return None
         made: dict[str, list[str]] = {}
         for name in self.parsed.choices:
@@ -387,6 +387,9 @@ _OPPOSED: Final = tuple(
 )
 """Words that tell siblings apart: where a checkpoint has the one, it has the other beside it."""
 
+_SLIP: Final = re.compile(r"[\x00-\x1f]|\$(?:\d|\{\w+\})")
+"""What a lost prefix r, or another language's way of writing it, leaves of a reference to a group."""
+
 _WORDS: Final = re.compile(r"[A-Za-z]+|\d+")
 
 
@@ -444,8 +447,8 @@ def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
     rule = rules[position]
     if rule.parsed is None or rule.template is None or not rule.target:
         return None
-    if rule.target.endswith("_extra_state"):
-        return None  # not loaded
+    if rule.target.endswith("_extra_state") or _SLIP.search(rule.target):
+        return None  # not loaded; or no reference where one was meant, which DIT306 reports
     for before, groups in rule.indices:
         if groups & rule.template.references:
             continue
