@@ -22,6 +22,7 @@ from analyzers.facts.expressions import dotted_name
 from analyzers.findings import Span
 
 _HALF_METHODS = {"half": "torch.float16", "bfloat16": "torch.bfloat16"}
+_CASTS = frozenset({"bfloat16", "half", "float", "to", "type", "type_as"})
 _OTHER_CASTS = frozenset({"bool", "char", "double", "float", "int", "long", "short"})
 # fmt: off
 _NO_VALUE = frozenset({
@@ -285,6 +286,8 @@ class _Walk:
 
     def method_cast(self, node: ast.Call, function: ast.Attribute) -> _Values | None:
         """The values after `x.to(...)`, `x.half()` and the like; None where it is no cast."""
+        if function.attr in _CASTS:
+            self.value(function.value)  # for what the calls in it are handed
         if function.attr in _HALF_METHODS and not node.args:
             return frozenset({Cast(Body.span(node), _HALF_METHODS[function.attr], None, None)})
         if function.attr in _OTHER_CASTS and not node.args:

@@ -58,10 +58,10 @@ def _statements(body: list[ast.stmt]) -> Iterator[CertainCall]:
                 continue
             yield from _in_expression(statement.test)
             flag = _flag(statement.test)
-            for block, needed in ((statement.body, True), (statement.orelse, False)):
-                for call in _of_block(block) if flag is not None else ():
-                    given = (flag[0], flag[1] is needed)
-                    yield replace(call, given=(given, *call.given))
+            if flag is not None:
+                for block, holds in ((statement.body, True), (statement.orelse, False)):
+                    given = (flag[0], flag[1] is holds)
+                    yield from (replace(c, given=(given, *c.given)) for c in _of_block(block))
         elif isinstance(statement, ast.While) and _constant(statement.test):
             yield from _statements(statement.body)
             raise _Stop

@@ -16,6 +16,9 @@ from analyzers.facts.walking import walk_tree
 _ALIKE = 0.75
 """Share of the longer function's statements that both must have."""
 
+_MANY, _ALIKE_OF_MANY = 24, 0.7
+"""Where that many agree, less of a share will do: one of the two has got a branch of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -60,7 +63,8 @@ def compare(here: Body, there: Body, own: Signature, other: Signature) -> Compar
 def _alignment(ours: Sequence[int], theirs: Sequence[int], longest: int) -> SequenceMatcher[int] | None:
     """The two lists of statements side by side; None where too few of them agree."""
     matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
-    return matcher if _matching(matcher) >= _ALIKE * longest else None
+    same = _matching(matcher)
+    return matcher if same >= (_ALIKE_OF_MANY if same >= _MANY else _ALIKE) * longest else None
 
 
 def _matching(matcher: SequenceMatcher[int]) -> int:

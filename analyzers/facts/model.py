@@ -474,6 +474,13 @@ class FileFacts:
         return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.calls)
 
     @cached_property
+    def callees(self) -> frozenset[str]:
+        """The dotted names that anything in the file calls: a rule may ask each of them once."""
+        found = {fact.call.callee for _, f in self.all_functions() for fact in f.fact.calls}
+        found |= {placed.fact.call.callee for placed in self.calls}
+        return frozenset(callee for callee in found if callee is not None)
+
+    @cached_property
     def at_import(self) -> tuple[Placed[Call], ...]:
         """Calls that run while the module is imported."""
         return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.at_import)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.model import FileFacts, PlacedChunk
-from analyzers.facts.name_uses import stored
+from analyzers.facts.name_uses import Stores
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
@@ -57,8 +57,9 @@ def constants(facts: FileFacts) -> dict[str, PlacedNode]:
             names = {
                 n.id for n in walk_tree(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
             }
+            stores = Stores(statement)
             for name in names:
-                values = stored(statement, name)
+                values = stores.of(name)
                 value = values[-1] if values else None
                 plain = isinstance(statement, (ast.Assign, ast.AnnAssign)) and value is not None
                 if name in taken or not plain or value is None:

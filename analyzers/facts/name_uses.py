@@ -182,11 +182,6 @@ class Stores:
         return list(self.of(name) or self._sources.get(name, []))
 
 
-def stored(function: ast.AST, name: str) -> list[ast.expr] | None:
-    """`Stores.of` for a single question."""
-    return Stores(function).of(name)
-
-
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:
     """The names of an assignment with their own values (`a, b = x, y` gives two)."""
     if isinstance(target, ast.Name):

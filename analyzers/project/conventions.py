@@ -65,24 +65,31 @@ def _read(project: Project, folder: str) -> PortFolder:
     sources, profile = project.sources, project.profile
     family = folder.rpartition("/")[2]
     state_file = profile.parity.state_file
-    tests = sorted(p for p in sources.walk(folder) if p.startswith(folder + "/"))
+    tests = sorted(
+        path
+        for root in profile.parity_folders
+        for path in sources.walk(root)
+        if path.startswith(folder + "/")
+        or (profile.port_folder(path) is None and path.rpartition("/")[2].startswith(f"test_{family}_"))
+    )
     stem = re.compile(rf"\b{re.escape(state_file.partition('.')[0])}\b")
-    constant = profile.parity.scope_constant
-    scope = re.compile(rf"^{re.escape(constant)}\b") if constant is not None else None
+    scope = re.compile(rf"^{re.escape(profile.parity.scope_constant or '')}\b")
     return PortFolder(
         folder,
         family,
         is_registered(project, family),
         sources.exists(f"{folder}/{state_file}"),
         tuple(at for path in (f"{folder}/README.md", *tests) for at in _first(project, path, stem)),
-        tuple(at for path in tests for at in _first(project, path, scope) if scope is not None),
+        tuple(at for path in tests for at in _first(project, path, scope))
+        if profile.parity.scope_constant is not None
+        else (),
     )
 
 
-def _first(project: Project, path: str, pattern: re.Pattern[str] | None) -> tuple[Location, ...]:
+def _first(project: Project, path: str, pattern: re.Pattern[str]) -> tuple[Location, ...]:
     """Where a file's text holds the pattern first."""
     text = project.sources.text(path) if project.sources.exists(path) else None
-    for number, line in enumerate((text or "").split("\n")) if pattern is not None else ():
+    for number, line in enumerate((text or "").split("\n")):
         match = pattern.search(line)
         if match is not None:
             start, end = (len(line[:index].encode()) for index in match.span())

@@ -135,7 +135,10 @@ class Definitions:
 
     def _resolve(self, path: str, dotted: str, visited: dict[tuple[str, str], _Found]) -> _Found:
         head, _, rest = dotted.partition(".")
-        found = self._head(path, head, visited)
+        if visited:
+            found = self._head(path, head, visited)
+        else:  # `torch.add` and `torch.mul` ask for the same `torch`
+            found = self.memory.get(("head", path, head), lambda: self._head(path, head, visited))
         while rest and found is not None and not isinstance(found, _Absent):
             head, _, rest = rest.partition(".")
             if isinstance(found, External):

@@ -29,9 +29,7 @@ _MODEL = re.compile(
     r"(Transformer|DiT|DIT|Diffusion)(?!.*(Config|Pipeline|Scheduler|Loader|Wrapper|Block|Args|Params)$)"
 )
 _IMPORTED = re.compile(r"\b(?:import_module|importorskip)\(\s*[\"']([\w.]+)")
-_OTHER_PART = re.compile(
-    r"Scheduler|Config\b|VAE|Autoencoder|Encoder|Tokenizer|Processor", re.IGNORECASE
-)
+_OTHER_PART = re.compile(r"Scheduler|Config\b|VAE|Autoencoder|Encoder|Tokenizer|Processor", re.IGNORECASE)
 """Names of what is no diffusion model: that a test takes it from elsewhere says nothing about the port."""
 
 _NEUTRAL = frozenset(sys.stdlib_module_names) | frozenset(

@@ -128,9 +128,7 @@ class PortStatus:
     @cached_property
     def matrix(self) -> Table | None:
         """The component matrix: the first table whose first column is the component."""
-        return next(
-            (t for t in self.tables if _COMPONENT.match(t.header.cells[0])), None
-        )
+        return next((t for t in self.tables if _COMPONENT.match(t.header.cells[0])), None)
 
     @cached_property
     def components(self) -> tuple[Component, ...]:

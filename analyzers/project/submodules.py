@@ -8,11 +8,15 @@ names, all count as reached.
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from analyzers.facts.bodies import Body
+from analyzers.facts.expressions import convert
 from analyzers.facts.flow import is_stub
 from analyzers.facts.model import (
     Call,
@@ -21,6 +25,7 @@ from analyzers.facts.model import (
     Expr,
     FunctionFacts,
     Placed,
+    Reference,
     SelfAssignment,
 )
 from analyzers.facts.self_uses import SelfUses, self_uses
@@ -60,11 +65,38 @@ def built_modules(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...
     for method in cls.fact.methods:
         for assignment in method.assignments:
             if assignment.name not in found:
-                kind = _module_built(project, cls.path, method, assignment.value)
+                placed = Placed(method, cls.path, cls.line)
+                value = _meant(project, placed, assignment.value)
+                kind = _module_built(project, cls.path, method, value)
                 if kind is not None:
-                    placed = Placed(method, cls.path, cls.line)
                     found[assignment.name] = Built(assignment.name, kind, placed, assignment)
     return tuple(found.values())
+
+
+def _meant(project: Project, method: Placed[FunctionFacts], value: Expr | None) -> Expr | None:
+    """What a local name was given that is stored and read once (`norm = nn.LayerNorm(dim)`)."""
+    if not isinstance(value, Reference) or "." in value.dotted or method.fact.parameter(value.dotted):
+        return value
+    stored = project.derived("stored once", method, _stored_once)
+    return dict(stored or ()).get(value.dotted, value)
+
+
+def _stored_once(body: Body) -> tuple[tuple[str, Expr], ...]:
+    nodes = list(ast.walk(body.tree))
+    names = [n for n in nodes if isinstance(n, ast.Name)]
+    mentions = Counter(n.id for n in names)
+    stores = Counter(n.id for n in names if not isinstance(n.ctx, ast.Load))
+    return tuple(
+        (target.id, convert(node.value))
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+        and isinstance(node.value, ast.Call)
+        # A second place that reads it may put the module into another one.
+        and stores[target.id] == 1
+        and mentions[target.id] == 2
+    )
 
 
 def _module_built(project: Project, path: str, method: FunctionFacts, value: Expr | None) -> str | None:
@@ -123,7 +155,9 @@ def _unread(cls: ClassFacts) -> bool:
     methods = [m for m in cls.methods if m.name in reached_methods(cls)]
     read = {name.partition(".")[0] for method in methods for name in method.reads}
     return any(
-        isinstance(a.value, (Call, Either)) and a.name not in read for m in cls.methods for a in m.assignments
+        isinstance(a.value, (Call, Either, Reference)) and a.name not in read
+        for m in cls.methods
+        for a in m.assignments
     )
 
 

@@ -171,6 +171,8 @@ def _fix(context: Context) -> Fix | None:
     if not elsewhere:
         shown = str(here[0]) if len(here) == 1 else f"[{', '.join(map(str, here))}]"
         title = f"Write '{DISCOVERED_NAME} = {shown}'"
+        if annotated and isinstance(value, Collection) and all(map(_is_read, value.items)):
+            title = f"Drop the annotation of {DISCOVERED_NAME}"
     elif not _all_there(context, elsewhere):
         title = f"Move {DISCOVERED_NAME} to {' and '.join(elsewhere)}"
     else:
@@ -229,9 +231,9 @@ RULE = Rule(
     what=(
         "Reports an `EntryClass` that discovery does not read: the file defines no class (a package "
         "`__init__.py` that only re-exports), the assignment is annotated, the value is no name, list or "
-        "tuple, or an element is starred, called or an attribute. It is an error where nothing else reaches "
-        "the class, a warning where a legacy row does, information where the class is discovered in the "
-        "file that defines it."
+        "tuple, an element is starred, called or an attribute, or classes are added later (`+=`, `.append`) "
+        "or unpacked into the name. It is an error where nothing else reaches the class, a warning where a "
+        "legacy row does, information where the class is discovered in the file that defines it."
     ),
     why=(
         "Discovery does not import modules, it reads their text, and takes only files with a plain "
@@ -323,6 +325,12 @@ RULE = Rule(
             "one of two unpacked names",
             {_FLAT: _SOURCE + "\n\nEntryClass, VERSION = VividTransformer3DModel, 1\n"},
             findings=(Expected(_FLAT, 11, "unpacked", Severity.WARNING),),
+        ),
+        Example(
+            "an annotated list keeps its comments",
+            {_FLAT: _SOURCE + "\n\nEntryClass: list = [\n    VividTransformer3DModel,  # text to video\n]\n"},
+            findings=(Expected(_FLAT, 11, "annotated", Severity.ERROR),),
+            fixed={_FLAT: _SOURCE + "\n\nEntryClass = [\n    VividTransformer3DModel,  # text to video\n]\n"},
         ),
     ),
 )

@@ -83,10 +83,10 @@ def _fix_listed(context: Context, name: str) -> Fix:
 
 
 def _close(name: str, known: list[str]) -> str | None:
-    """The one name that is close, and closer than any other by as much as a letter makes."""
+    """The one name that is close, and closer than any other by what a letter makes."""
     found = get_close_matches(name, known, n=2, cutoff=0.85)
     ratios = [SequenceMatcher(None, other, name).ratio() for other in found]
-    if not found or (len(found) == 2 and ratios[0] - ratios[1] < 1 / len(name)):
+    if not found or (len(found) == 2 and ratios[0] - ratios[1] < 0.5 / len(name)):
         return None
     return found[0]
 

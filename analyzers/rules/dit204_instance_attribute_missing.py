@@ -379,5 +379,28 @@ EntryClass = EchoI2VTransformer3DModel
             },
             findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
         ),
+        Example(
+            "the check is called in a helper, under a condition",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+            fixed={
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
+        ),
     ),
 )

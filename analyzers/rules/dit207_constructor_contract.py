@@ -166,6 +166,8 @@ EntryClass = EchoTransformer3DModel
 """
 
 
+_LINES = '\n        self,\n        config,\n        prefix="",  # of the names\n'
+
 RULE = Rule(
     code="DIT207",
     name="constructor-contract",
@@ -283,6 +285,12 @@ EntryClass = EchoTransformer3DModel
                     "config=config, hf_config=hf_config", "config=config, hf_config={}"
                 )
             },
+        ),
+        Example(
+            "a parameter a line",
+            {_FILE: _model(_LINES + "    ").replace("=hf_config", "={}")},
+            findings=(Expected(_FILE, 7, "takes no 'hf_config'"),),
+            fixed={_FILE: _model(_LINES + "        hf_config=None,\n    ").replace("=hf_config", "={}")},
         ),
     ),
 )

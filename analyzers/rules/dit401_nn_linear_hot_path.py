@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from analyzers.facts.model import Attribute, CallFact, ClassFacts, Expr, FunctionFacts, Placed, Reference
+from analyzers.facts.model import (
+    Attribute,
+    Call,
+    CallFact,
+    ClassFacts,
+    Expr,
+    FunctionFacts,
+    Placed,
+    Reference,
+)
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity, Span
 from analyzers.project.blocks import Block, is_embedder
-from analyzers.project.layers import LINEAR, built_class
+from analyzers.project.layers import LINEAR, built_class, canonical
+from analyzers.project.outside import outside_names
 from analyzers.project.replaceable import obstacle
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -37,12 +47,15 @@ _NAMES_THE_KEYS = re.compile(
 
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the constructors that run when a block is built."""
+    if "Linear" not in context.project.sources.words(context.file.path):
+        return
+    aliases = _aliases(context)
     built = [
         (cls, method, fact)
         for cls, method in context.file.all_functions()
         if cls is not None
         for fact in method.fact.calls
-        if _is_linear(context, method.fact, fact)
+        if _is_linear(context, aliases, cls.fact, method.fact, fact)
     ]
     if not built:
         return
@@ -83,13 +96,36 @@ def _fix(context: Context, cls: Placed[ClassFacts], attribute: str | None) -> Fi
     )
 
 
-def _is_linear(context: Context, method: FunctionFacts, fact: CallFact) -> bool:
+def _aliases(context: Context) -> frozenset[str]:
+    """Names of the module that may stand for `nn.Linear` and do not say so."""
+    file = context.file
+    found = {i.fact.bound for i in file.imports if i.fact.name == "Linear"}
+    found |= {name for a in file.assignments if _mentions(a.fact.value) for name in a.fact.names}
+    return frozenset(found)
+
+
+def _mentions(value: Expr | None) -> bool:
+    """Whether an expression is a name that ends in Linear, or a call that is given one (`partial`)."""
+    if isinstance(value, Call):
+        return any(map(_mentions, value.arguments))
+    return isinstance(value, Reference) and value.tail.endswith("Linear")
+
+
+def _is_linear(
+    context: Context, aliases: frozenset[str], cls: ClassFacts, method: FunctionFacts, fact: CallFact
+) -> bool:
     callee = fact.call.callee
-    if callee is None or "Linear" not in callee:
+    if callee is None:
+        return False
+    local = {name for name, value in method.renames if _mentions(value)}
+    if "Linear" not in callee and callee not in aliases and callee not in local:
         return False
     if method.parameter(callee.partition(".")[0]) is not None:
         return False
-    return built_class(context.names, context.file.path, fact.call) == LINEAR
+    if callee not in local and built_class(context.names, context.file.path, fact.call) == LINEAR:
+        return True
+    meant = outside_names(context.names, context.file, callee, method, cls)
+    return {canonical(name) for name in meant} == {LINEAR}
 
 
 def _owners(context: Context) -> dict[tuple[str, str], Block]:

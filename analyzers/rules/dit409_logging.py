@@ -28,8 +28,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     if not file.path.startswith((f"{profile.dits}/", f"{profile.dit_configs}/")):
         return
+    meant = {callee for callee in file.callees if callee == "print" or _is_standard(context, callee)}
+    if not meant:
+        return
     mains = {chunk.line for chunk in file.chunks if _MAIN.match(chunk.text)}
     for function, placed in _calls(context):
+        if placed.fact.call.callee not in meant:
+            continue
         if function is None and placed.line in mains:
             continue
         called = _called(context, function, placed.fact)

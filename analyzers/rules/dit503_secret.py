@@ -11,7 +11,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _ISSUED = re.compile(
     r"(?<![A-Za-z0-9_])(?:"
-    r"(?P<hugging_face>hf_[A-Za-z]{34}|api_org_[A-Za-z]{34})"
+    r"(?P<hugging_face>hf_[A-Za-z0-9]{34}|api_org_[A-Za-z0-9]{34})"
     r"|(?P<github>gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})"
     r"|(?P<gitlab>glpat-[A-Za-z0-9_-]{20})"
     r"|(?P<openai>sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,})"
@@ -26,8 +26,9 @@ _ISSUED = re.compile(
 """Forms that services document for secret scanners: nothing else looks like them."""
 
 _ASSIGNED = re.compile(
-    r"(?i)(?:^|[\s\"'(,{.])(?P<name>[\w-]*(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?"
-    r"|(?:auth|access|hf|hub|wandb|github|api)[_-]?token))[\"']?\]?\s*(?::\s*\w+\s*)?[=:]\s*"
+    r"(?i)(?:^|[\s\"'(,{.])(?P<name>wandb\.login\(\s*key"
+    r"|[\w-]*(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?"
+    r"|(?:auth|access|hf|hub|wandb|github|api)[_-]?token))(?:[\"']?\]?\s*(?::\s*\w+\s*)?[=:]|[\"']\s*,)\s*"
     r"[rbf]?[\"'](?P<value>[A-Za-z0-9+/_=-]{32,})[\"']"
 )
 """A long literal under a name that can only mean a credential."""
@@ -64,7 +65,7 @@ def check(context: Context) -> Iterator[Finding]:
             seen.add(match.start(group))
             lines = lines or LineIndex(text)
             what = (
-                f"the literal assigned to '{match['name']}'"
+                f"the literal assigned to '{match['name'].partition('(')[0]}'"
                 if pattern is _ASSIGNED
                 else f"an access token of {_SERVICES[group]}"
             )
@@ -185,6 +186,14 @@ access_token = "{"0" * 40}"
             "a key under its name",
             {_FILE: f'import os\n\nos.environ["WANDB_API_KEY"] = "{_HEX}"\n'},
             findings=(Expected(_FILE, 3, "the literal assigned to 'WANDB_API_KEY'"),),
+        ),
+        Example(
+            "a default of the environment, and a login",
+            {
+                _FILE: f'import os\n\nos.environ.setdefault("WANDB_API_KEY", "{_HEX}")\n'
+                f'wandb.login(key="{_HEX[::-1]}")\n'
+            },
+            findings=(Expected(_FILE, 3, "'WANDB_API_KEY'"), Expected(_FILE, 4, "'wandb.login'")),
         ),
         Example(
             "a keyword argument and a dictionary",

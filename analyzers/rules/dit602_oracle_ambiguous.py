@@ -207,6 +207,16 @@ RULE = Rule(
             {_NOISE: _PORT, _TEST: _test("from noise.load import build as Official")},
         ),
         Example(
+            "imported by its module's name",
+            {
+                _NOISE: _PORT,
+                _TEST: _test(
+                    "import importlib\n\n"
+                    'Official = getattr(importlib.import_module("noise.model"), "NoiseTransformer3DModel")'
+                ),
+            },
+        ),
+        Example(
             "landed, and compared with nothing",
             {_NOISE: _PORT, "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n"},
         ),

@@ -22,7 +22,9 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of the file; stays silent where the tree comes without parity tests."""
     project = context.project
     untested = [
-        p for p in project.ports if p.cls.path == context.file.path and not _is_compared(project, p.parity_tests)
+        p
+        for p in project.ports
+        if p.cls.path == context.file.path and not _is_compared(project, p.parity_tests)
     ]
     if not untested:
         return
@@ -146,24 +148,24 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="no parity test exercises the port",
     what=(
-        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test counts "
-        "(a test below `tests/local_tests/`, or one with `parity` in its file name) when its path or text "
-        "names the port's family, class, config, architecture, module or one of the module's classes; any "
-        "other test counts when it names one of these and compares numbers. Tests of a port that derives "
-        "from this one count too."
+        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test "
+        "counts (one with `parity` in its file name, or a test below `tests/local_tests/` that "
+        "compares numbers) when its path or text names the port's family, class, config, "
+        "architecture, module or one of the module's classes; any other test counts when it names one "
+        "of these and compares numbers. Tests of a port that derives from this one count too."
     ),
     why=(
-        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order passes "
-        "both. Without a parity test nobody notices when a change makes the port differ."
+        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order "
+        "passes both. Without a parity test nobody notices when a change makes the port differ."
     ),
     how=(
-        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the official "
-        "model and the port, gives both the same inputs and compares the outputs with "
+        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the "
+        "official model and the port, gives both the same inputs and compares the outputs with "
         "`torch.testing.assert_close`."
     ),
     exceptions=(
-        "Trees that hold no parity test at all (an installed package without its tests). A subclass that "
-        "redefines neither `__init__` nor `forward` is exercised by its base's tests."
+        "Trees that hold no parity test at all (an installed package without its tests). A subclass "
+        "that redefines neither `__init__` nor `forward` is exercised by its base's tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,
@@ -202,6 +204,20 @@ RULE = Rule(
         Example(
             "a port that no test names",
             {_NOISE: _port(body=_FORWARD)},
+            findings=(Expected(_NOISE, 5, "no parity test exercises NoiseTransformer3DModel"),),
+        ),
+        Example(
+            "a registry test in its folder, a word in another port's test",
+            {
+                _NOISE: _port(body=_FORWARD),
+                "tests/local_tests/noise/test_noise_registry.py": (
+                    "from fastvideo.models.dits.noise import NoiseTransformer3DModel\n\n\n"
+                    "def test_known():\n    assert NoiseTransformer3DModel\n"
+                ),
+                "tests/local_tests/sound/test_sound_registry.py": (
+                    "# NoiseTransformer3DModel is next.\n\n\ndef test_known():\n    assert 1 + 1\n"
+                ),
+            },
             findings=(Expected(_NOISE, 5, "no parity test exercises NoiseTransformer3DModel"),),
         ),
         Example(

@@ -287,22 +287,23 @@ RULE = Rule(
     tier=Tier.FILE,
     summary="a parity test always skips or is always expected to fail",
     what=(
-        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a constant that "
-        "is true, `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run reaches "
-        "(in the body, in a helper of the file that it calls, in an autouse fixture, a fixture that it asks "
-        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases "
-        "or "
-        "whose cases are all skipped, and the same for a whole class or module (`pytestmark`, "
-        "`pytest.skip(allow_module_level=True)`). The unittest decorators count too."
+        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a "
+        "constant that is true (also a flag of the module that nothing ever changes, `if not READY:` "
+        "included), `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run "
+        "reaches (in the body, in a helper of the file that it calls, in an autouse fixture, a "
+        "fixture that it asks for or a set-up; before any `return`), a raised `unittest.SkipTest`, a "
+        "`parametrize` without cases or whose cases are all skipped, and the same for a whole class "
+        "or module (`pytestmark`, `pytest.skip(allow_module_level=True)`). The unittest decorators "
+        "count too."
     ),
     why=(
-        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody knows "
-        "whether the port still matches."
+        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody "
+        "knows whether the port still matches."
     ),
     how=(
-        "Skip only where something is missing, and name it: "
-        '`@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` '
-        "behind a check for the clone or the weights. Delete a test that cannot run any more."
+        "Skip only where something is missing, and name it: `@pytest.mark.skipif(not "
+        'torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` behind a check for '
+        "the clone or the weights. Delete a test that cannot run any more."
     ),
     exceptions=(
         "Skips and xfails behind any condition, a `try`, or after a `return`; a skip after `with "
@@ -313,6 +314,35 @@ RULE = Rule(
     check=check,
     valid=(
         Example("skipped where CUDA is missing", {}),
+        Example(
+            "flags that something sets",
+            {
+                _TEST: _IMPORTS
+                + """\
+READY = False
+FOUND = torch.cuda.is_available()
+
+
+def setup_module():
+    global READY
+    READY = torch.cuda.is_available()
+
+
+@pytest.mark.skipif(not FOUND, reason="needs CUDA")
+def test_block(monkeypatch):
+    if not READY:
+        pytest.skip("needs CUDA")
+    torch.testing.assert_close(1, 1)
+
+
+def test_norm():
+    READY = torch.cuda.is_available()
+    if not READY:
+        pytest.skip("needs CUDA")
+    torch.testing.assert_close(1, 1)
+"""
+            },
+        ),
         Example(
             "skips behind conditions",
             {
@@ -412,6 +442,39 @@ def test_a():
         ),
     ),
     invalid=(
+        Example(
+            "flags of the module that nothing changes",
+            {
+                _TEST: _IMPORTS
+                + """\
+READY = False
+SKIP_SLOW = True
+
+
+@pytest.mark.skipif(not READY, reason="weights to come")
+def test_block():
+    torch.testing.assert_close(1, 1)
+
+
+def test_attention():
+    if not READY:
+        pytest.skip("weights to come")
+    torch.testing.assert_close(1, 1)
+
+
+def test_norm():
+    size = 1
+    if SKIP_SLOW:
+        pytest.skip(f"slow: {size}")
+    torch.testing.assert_close(size, 1)
+"""
+            },
+            findings=(
+                Expected(_TEST, 8, "test_block is skipped"),
+                Expected(_TEST, 15, "test_attention is skipped"),
+                Expected(_TEST, 22, "test_norm is skipped"),
+            ),
+        ),
         Example(
             "marked",
             {

@@ -39,7 +39,8 @@ def check(context: Context) -> Iterator[Finding]:
     if constant in facts.aliases or any(constant in a.fact.names for a in facts.assignments):
         return
     said = [facts.docstring, *(t.function.fact.docstring for t in tests)]
-    said += [c.fact.docstring for c in facts.classes] + [c.fact.text for c in facts.comments]
+    said += [c.fact.docstring for c in facts.classes]
+    said += [c.fact.text for c in facts.comments if re.search("scope|cover", c.fact.text, re.IGNORECASE)]
     if any(text and _DECLARED.search(text) for text in said):
         return
     folder = folder_of(context.project, facts.path)
@@ -79,24 +80,25 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a component parity test does not declare its scope",
     what=(
-        "Reports a component parity test (`*parity*.py` below `tests/local_tests/`) that declares its scope "
-        "neither in a module constant `PARITY_SCOPE` nor in a docstring or comment (`production_loader`, "
-        "`implementation_subcomponent` or `both`), and a `PARITY_SCOPE` with another value."
+        "Reports a component parity test (`*parity*.py` below `tests/local_tests/`) that declares its "
+        "scope neither in a module constant `PARITY_SCOPE` nor in a docstring or comment "
+        "(`production_loader`, `implementation_subcomponent` or `both`), and a `PARITY_SCOPE` with "
+        "another value."
     ),
     why=(
-        "A test that builds the class by hand passes while the production loader drops a key. The scope says "
-        "which of the two a green run speaks for; without it, implementation parity is taken for evidence "
-        "that the pipeline loads the model correctly."
+        "A test that builds the class by hand passes while the production loader drops a key. The "
+        "scope says which of the two a green run speaks for; without it, implementation parity is "
+        "taken for evidence that the pipeline loads the model correctly."
     ),
     how=(
-        'Add `PARITY_SCOPE = "production_loader"` where the FastVideo side comes through the loader that the '
-        'pipeline uses, `"implementation_subcomponent"` where the test builds classes or remaps tensors '
-        'itself, `"both"` where it does both.'
+        'Add `PARITY_SCOPE = "production_loader"` where the FastVideo side comes through the loader '
+        'that the pipeline uses, `"implementation_subcomponent"` where the test builds classes or '
+        'remaps tensors itself, `"both"` where it does both.'
     ),
     exceptions=(
-        "Tests of registered ports whose files never speak of scopes or of a `PORT_STATUS.md`: they are older "
-        "than the convention. Pipeline parity tests (by their name, or since they start a `VideoGenerator`), which have no choice "
-        "of scope; tests outside `tests/local_tests/`; files "
+        "Tests of registered ports whose files never speak of scopes or of a `PORT_STATUS.md`: they "
+        "are older than the convention. Pipeline parity tests (by their name, or since they start a "
+        "`VideoGenerator`), which have no choice of scope; tests outside `tests/local_tests/`; files "
         "there whose names do not claim parity; a scope that is imported or computed."
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Early Scaffold Rules",
@@ -137,7 +139,9 @@ RULE = Rule(
             },
             findings=(
                 Expected("tests/local_tests/noise/test_noise_vae_parity.py", 1, "neither PARITY_SCOPE"),
-                Expected("tests/local_tests/transformers/test_noise_dit_parity.py", 1, "neither PARITY_SCOPE"),
+                Expected(
+                    "tests/local_tests/transformers/test_noise_dit_parity.py", 1, "neither PARITY_SCOPE"
+                ),
             ),
         ),
         Example(

@@ -35,10 +35,7 @@ def _missing(context: Context) -> Iterator[Finding]:
     if path != _first_parity_test(context, folder.path):
         return
     state_file = profile.parity.state_file
-    if folder.mentions:
-        says = f"is missing, although {folder.mentions[0].path} refers to it"
-    else:
-        says = "is missing"
+    says = f"is missing, although {folder.mentions[0].path} refers to it" if folder.mentions else "is missing"
     yield context.finding(
         context.file.top,
         f"{folder.path}/{state_file} {says}: nothing records what of '{folder.family}' was compared with "
@@ -167,30 +164,29 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a port's state file is missing or malformed, or a component names no official definition",
     what=(
-        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that the "
-        "folder has no `PORT_STATUS.md`, where the port is not in the pipeline registry yet, its README or "
-        "its tests refer to the file, or its tests declare a `PARITY_SCOPE`; in a `PORT_STATUS.md`, that there is no table of components, that this "
-        "table "
-        "has no column for the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), "
-        "rows "
-        "with more or fewer cells than their table has columns, and ids that are given twice."
+        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that "
+        "the folder has no `PORT_STATUS.md`, where the port is not in the pipeline registry yet, its "
+        "README or its tests refer to the file, or its tests declare a `PARITY_SCOPE`; in a "
+        "`PORT_STATUS.md`, that there is no table of components, that this table has no column for "
+        "the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), rows with "
+        "more or fewer cells than their table has columns, and ids that are given twice."
     ),
     why=(
-        "The state file is what a port is resumed, reviewed and handed off from. A component without its "
-        "official definition cannot be compared again: several repositories have a class of that name."
+        "The state file is what a port is resumed, reviewed and handed off from. A component without "
+        "its official definition cannot be compared again: several repositories have a class of that "
+        "name."
     ),
     how=(
-        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; name "
-        "file and symbol of each official definition. Where the file was dropped on purpose, drop what refers "
-        "to it too."
+        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; "
+        "name file and symbol of each official definition. Where the file was dropped on purpose, "
+        "drop what refers to it too."
     ),
     exceptions=(
-        "Registered ports whose files never speak of it: they are older than the convention, or dropped the "
-        "file when they landed, as `tests/local_tests/README.md` allows. "
-        "Folders shared by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without "
-        "parity "
-        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` or "
-        "`none` for what has no official definition."
+        "Registered ports whose files never speak of it: they are older than the convention, or "
+        "dropped the file when they landed, as `tests/local_tests/README.md` allows. Folders shared "
+        "by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without parity "
+        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` "
+        "or `none` for what has no official definition."
     ),
     source="`.agents/skills/add-model/contracts/port_state.md`",
     check=check,
@@ -272,9 +268,25 @@ RULE = Rule(
                 .replace("`noise/model.py::Noise`", "`<path + symbols>`")
                 .replace("Q002", "Q001")
                 .replace("which shift?", "which shift? | or none?"),
-                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD
+                + """
+## Reused
+
+| Component | Official Definition |
+|---|---|
+| vae | |
+
+## Issues
+
+| ID | Issue |
+|---|---|
+| `I001` | drift |
+| `I001` | drift |
+""",
             },
             findings=(
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 25, "the row of vae"),
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 32, "the id I001 is given twice"),
                 Expected(_STATUS, 11, "the row of transformer names no official definition"),
                 Expected(_STATUS, 12, "the row of tokenizer"),
                 Expected(_STATUS, 19, "the id Q001 is given twice"),
