@@ -197,13 +197,16 @@ def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -
     rule = rules[position]
     assert rule.parsed is not None
     samples = rule.names
-    matching = [
-        (index, other, other.parsed.taken(samples))
+    earlier = [
+        (index, other, other.parsed)
         for index, other in enumerate(rules[:position])
         if not other.conditional and other.parsed is not None
     ]
-    if any(all(name not in taken for _, _, taken in matching) for name in samples):
-        return None
+    if not all(any(pattern.takes(name) for _, _, pattern in earlier) for name in samples):
+        return None  # nearly every rule, so that nothing more is worked out for it
+    matching = [
+        (index, other, [name for name in samples if pattern.takes(name)]) for index, other, pattern in earlier
+    ]
     for index, other, taken in matching:
         if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
