@@ -25,13 +25,14 @@ from lsp_server.entries import Entries, cache_folder, code_version, text_digest
 class Trace:
     """Questions to the disk and their answers; of texts and listings the hash.
 
-    `texts` has the reason instead where a file could not be read.
+    `texts` has the reason instead where a file could not be read. `installed`: of the root.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     listings: dict[str, str] = field(default_factory=dict)
     documents: dict[str, str] = field(default_factory=dict)
     exists: dict[str, bool] = field(default_factory=dict)
+    installed: dict[str, bool] = field(default_factory=dict)
 
 
 class TracedSources(Sources):
@@ -53,6 +54,11 @@ class TracedSources(Sources):
         found = super().exists(path)
         self.trace.exists[path] = found
         return found
+
+    def is_installed(self) -> bool:
+        """Whether packages were installed into the root."""
+        self.trace.installed[""] = super().is_installed()
+        return self.trace.installed[""]
 
     def walk(self, folder: str) -> tuple[str, ...]:
         """Every `.py` file below `folder`, in the disk's own order."""
@@ -119,6 +125,7 @@ def still_holds(trace: Trace, sources: Sources) -> bool:
         and all(_listing_digest(sources.documents(folder)) == d for folder, d in trace.documents.items())
         and all(_text_answer(sources, path) == answer for path, answer in trace.texts.items())
         and all(sources.exists(path) == found for path, found in trace.exists.items())
+        and all(sources.is_installed() == found for found in trace.installed.values())
     )
 
 

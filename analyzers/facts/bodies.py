@@ -12,10 +12,13 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
+from analyzers.facts.name_uses import Stores
 from analyzers.facts.syntax import parse
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
 T = TypeVar("T")
@@ -26,6 +29,8 @@ TREES = 256
 """Trees kept at most; about 100 KB each for a long `forward`."""
 DERIVED = 16384
 """Derived answers kept at most."""
+TEXTS = 4096
+"""Answers about single strings kept at most: those of all mappings of a large tree."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,16 @@ class Body:
 
     tree: Function
     text: str
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree (see `walk_tree`): many questions begin with all of them."""
+        return tuple(walk_tree(self.tree))
+
+    @cached_property
+    def stores(self) -> Stores:
+        """Where the names of the function get their values."""
+        return Stores(self.tree, self.nodes)
 
     @staticmethod
     def span(node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Span:
@@ -58,6 +73,11 @@ class PlacedBody:
         """The function's syntax tree."""
         return self.body.tree
 
+    @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree."""
+        return self.body.nodes
+
     def at(self, node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Location:
         """The location of a node of the tree in the file."""
         return self.place(Body.span(node))
@@ -74,6 +94,7 @@ class Bodies:
         self._trees: _Recent[str, Body | None] = _Recent(TREES)
         self._derived: _Recent[tuple[Hashable, str], object] = _Recent(DERIVED)
         self._lines: _Recent[str, list[str]] = _Recent(TREES)
+        self._texts: _Recent[Hashable, object] = _Recent(TEXTS)
 
     def of(self, file: FileFacts, function: Placed[FunctionFacts]) -> PlacedBody | None:
         """The tree of a function or method of that file; None where its text does not parse now."""
@@ -121,6 +142,13 @@ class Bodies:
 
         return self._derived.get((question, text), compute)  # type: ignore[return-value]
 
+    def derive_texts(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """`answer()`, kept by `question`, which must hold every text that the answer depends on.
+
+        For what single strings of a file say (a pattern, a name), whatever stands around them.
+        """
+        return self._texts.get(question, answer)  # type: ignore[return-value]
+
     def start(self, function: Placed[FunctionFacts]) -> int:
         """The line of the file (from 0) at which a function's text begins."""
         return function.line + function.fact.span.line
@@ -151,9 +179,14 @@ def _parse(text: str, name: str) -> Body | None:
         statement = statement.body[0]
     if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name != name:
         return None  # older facts over a text that has moved on
+    body = Body(statement, text)
     if indented:
-        ast.increment_lineno(statement, -1)
-    return Body(statement, text)
+        for node in body.nodes:
+            place = vars(node)
+            if "lineno" in place:
+                place["lineno"] -= 1
+                place["end_lineno"] -= 1
+    return body
 
 
 K = TypeVar("K", bound=Hashable)

@@ -14,6 +14,7 @@ from analyzers.facts.bodies import Body, Function
 from analyzers.facts.comprehensions import written_out
 from analyzers.facts.expressions import convert
 from analyzers.facts.model import Expr
+from analyzers.facts.walking import child_nodes, walk_tree
 
 _BRANCHES = (ast.If, ast.Try, ast.With, ast.AsyncWith)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -65,7 +66,7 @@ class _Builder:
             return None
         if not self._statements(function.body, conditional=False, repeated=False):
             return None
-        uses = sum(isinstance(n, ast.Name) and n.id == self.name for n in ast.walk(function))
+        uses = sum(isinstance(n, ast.Name) and n.id == self.name for n in walk_tree(function))
         return tuple(self.items) if uses == self.understood else None
 
     def _statements(self, body: Iterable[ast.stmt], *, conditional: bool, repeated: bool) -> bool:
@@ -146,4 +147,4 @@ def _own_nodes(function: Function) -> Iterator[ast.AST]:
         node = pending.pop()
         yield node
         if not isinstance(node, _NESTED):
-            pending.extend(ast.iter_child_nodes(node))
+            pending.extend(child_nodes(node))

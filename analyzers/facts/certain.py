@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.model import PlacedChunk
 from analyzers.facts.module_trees import tree_of
+from analyzers.facts.name_uses import parameters
+from analyzers.facts.walking import child_nodes
 from analyzers.findings import Span
 
 
@@ -17,16 +19,20 @@ from analyzers.findings import Span
 class CertainCall:
     """A call that every run makes. `kind`: `expression` (its value is dropped), `raise` (it, or the bare
     name, is raised), `with` (a context manager around what follows) or `inside` (anything else).
-    `callee` is its dotted name; `span` is relative to the function's first line."""
+    `callee` is its dotted name; `span` is relative to the function's first line. `given`: the names of
+    the module on whose truth the call depends, each with the truth that it needs."""
 
     kind: str
     callee: str
     span: Span
+    given: tuple[tuple[str, bool], ...] = ()
 
 
 def certain_calls(body: Body) -> tuple[CertainCall, ...]:
     """The calls that every run of a function makes, in their order."""
-    return tuple(_of_block(body.tree.body))
+    calls = _of_block(body.tree.body)
+    own = parameters(body.tree)
+    return tuple(c for c in calls if not any(n in own or body.stores.holds(n) for n, _ in c.given))
 
 
 class _Stop(Exception):
@@ -51,6 +57,11 @@ def _statements(body: list[ast.stmt]) -> Iterator[CertainCall]:
                 yield from _statements(statement.body if truth else statement.orelse)
                 continue
             yield from _in_expression(statement.test)
+            flag = _flag(statement.test)
+            if flag is not None:
+                for block, holds in ((statement.body, True), (statement.orelse, False)):
+                    given = (flag[0], flag[1] is holds)
+                    yield from (replace(c, given=(given, *c.given)) for c in _of_block(block))
         elif isinstance(statement, ast.While) and _constant(statement.test):
             yield from _statements(statement.body)
             raise _Stop
@@ -100,7 +111,7 @@ def _in_expression(node: ast.expr, but: ast.expr | None = None) -> Iterator[Cert
         callee = dotted_name(node.func)
         if callee is not None:
             yield CertainCall("inside", callee, Body.span(node))
-    children: list[ast.AST] = list(ast.iter_child_nodes(node))
+    children: list[ast.AST] = list(child_nodes(node))
     if isinstance(node, ast.IfExp):
         children = [node.test]
     elif isinstance(node, ast.BoolOp):
@@ -121,26 +132,31 @@ def _constant(test: ast.expr) -> bool | None:
     return None
 
 
+def _flag(test: ast.expr) -> tuple[str, bool] | None:
+    """The name that a condition asks, and the truth that it needs for the condition to hold."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _flag(test.operand)
+        return None if inner is None else (inner[0], not inner[1])
+    return (test.id, True) if isinstance(test, ast.Name) else None
+
+
 def _may_leave(statement: ast.stmt) -> bool:
     """Whether a `return` or `raise` stands somewhere in a statement, functions inside it left out."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
         return False
     if isinstance(statement, ast.Return):
         return True
-    return any(
-        isinstance(child, ast.stmt) and _may_leave(child) for child in ast.iter_child_nodes(statement)
-    ) or any(
+    return any(isinstance(child, ast.stmt) and _may_leave(child) for child in child_nodes(statement)) or any(
         _may_leave(inner)
-        for child in ast.iter_child_nodes(statement)
+        for child in child_nodes(statement)
         if isinstance(child, ast.ExceptHandler)
         for inner in child.body
     )
 
 
-def certain_in_branches(chunk: PlacedChunk) -> Iterator[tuple[str, str, Span]]:
-    """The calls that importing a module-level `if True:` certainly makes: callee, kind and span."""
+def certain_in_branches(chunk: PlacedChunk) -> Iterator[CertainCall]:
+    """The calls that importing a module-level `if True:` certainly makes."""
     tree = tree_of(chunk)
     for statement in tree.body if tree is not None else ():
         if isinstance(statement, ast.If) and _constant(statement.test) is not None:
-            for call in _of_block([statement]):
-                yield call.callee, call.kind, call.span
+            yield from _of_block([statement])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body, Function
 from analyzers.facts.name_uses import Parents, Stores, called_name, is_looked_at, only_tells, tail
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
 _FAILING = frozenset(
@@ -142,7 +143,7 @@ class _Reader:
         self.dropped: list[Span] = []
 
     def read(self) -> Checks:
-        for node in ast.walk(self.tree):
+        for node in walk_tree(self.tree):
             if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and _fails(node.body)):
                 self.judge(node.test)
             elif isinstance(node, ast.Call):
@@ -301,7 +302,7 @@ class _Reader:
 def _fails(body: list[ast.stmt]) -> bool:
     """Whether a branch fails the test (not: skips it, or refuses to begin)."""
     for statement in body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Raise) and "Assertion" in ast.dump(node):
                 return True
             if isinstance(node, ast.Call) and tail(node) in ("fail", "exit"):
@@ -315,10 +316,10 @@ def _constructs(value: ast.expr) -> bool:
 
 
 def _unpacked_from_load(tree: ast.AST, name: str) -> bool:
-    for node in ast.walk(tree):
+    for node in walk_tree(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
-        names = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        names = {n.id for t in node.targets for n in walk_tree(t) if isinstance(n, ast.Name)}
         if tail(node.value) == "load_state_dict" and name in names:
             return True
     return False

@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 from analyzers.facts.bodies import Body
 from analyzers.facts.differences import Difference, difference
 from analyzers.facts.signatures import Signature, locals_of, statements_of
+from analyzers.facts.walking import walk_tree
 
 _ALIKE = 0.75
 """Share of the longer function's statements that both must have."""
@@ -89,14 +90,14 @@ def _mapping(
 
 
 def _names(statement: ast.stmt, known: frozenset[str]) -> list[str]:
-    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id in known]
+    return [n.id for n in walk_tree(statement) if isinstance(n, ast.Name) and n.id in known]
 
 
 def _renamed(statement: ast.stmt, names: dict[str, str]) -> ast.stmt:
     if not names:
         return statement
     changed = copy.deepcopy(statement)
-    for node in ast.walk(changed):
+    for node in walk_tree(changed):
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
     return changed

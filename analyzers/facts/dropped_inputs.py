@@ -10,6 +10,7 @@ from typing import TypeAlias
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.fallbacks import is_telling
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 _LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence"})
@@ -55,7 +56,7 @@ def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
 
 
 def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(tree):
+    for child in child_nodes(tree):
         yield child
         yield from _in_order(child)
 
@@ -201,7 +202,7 @@ def _looked_at(test: ast.expr) -> set[str]:
     """Names whose type a test asks for."""
     return {
         node.args[0].id
-        for node in ast.walk(test)
+        for node in walk_tree(test)
         if isinstance(node, ast.Call)
         and dotted_name(node.func) in ("isinstance", "torch.is_tensor", "type")
         and node.args
@@ -282,10 +283,10 @@ def _stands_for(name: str, parameter: str, branches: Sequence[_Branch]) -> bool:
     return any(
         isinstance(node, ast.Assign)
         and any(dotted_name(target) == name for target in node.targets)
-        and any(isinstance(inner, ast.Name) and inner.id == parameter for inner in ast.walk(node.value))
+        and any(isinstance(inner, ast.Name) and inner.id == parameter for inner in walk_tree(node.value))
         for _, block in branches
         for statement in block
-        for node in ast.walk(statement)
+        for node in walk_tree(statement)
     )
 
 
@@ -293,7 +294,7 @@ def _binds(block: Sequence[ast.stmt], name: str) -> bool:
     return any(
         isinstance(node, ast.Assign) and any(dotted_name(t) == name for t in node.targets)
         for statement in block
-        for node in ast.walk(statement)
+        for node in walk_tree(statement)
     )
 
 

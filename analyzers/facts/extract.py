@@ -46,6 +46,7 @@ from analyzers.facts.nodes import (
 )
 from analyzers.facts.scope import OTHER, Scope
 from analyzers.facts.syntax import parse, problem_of
+from analyzers.facts.walking import child_nodes
 from analyzers.findings import START_OF_FILE, Span
 
 ARGUMENT_DEPTH = 4
@@ -260,7 +261,7 @@ class _Walk:
                         self.expression(case.guard, OTHER, inner)
                     self.block(case.body, inner, assignments, classes, functions)
         else:
-            for child in ast.iter_child_nodes(node):
+            for child in child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, OTHER, context)
 
@@ -428,10 +429,9 @@ class _Walk:
             self.scope.stored(targets[0].id)
         for target in targets:
             name = self.self_attribute(target)
-            if name is not None:
-                converted = convert(value) if value is not None else None
+            if name is not None and value is not None:
                 self.scope.assignments.append(
-                    SelfAssignment(name, converted, context.conditional, span_of(node))
+                    SelfAssignment(name, convert(value), context.conditional, span_of(node))
                 )
             for element in elements(target):
                 name = self.self_attribute(element)
@@ -579,7 +579,7 @@ class _Walk:
                 self.expression(term, _OPERAND, context)
         elif isinstance(node, (ast.UnaryOp, ast.Compare)):
             role = OTHER if takes_anything(node) else _OPERAND
-            for child in ast.iter_child_nodes(node):
+            for child in child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, role, context)
         elif isinstance(node, ast.IfExp):
@@ -606,7 +606,7 @@ class _Walk:
             if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
                 items = (e.value for e in node.elts if isinstance(e, ast.Constant))
                 self.scope.listed.extend(item for item in items if isinstance(item, str))
-            for child in ast.iter_child_nodes(node):
+            for child in child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expression(child, OTHER, context)
 

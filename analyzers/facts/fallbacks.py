@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
 _BROAD = ("Exception", "BaseException")
@@ -111,7 +112,7 @@ def _swap(
     after: Sequence[ast.stmt],
 ) -> tuple[str, tuple[str, ...]] | None:
     """What a silent handler swaps, or None where it only gives data a default."""
-    imports = [n for s in tried for n in ast.walk(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    imports = [n for s in tried for n in walk_tree(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
     if imports:
         wanted = (m for n in imports for m in _modules(n))
         return "import", tuple(dict.fromkeys(wanted))
@@ -126,10 +127,10 @@ def _swap(
         return "value", swapped
     if computed and any(name in bound and _is_flag(v) and _is_flag(bound[name]) for name, v in other.items()):
         return "flag", tuple(computed)
-    returned = [n.value for s in tried for n in ast.walk(s) if isinstance(n, ast.Return) and n.value]
+    returned = [n.value for s in tried for n in walk_tree(s) if isinstance(n, ast.Return) and n.value]
     computing = [value for value in returned if _computes(value)]
     if computing:
-        instead = [n.value for s in handling for n in ast.walk(s) if isinstance(n, ast.Return) and n.value]
+        instead = [n.value for s in handling for n in walk_tree(s) if isinstance(n, ast.Return) and n.value]
         if any(_computes(v) or any(_is_given(v, c) for c in computing) for v in instead):
             return "return", ()
         if follows and all(isinstance(s, ast.Pass) for s in handling):
@@ -176,7 +177,7 @@ def _suppressed(manager: ast.expr) -> str | None:
 
 def _tells(handler: ast.ExceptHandler) -> bool:
     for statement in handler.body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Name) and node.id == handler.name:
                 return True
     return any(map(is_telling, handler.body))
@@ -184,7 +185,7 @@ def _tells(handler: ast.ExceptHandler) -> bool:
 
 def is_telling(statement: ast.stmt) -> bool:
     """Whether a statement raises, logs, warns or prints."""
-    for node in ast.walk(statement):
+    for node in walk_tree(statement):
         if isinstance(node, ast.Raise):
             return True
         if isinstance(node, ast.Call):
@@ -197,7 +198,7 @@ def is_telling(statement: ast.stmt) -> bool:
 def _bound(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
     """Names and attributes that plain assignments of a block (at any depth) bind, with the value."""
     for statement in statements:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Assign):
                 targets, value = node.targets, node.value
             elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -213,7 +214,7 @@ def _bound(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 def _computes(value: ast.expr) -> bool:
     """Whether a value comes from an implementation: a call that is no conversion, or arithmetic on one."""
-    for node in ast.walk(value):
+    for node in walk_tree(value):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else dotted_name(node.func)
             if name is not None and name not in _CONVERTING and not hasattr(builtins, name):
@@ -228,7 +229,7 @@ def _is_given(value: ast.expr, call: ast.expr) -> bool:
     name = dotted_name(value)
     return name is not None and any(
         dotted_name(argument) == name
-        for node in ast.walk(call)
+        for node in walk_tree(call)
         if isinstance(node, ast.Call)
         for argument in [*node.args, *(k.value for k in node.keywords)]
     )
@@ -269,7 +270,7 @@ def _is_flag(value: ast.expr) -> bool:
 
 
 def _reads(value: ast.expr, name: str) -> bool:
-    return any(dotted_name(n) == name for n in ast.walk(value) if isinstance(n, (ast.Name, ast.Attribute)))
+    return any(dotted_name(n) == name for n in walk_tree(value) if isinstance(n, (ast.Name, ast.Attribute)))
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:

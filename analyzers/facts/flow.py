@@ -10,7 +10,7 @@ as needed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -21,11 +21,13 @@ from analyzers.facts.flow_names import (
     acting_names,
     acts,
     captured_names,
+    constant_index,
     constant_truth,
     free_names,
     needed_names,
     same,
 )
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 Live: TypeAlias = "frozenset[str]"
@@ -144,10 +146,10 @@ def _is_silent(function: Function, known: Known) -> bool:
             statement, (ast.Expr, ast.Return, ast.If, ast.For, ast.Pass, ast.Continue, ast.Break)
         ):
             return False
-        parts = (child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
+        parts = (child for child in child_nodes(statement) if isinstance(child, ast.expr))
         if any(acts(part, loud if isinstance(statement, ast.Expr) else known) for part in parts):
             return False
-    return not any(isinstance(d, (ast.Yield, ast.YieldFrom)) for d in ast.walk(function))
+    return not any(isinstance(d, (ast.Yield, ast.YieldFrom)) for d in walk_tree(function))
 
 
 def _inputs(function: Function) -> tuple[ast.arg, ...]:
@@ -174,11 +176,11 @@ def _mentions(node: ast.AST, name: str) -> Iterator[ast.Name]:
     """The places that mean the function's own name, not the loop variable of a comprehension."""
     if isinstance(node, ast.Name) and node.id == name:
         yield node
-    children: Iterator[ast.AST] = ast.iter_child_nodes(node)
+    children: Iterable[ast.AST] = child_nodes(node)
     if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-        targets = (t for g in node.generators for t in ast.walk(g.target))
+        targets = (t for g in node.generators for t in walk_tree(g.target))
         if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-            children = iter([node.generators[0].iter])
+            children = [node.generators[0].iter]
     for child in children:
         yield from _mentions(child, name)
 
@@ -189,7 +191,7 @@ def _first(nodes: Sequence[ast.Name]) -> Span:
 
 def _is_disowned(function: Function, name: str) -> bool:
     for statement in function.body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, ast.Delete):
                 if any(isinstance(t, ast.Name) and t.id == name for t in _flat(node.targets)):
                     return True
@@ -235,6 +237,8 @@ def _dropped(function: Function, done: _Pass) -> Iterator[Dropped]:
                         yield from _from_call(item, None)
             elif isinstance(target, (ast.Tuple, ast.List)):
                 yield from _unpacked(target.elts, node.value, done)
+            elif done.leaves_unread(target):
+                yield from _from_call(node.value, None)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             dropped = id(node.target) not in done.needed
             if dropped and node.value is not None:
@@ -252,7 +256,7 @@ def _own_nodes(function: Function) -> Iterator[ast.stmt]:
             yield node
         pending.extend(
             child
-            for child in ast.iter_child_nodes(node)
+            for child in child_nodes(node)
             if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case))
         )
 
@@ -309,11 +313,11 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
     mentions: dict[str, int] = {}
     taken: dict[str, list[object]] = {}
     stored: dict[str, list[ast.expr]] = {}
-    for node in (n for s in function.body for n in ast.walk(s)):
+    for node in (n for s in function.body for n in walk_tree(s)):
         if isinstance(node, ast.Name):
             mentions[node.id] = mentions.get(node.id, 0) + 1
         elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            index = _constant_index(node.slice)
+            index = constant_index(node.slice)
             if index is not None and isinstance(node.ctx, ast.Load):
                 taken.setdefault(node.value.id, []).append(index)
         elif (
@@ -330,16 +334,37 @@ def _displays(function: Function, captured: Live) -> dict[int, tuple[tuple[ast.e
     return found
 
 
-def _constant_index(node: ast.expr) -> object:
-    """The integer or string that a subscript takes, else None."""
-    if (
-        isinstance(node, ast.UnaryOp)
-        and isinstance(node.op, ast.USub)
-        and isinstance(node.operand, ast.Constant)
-    ):
-        value = node.operand.value
-        return -value if type(value) is int else None
-    return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, str) else None
+def _boxes(function: Function, captured: Live) -> dict[str, frozenset[object]]:
+    """Dicts that a local name holds to be filled and read by constant key alone, with the keys read.
+
+    Only where the name is stored once, and every other place that mentions it stores or reads an entry.
+    """
+    mentions: dict[str, int] = {}
+    entries: dict[str, int] = {}
+    read: dict[str, set[object]] = {}
+    made: dict[str, int] = {}
+    for node in (n for s in function.body for n in ast.walk(s)):
+        if isinstance(node, ast.Name):
+            mentions[node.id] = mentions.get(node.id, 0) + 1
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            key = constant_index(node.slice)
+            if isinstance(key, str) and not isinstance(node.ctx, ast.Del):
+                entries[node.value.id] = entries.get(node.value.id, 0) + 1
+                if isinstance(node.ctx, ast.Load):
+                    read.setdefault(node.value.id, set()).add(key)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if len(targets) == 1 and isinstance(targets[0], ast.Name):
+                made[targets[0].id] = made.get(targets[0].id, 0) + 1
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+            base = node.target.value
+            if isinstance(base, ast.Name):  # it reads the entry as well
+                read.setdefault(base.id, set()).add(constant_index(node.target.slice))
+    return {
+        name: frozenset(read.get(name, ()))
+        for name, count in made.items()
+        if count == 1 and mentions[name] == entries.get(name, 0) + 1 and name not in captured
+    }
 
 
 def _items(value: ast.expr, indices: list[object]) -> tuple[tuple[ast.expr, bool], ...] | None:
@@ -386,12 +411,14 @@ class _Pass:
         self.needed: set[int] = set()
         self.seen: set[int] = set()
         self.displays: dict[int, tuple[tuple[ast.expr, bool], ...]] = {}
+        self.boxes: dict[str, frozenset[object]] = {}
         self._matters: set[int] = set()
 
     def function(self, tree: Function) -> Live:
         """The names needed at the start."""
         if self.strong:
             self.displays = _displays(tree, self.captured)
+            self.boxes = _boxes(tree, self.captured)
         return self.block(tree.body, _NOTHING, _Exits())
 
     def block(self, body: Sequence[ast.stmt], after: Live, exits: _Exits) -> Live:
@@ -469,8 +496,9 @@ class _Pass:
             wanted = False
             for target in _flat([single]):
                 if not isinstance(target, ast.Name):
-                    wanted = True
-                    before |= self.wanted(target)
+                    if not self.leaves_unread(target):
+                        wanted = True
+                        before |= self.wanted(target)
                 elif target.id in after or target.id in self.captured:
                     self.needed.add(id(target))
                     wanted = True
@@ -478,6 +506,13 @@ class _Pass:
                 self._matters.add(id(node))
             before |= self.wanted(given) if wanted else self.unwanted(given)
         return before
+
+    def leaves_unread(self, target: ast.expr) -> bool:
+        """Whether a store fills an entry of a local dict that nothing reads."""
+        if not isinstance(target, ast.Subscript) or not isinstance(target.value, ast.Name):
+            return False
+        read = self.boxes.get(target.value.id)
+        return read is not None and constant_index(target.slice) not in read
 
     def delete(self, node: ast.Delete, after: Live) -> Live:
         for target in _flat(node.targets):
@@ -490,7 +525,7 @@ class _Pass:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return free_names(node)
         return frozenset().union(
-            *(self.wanted(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            *(self.wanted(child) for child in child_nodes(node) if isinstance(child, ast.expr))
         )
 
     # ------------------------------------------------------------------ compound statements
@@ -580,7 +615,7 @@ class _Pass:
             before |= self.block(case.body, after, exits)
             if case.guard is not None:
                 before |= self.wanted(case.guard)
-            values = (n for n in ast.walk(case.pattern) if isinstance(n, ast.expr))
+            values = (n for n in walk_tree(case.pattern) if isinstance(n, ast.expr))
             before = before.union(*map(self.wanted, values))
         return before
 

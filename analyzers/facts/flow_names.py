@@ -9,6 +9,7 @@ from typing import Final
 
 from analyzers.facts.bodies import Function
 from analyzers.facts.expressions import dotted_name
+from analyzers.facts.walking import child_nodes, walk_tree
 
 # fmt: off
 PURE_METHODS: Final = frozenset({
@@ -103,7 +104,7 @@ def acts(node: ast.expr, known: Known) -> bool:
     return any(
         (isinstance(part, ast.Call) and not is_pure(part, known))
         or isinstance(part, (ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr))
-        for part in ast.walk(node)
+        for part in walk_tree(node)
     )
 
 
@@ -142,7 +143,7 @@ def _collect(node: ast.AST, known: Known, found: set[str]) -> None:
     elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)):
         found.update(free_names(node))
     else:
-        for child in ast.iter_child_nodes(node):
+        for child in child_nodes(node):
             _collect(child, known, found)
 
 
@@ -172,6 +173,18 @@ def _arguments(call: ast.Call, known: Known) -> Iterator[ast.expr]:
             yield keyword.value
 
 
+def constant_index(node: ast.expr) -> object:
+    """The integer or string that a subscript takes, else None."""
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
+        value = node.operand.value
+        return -value if type(value) is int else None
+    return node.value if isinstance(node, ast.Constant) and type(node.value) in (int, str) else None
+
+
 def constant_truth(test: ast.expr) -> bool | None:
     """What a condition comes to where it is a literal, else None."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
@@ -198,12 +211,12 @@ def free_names(node: ast.AST) -> frozenset[str]:
     of its loops: rather one read too many.
     """
     loaded = frozenset(
-        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
+        part.id for part in walk_tree(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
     )
     stored: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
     if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-        targets = [name for generator in node.generators for name in ast.walk(generator.target)]
+        targets = [name for generator in node.generators for name in walk_tree(generator.target)]
         stored = frozenset(name.id for name in targets if isinstance(name, ast.Name))
         # What the generators run over is asked for before their targets hold anything.
         outside = frozenset().union(*(free_names(g.iter) for g in node.generators))
@@ -228,7 +241,7 @@ def captured_names(function: Function) -> frozenset[str] | None:
     """
     found: set[str] = set()
     for statement in function.body:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, (ast.Global, ast.Nonlocal)):
                 found.update(node.names)
             elif isinstance(

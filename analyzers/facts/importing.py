@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.nodes import is_type_checking
+from analyzers.facts.walking import child_nodes
 
 _DECLARATIONS = frozenset({"field", "dataclass", "dataclasses.field", "dataclasses.dataclass"})
 """They make a class what it is, are in every config, and touch nothing outside of it."""
@@ -46,7 +47,7 @@ def calls_run(statements: Iterable[ast.AST], *, certain: bool = False) -> Iterat
         else:
             if isinstance(node, ast.Call) and dotted_name(node.func) not in _DECLARATIONS:
                 yield node
-            yield from calls_run(ast.iter_child_nodes(node), certain=certain)
+            yield from calls_run(child_nodes(node), certain=certain)
 
 
 def _defaults(arguments: ast.arguments) -> list[ast.AST]:

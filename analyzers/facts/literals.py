@@ -26,7 +26,7 @@ def local_constants(body: Body) -> tuple[LocalConstant, ...]:
     read again."""
     stored: dict[str, list[ast.Assign | None]] = {}
     read: set[str] = set()
-    for node in ast.walk(body.tree):
+    for node in body.nodes:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             stored.setdefault(node.targets[0].id, []).append(node)
         elif isinstance(node, ast.Name):

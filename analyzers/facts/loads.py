@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.name_uses import Parents, ends, is_looked_at, tail
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Span
 
 _LOADS = frozenset({"load_state_dict", "load_model", "set_model_state_dict", "load_checkpoint_and_dispatch"})
@@ -36,7 +37,7 @@ def loose_loads(body: Body) -> tuple[LooseLoad, ...]:
         return ()
     parents = Parents(body.tree)
     found: list[LooseLoad] = []
-    for node in ast.walk(body.tree):
+    for node in body.nodes:
         if isinstance(node, ast.Call) and tail(node) in _LOADS and _is_loose(node, body.tree):
             kept = _unchecked(parents, node)
             if kept != ("checked",):
@@ -66,7 +67,7 @@ def _unchecked(parents: Parents, call: ast.Call) -> tuple[str, ...]:
         return ()
     if isinstance(statement, ast.Assign) and statement.value is call and len(statement.targets) == 1:
         target = statement.targets[0]
-        names = [n for n in ast.walk(target) if isinstance(n, ast.Name)]
+        names = [n for n in walk_tree(target) if isinstance(n, ast.Name)]
         plain = isinstance(target, ast.Name) or (
             isinstance(target, (ast.Tuple, ast.List)) and all(isinstance(e, ast.Name) for e in target.elts)
         )
@@ -82,11 +83,11 @@ def _unchecked(parents: Parents, call: ast.Call) -> tuple[str, ...]:
 def _is_checked_by_hand(parents: Parents, call: ast.Call) -> bool:
     """Whether the function compares keys on its own, or asserts something about what it loads."""
     result = {
-        n for a in parents.above(call) if isinstance(a, ast.Assign) for t in a.targets for n in ast.walk(t)
+        n for a in parents.above(call) if isinstance(a, ast.Assign) for t in a.targets for n in walk_tree(t)
     }
-    loaded = {n.id for a in call.args[:2] for n in ast.walk(a) if isinstance(n, ast.Name)}
+    loaded = {n.id for a in call.args[:2] for n in walk_tree(a) if isinstance(n, ast.Name)}
     owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-    for node in ast.walk(parents.tree):
+    for node in walk_tree(parents.tree):
         if isinstance(node, ast.Name) and node not in result and _counts_keys(parents, node):
             return True
         test: ast.expr | None = None
@@ -111,17 +112,17 @@ def _from_load(parents: Parents, name: ast.Name) -> bool:
     """Whether a name is the result of another load, which speaks for that one alone."""
     for outer in parents.above(name):
         if isinstance(outer, ast.Assign):
-            return any(isinstance(n, ast.Call) and tail(n) in _LOADS for n in ast.walk(outer.value))
+            return any(isinstance(n, ast.Call) and tail(n) in _LOADS for n in walk_tree(outer.value))
     return False
 
 
 def _speaks_of_keys(test: ast.expr, loaded: set[str], owner: ast.expr | None) -> bool:
     """Whether a condition compares the loaded keys with something (not only that there are some)."""
-    for node in ast.walk(test):
+    for node in walk_tree(test):
         if isinstance(node, ast.Call) and tail(node) in ("state_dict", "keys", "named_parameters"):
             return True
         if isinstance(node, ast.Compare):
-            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            names = {n.id for n in walk_tree(node) if isinstance(n, ast.Name)}
             sizes = any(isinstance(c, ast.Constant) and c.value in (0, None) for c in node.comparators)
             if names & loaded and not sizes:
                 return True

@@ -215,7 +215,8 @@ class Assignment:
 class SelfAssignment:
     """`self.name = value` (also annotated, augmented, and as part of a tuple target).
 
-    `value` is None where the target is part of a tuple or is only declared.
+    `value` is None where the target is part of a tuple. A bare declaration (`self.name: int`) sets
+    nothing and is left out.
     """
 
     name: str
@@ -269,7 +270,10 @@ class FunctionFacts:
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
-        return next((p for p in self.parameters if p.name == name), None)
+        for parameter in self.parameters:  # asked for every name of every call
+            if parameter.name == name:
+                return parameter
+        return None
 
     @property
     def accepts_any_keyword(self) -> bool:
@@ -470,6 +474,13 @@ class FileFacts:
         return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.calls)
 
     @cached_property
+    def callees(self) -> frozenset[str]:
+        """The dotted names that anything in the file calls: a rule may ask each of them once."""
+        found = {fact.call.callee for _, f in self.all_functions() for fact in f.fact.calls}
+        found |= {placed.fact.call.callee for placed in self.calls}
+        return frozenset(callee for callee in found if callee is not None)
+
+    @cached_property
     def at_import(self) -> tuple[Placed[Call], ...]:
         """Calls that run while the module is imported."""
         return tuple(Placed(k, self.path, c.line) for c in self.chunks for k in c.facts.at_import)
@@ -522,6 +533,14 @@ class FileFacts:
         """The last module-level assignment that gives `name` a value, or None."""
         return self._assignments_by_name.get(name)
 
+    def classes_named(self, name: str) -> tuple[Placed[ClassFacts], ...]:
+        """Every module-level class of that name, in order."""
+        return self._every_class_by_name.get(name, ())
+
+    def functions_named(self, name: str) -> tuple[Placed[FunctionFacts], ...]:
+        """Every module-level function of that name, in order."""
+        return self._every_function_by_name.get(name, ())
+
     @property
     def top(self) -> Location:
         """The very start of the file."""
@@ -529,11 +548,14 @@ class FileFacts:
 
     def all_functions(self) -> Iterator[tuple[Placed[ClassFacts] | None, Placed[FunctionFacts]]]:
         """Every module-level function and every method of a module-level class, with its class."""
-        for function in self.functions:
-            yield None, function
-        for cls in self.classes:
-            for method in cls.fact.methods:
-                yield cls, Placed(method, cls.path, cls.line)
+        return iter(self._functions_and_methods)
+
+    @cached_property
+    def _functions_and_methods(self) -> tuple[tuple[Placed[ClassFacts] | None, Placed[FunctionFacts]], ...]:
+        methods = (
+            (cls, Placed(method, cls.path, cls.line)) for cls in self.classes for method in cls.fact.methods
+        )
+        return (*((None, function) for function in self.functions), *methods)
 
     def chunk_at(self, line: int) -> PlacedChunk | None:
         """The chunk that begins at that line (from 0), or None."""
@@ -546,6 +568,20 @@ class FileFacts:
     @cached_property
     def _classes_by_name(self) -> dict[str, Placed[ClassFacts]]:
         return {c.fact.name: c for c in self.classes}
+
+    @cached_property
+    def _every_class_by_name(self) -> dict[str, tuple[Placed[ClassFacts], ...]]:
+        table: dict[str, tuple[Placed[ClassFacts], ...]] = {}
+        for cls in self.classes:
+            table[cls.fact.name] = (*table.get(cls.fact.name, ()), cls)
+        return table
+
+    @cached_property
+    def _every_function_by_name(self) -> dict[str, tuple[Placed[FunctionFacts], ...]]:
+        table: dict[str, tuple[Placed[FunctionFacts], ...]] = {}
+        for function in self.functions:
+            table[function.fact.name] = (*table.get(function.fact.name, ()), function)
+        return table
 
     @cached_property
     def _functions_by_name(self) -> dict[str, Placed[FunctionFacts]]:

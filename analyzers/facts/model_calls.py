@@ -15,7 +15,7 @@ class ModelCall:
 
     `keywords`: names given explicitly; `trivial`: those of them whose value is None or False. `unpacks`:
     `**something` adds more. `guarded`: it stands under an `if` or a `case`, which may be meant for other
-    models.
+    models. `element`: only the first element of what it returns is taken (`self.transformer(...)[0]`).
     """
 
     positional: int | None
@@ -24,6 +24,7 @@ class ModelCall:
     unpacks: bool
     guarded: bool
     span: Span
+    element: bool = False
 
 
 def model_calls(body: Body, attribute: str) -> tuple[ModelCall, ...]:
@@ -33,7 +34,7 @@ def model_calls(body: Body, attribute: str) -> tuple[ModelCall, ...]:
     if not first:
         return ()
     walk = _Walk(first[0].arg, attribute)
-    for node in ast.walk(body.tree):
+    for node in body.nodes:
         if isinstance(node, ast.Assign) and walk.is_model(node.value):
             walk.names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     for statement in body.tree.body:
@@ -48,6 +49,7 @@ class _Walk(ast.NodeVisitor):
         self.names: set[str] = set()
         self.found: list[ModelCall] = []
         self.guarded = False
+        self.indexed: ast.expr | None = None
 
     def is_model(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Name):
@@ -85,7 +87,13 @@ class _Walk(ast.NodeVisitor):
             self.visit(node)
         self.guarded = outer
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if isinstance(node.slice, ast.Constant) and node.slice.value == 0:
+            self.indexed = node.value
+        self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> None:
+        element = self.indexed is node
         self.generic_visit(node)
         if not self.is_model(node.func):
             return
@@ -105,5 +113,6 @@ class _Walk(ast.NodeVisitor):
                 len(named) < len(node.keywords),
                 self.guarded,
                 Body.span(node),
+                element,
             )
         )

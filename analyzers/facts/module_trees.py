@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.model import FileFacts, PlacedChunk
-from analyzers.facts.name_uses import stored
+from analyzers.facts.name_uses import Stores
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
 
@@ -54,10 +55,11 @@ def constants(facts: FileFacts) -> dict[str, PlacedNode]:
         tree = tree_of(chunk)
         for statement in tree.body if tree is not None else ():
             names = {
-                n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+                n.id for n in walk_tree(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
             }
+            stores = Stores(statement)
             for name in names:
-                values = stored(statement, name)
+                values = stores.of(name)
                 value = values[-1] if values else None
                 plain = isinstance(statement, (ast.Assign, ast.AnnAssign)) and value is not None
                 if name in taken or not plain or value is None:
@@ -83,14 +85,14 @@ def strings(facts: FileFacts, wanted: frozenset[str]) -> Iterator[tuple[str, Pla
             continue
         documented = {
             node.body[0].value
-            for node in ast.walk(tree)
+            for node in walk_tree(tree)
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
         for statement in tree.body:
             assigned = isinstance(statement, (ast.Assign, ast.AnnAssign))
-            for node in ast.walk(statement):
+            for node in walk_tree(statement):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     held = next((text for text in ordered if text in node.value), None)
                     if held is not None:

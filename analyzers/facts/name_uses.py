@@ -6,9 +6,11 @@ Everything here works on the tree of one function and resolves nothing beyond it
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from analyzers.facts.expressions import dotted_name
+from analyzers.facts.walking import child_nodes, walk_tree
 
 _TELLS = frozenset(
     {"print", "pprint", "warn", "debug", "info", "warning", "error", "exception", "log", "write"}
@@ -24,7 +26,7 @@ class Parents:
     def __init__(self, tree: ast.AST) -> None:
         self.tree = tree
         self._above: dict[ast.AST, ast.AST] = {
-            child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)
+            child: node for node in walk_tree(tree) for child in child_nodes(node)
         }
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -35,7 +37,7 @@ class Parents:
 
     def loads(self, name: str) -> Iterator[ast.Name]:
         """Every place that reads a local name."""
-        for node in ast.walk(self.tree):
+        for node in walk_tree(self.tree):
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
                 yield node
 
@@ -55,7 +57,7 @@ def only_tells(call: ast.Call) -> bool:
 def ends(statements: list[ast.stmt]) -> bool:
     """Whether some of the statements fails or skips the test, or leaves the function."""
     for statement in statements:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if isinstance(node, (ast.Raise, ast.Return, ast.Assert)):
                 return True
             if isinstance(node, ast.Call) and tail(node) in _ENDS:
@@ -95,7 +97,7 @@ def _acts(parents: Parents, node: ast.AST, seen: frozenset[str]) -> bool:
         ):
             return not tells_alone([*outer.body, *outer.orelse])
         if isinstance(outer, ast.Assign):
-            names = [t.id for target in outer.targets for t in ast.walk(target) if isinstance(t, ast.Name)]
+            names = [t.id for target in outer.targets for t in walk_tree(target) if isinstance(t, ast.Name)]
             return any(is_looked_at(parents, n, seen) for n in names) or any(
                 not isinstance(t, (ast.Name, ast.Tuple)) for t in outer.targets
             )
@@ -111,14 +113,16 @@ def _acts(parents: Parents, node: ast.AST, seen: frozenset[str]) -> bool:
 class Stores:
     """Where the names of a tree get their values: one walk, for as many questions as there are."""
 
-    def __init__(self, tree: ast.AST) -> None:
+    def __init__(self, tree: ast.AST, nodes: Iterable[ast.AST] | None = None) -> None:
+        """`nodes`: those of the tree, where they are at hand."""
         self.tree = tree
         self._values: dict[str, list[ast.expr]] = {}
         self._unclear: set[str] = set()
         self._sources: dict[str, list[ast.expr | None]] = {}
+        self._loops: dict[str, list[ast.expr]] = {}
         plain: set[ast.AST] = set()
         names: list[ast.Name] = []
-        for node in ast.walk(tree):
+        for node in walk_tree(tree) if nodes is None else nodes:
             if isinstance(node, ast.Name):
                 if isinstance(node.ctx, ast.Store):
                     names.append(node)
@@ -141,15 +145,18 @@ class Stores:
                 self._note(node.target, node.value)
             elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
                 self._note(node.target, node.iter)
+                if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+                    self._loops.setdefault(node.target.id, []).append(node.iter)
             elif isinstance(node, ast.withitem) and node.optional_vars is not None:
                 self._note(node.optional_vars, node.context_expr)
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node is not tree:
                 self._sources.setdefault(node.name, []).append(None)
         self._unclear.update(name.id for name in names if name not in plain)
-        self._names = {name.id for name in names} | set(self._sources)
+        self._counts = Counter(name.id for name in names)
+        self._names = set(self._counts) | set(self._sources)
 
     def _note(self, target: ast.expr, value: ast.expr) -> None:
-        for node in ast.walk(target):
+        for node in walk_tree(target):
             if isinstance(node, ast.Name):
                 self._sources.setdefault(node.id, []).append(value)
 
@@ -165,14 +172,14 @@ class Stores:
         """Whether a name is bound anywhere in the tree."""
         return name in self._names
 
+    def loop_over(self, name: str) -> ast.expr | None:
+        """What a name runs over, where it is the variable of exactly one loop and nothing else."""
+        loops = self._loops.get(name, [])
+        return loops[0] if len(loops) == 1 and self._counts[name] == 1 else None
+
     def sources(self, name: str) -> list[ast.expr | None]:
         """What a name gets its values from, unpacking and loops included; None where that is unclear."""
         return list(self.of(name) or self._sources.get(name, []))
-
-
-def stored(function: ast.AST, name: str) -> list[ast.expr] | None:
-    """`Stores.of` for a single question."""
-    return Stores(function).of(name)
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 
@@ -44,7 +45,7 @@ def _block(
         blocks = _blocks_of(statement)
         for expression in _own_expressions(statement):
             end = last if not blocks else (expression.end_lineno or expression.lineno) - 1
-            for node in ast.walk(expression):
+            for node in walk_tree(expression):
                 if isinstance(node, ast.Call):
                     found.append(Surroundings(Body.span(node), (first, end), headers, handler))
         for kind, block in blocks:
@@ -85,7 +86,7 @@ def _own_expressions(statement: ast.stmt) -> list[ast.expr]:
     """The expressions of a statement that are in none of its blocks."""
     return [
         child
-        for node in ast.iter_child_nodes(statement)
+        for node in child_nodes(statement)
         for child in ([node] if isinstance(node, ast.expr) else _of_with(node))
     ]
 

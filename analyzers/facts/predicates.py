@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from analyzers.facts.walking import child_nodes, walk_tree
+
 STEPS = 20_000
 """Nodes evaluated at most for one answer."""
 DEPTH = 40
@@ -143,7 +145,7 @@ def bound_names(statement: ast.stmt) -> Iterator[str]:
                 yield alias.asname or alias.name.partition(".")[0]
         elif isinstance(node, ast.ExceptHandler) and node.name:
             yield node.name
-        pending.extend(ast.iter_child_nodes(node))
+        pending.extend(child_nodes(node))
 
 
 class _Interpreter:
@@ -571,7 +573,7 @@ def _dotted(node: ast.expr) -> str | None:
 def tokens(closure: Closure) -> frozenset[str]:
     """The strings that a predicate is made of: its literals, and those of the names that it reads."""
     found: set[str] = set()
-    for node in ast.walk(closure.node):
+    for node in walk_tree(closure.node):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.add(node.value)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from analyzers.facts.bodies import Body, Function
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
 _TYPE_TESTS = frozenset({"isinstance", "type", "is_tensor", "len"})
@@ -72,11 +73,11 @@ class _Flow:
 
     @cached_property
     def _nodes(self) -> list[ast.AST]:
-        return list(ast.walk(self._tree))
+        return list(walk_tree(self._tree))
 
     @cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: node for node in self._nodes for child in ast.iter_child_nodes(node)}
+        return {child: node for node in self._nodes for child in child_nodes(node)}
 
     @cached_property
     def _names(self) -> dict[str, list[ast.Name]]:

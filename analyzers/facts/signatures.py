@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analyzers.facts.bodies import Body
+from analyzers.facts.walking import walk_tree
 
 MINIMUM_STATEMENTS = 4
 """Below that, two functions agree by chance."""
@@ -81,9 +82,9 @@ def _keys(found: Sequence[int]) -> Iterator[int]:
 def locals_of(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
     """The local names and parameters of a function, `self` left out."""
     found = {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        node.id for node in walk_tree(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
-    found |= {node.arg for node in ast.walk(tree.args) if isinstance(node, ast.arg)}
+    found |= {node.arg for node in walk_tree(tree.args) if isinstance(node, ast.arg)}
     return frozenset(found - {"self"})
 
 

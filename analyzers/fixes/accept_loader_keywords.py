@@ -155,9 +155,9 @@ def _with_keyword(init: cst.FunctionDef, word: str) -> cst.FunctionDef:
     parameter = cst.Param(cst.Name(word), default=cst.Name("None"), equal=equal, star="")
     params = init.params
     if isinstance(params.star_arg, (cst.Param, cst.ParamStar)):
-        params = params.with_changes(kwonly_params=_appended(params.kwonly_params, parameter))
+        params = params.with_changes(kwonly_params=_appended(params, params.kwonly_params, parameter))
     else:
-        params = params.with_changes(params=_appended(params.params, parameter))
+        params = params.with_changes(params=_appended(params, params.params, parameter))
     call = super_init(init)
     changed = init.with_changes(params=params)
     if call is None or not any(a.keyword is not None for a in call.args):
@@ -169,13 +169,32 @@ def _with_keyword(init: cst.FunctionDef, word: str) -> cst.FunctionDef:
     return cst.ensure_type(changed.deep_replace(call, call.with_changes(args=passed)), cst.FunctionDef)
 
 
-def _appended(params: Sequence[cst.Param], parameter: cst.Param) -> list[cst.Param]:
+def _appended(whole: cst.Parameters, params: Sequence[cst.Param], parameter: cst.Param) -> list[cst.Param]:
     if not params:
         return [parameter]
     last = params[-1]
     comma = last.comma if isinstance(last.comma, cst.Comma) else cst.MaybeSentinel.DEFAULT
     between = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    line_break = _line_break(whole)
+    if line_break is not None and isinstance(comma, cst.Comma):
+        behind = comma.whitespace_after
+        if isinstance(behind, cst.ParenthesizedWhitespace):
+            # A comment behind the last parameter stays with it.
+            line_break = line_break.with_changes(first_line=behind.first_line)
+            bare = behind.first_line.with_changes(comment=None, whitespace=cst.SimpleWhitespace(""))
+            comma = comma.with_changes(whitespace_after=behind.with_changes(first_line=bare))
+        between = cst.Comma(whitespace_after=line_break)
     return [*params[:-1], last.with_changes(comma=between), parameter.with_changes(comma=comma)]
+
+
+def _line_break(params: cst.Parameters) -> cst.ParenthesizedWhitespace | None:
+    """What stands between two parameters, where each has a line of its own; else None."""
+    every = [*params.posonly_params, *params.params, *params.kwonly_params]
+    between = [p.comma.whitespace_after for p in every[:-1] if isinstance(p.comma, cst.Comma)]
+    if not between:
+        return None
+    breaks = [b for b in between if isinstance(b, cst.ParenthesizedWhitespace)]
+    return breaks[0].with_changes(empty_lines=[]) if len(breaks) == len(between) else None
 
 
 def _opened(init: cst.FunctionDef, module: cst.Module, lines: Sequence[str]) -> cst.FunctionDef:

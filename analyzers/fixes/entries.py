@@ -68,10 +68,20 @@ def rewritten(text: str, path: str, names: Sequence[str]) -> str:
         raise Refused(f"{path} does not set {DISCOVERED_NAME} exactly once, in a statement of its own")
     piece, module, statement = found[0]
     if names:
-        return source.restored(_replaced(source.text, piece, module, statement, value_for(names)))
+        value, present = value_for(names), statement.value
+        if present is not None and _reads_as(present, names):
+            value = _BLANK.code_for_node(present)
+        return source.restored(_replaced(source.text, piece, module, statement, value))
     length = len(_BLANK.code_for_node(module.body[0]))
     begin = piece.begin + len(_code_before(module))
     return source.restored(without_statement(source.text, begin, length))
+
+
+def _reads_as(value: cst.BaseExpression, names: Sequence[str]) -> bool:
+    """Whether discovery takes exactly these names from a display, so that it can stay as it is."""
+    if not isinstance(value, (cst.List, cst.Tuple)):
+        return False
+    return [_element_name(e.value) for e in value.elements] == list(names)
 
 
 def renamed(text: str, path: str, old: str, new: str) -> str:

@@ -139,11 +139,12 @@ class _Readers(cst.CSTTransformer):
         return updated_node
 
     def visit_Call(self, node: cst.Call) -> bool:  # noqa: N802 - libcst's naming
-        if m.matches(node.func, m.Name("getattr")) and len(node.args) > 1:
-            asked = node.args[1].value
-            held = self._pipeline(_dotted(node.args[0].value) or "")
-            if isinstance(asked, cst.SimpleString) and asked.evaluated_value == self.field and held:
-                raise Refused(f"{self.path} asks for '{self.field}' with getattr: move that by hand")
+        if m.matches(node.func, m.Name("getattr") | m.Name("hasattr")) and len(node.args) > 1:
+            chain, asked = _dotted(node.args[0].value) or "", node.args[1].value
+            by_name = isinstance(asked, cst.SimpleString) and asked.evaluated_value == self.field
+            if by_name and (self._pipeline(chain) is not None or _is_called_config(chain)):
+                how = cst.ensure_type(node.func, cst.Name).value
+                raise Refused(f"{self.path} asks for '{self.field}' with {how}: move that by hand")
         return True
 
     def leave_Attribute(  # noqa: N802 - libcst's naming
@@ -154,8 +155,7 @@ class _Readers(cst.CSTTransformer):
         chain = _dotted(original_node.value)
         home = self._pipeline(chain) if chain is not None else None
         if home is None:
-            last = (chain or "").rpartition(".")[2]
-            if last in ("cfg", "config", "arch", "arch_config", "dit_config", "model_config"):
+            if _is_called_config(chain or ""):
                 raise Refused(f"{self.path} reads '{chain}.{self.field}': whose config that is is not clear")
             return updated_node
         return updated_node.with_changes(value=cst.parse_expression(home))
@@ -171,6 +171,12 @@ class _Readers(cst.CSTTransformer):
             if home != chain:
                 return home if home.rpartition(".")[2] == _PIPELINE else None
         return None
+
+
+def _is_called_config(chain: str) -> bool:
+    """Whether a chain may be the DiT's config, as its last name says."""
+    last = chain.rpartition(".")[2]
+    return last in ("cfg", "config", "arch", "arch_config", "dit_config", "model_config")
 
 
 def _dotted(node: cst.BaseExpression) -> str | None:

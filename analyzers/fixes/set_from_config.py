@@ -7,7 +7,7 @@ They are set before `__post_init__`, which asks for them, else at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import libcst as cst
 import libcst.matchers as m
@@ -32,7 +32,8 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     parameter, wanted = text_argument(arguments, "parameter"), texts_argument(arguments, "names")
     module = parse(read_text(read, path), path)
-    init = only_method(only_class(module, name), "__init__")
+    cls = only_class(module, name)
+    init = only_method(cls, "__init__")
     if parameter not in parameter_names(init):
         raise Refused(f"'{name}.__init__' has no parameter '{parameter}'")
     if m.findall(init, m.AssignTarget(target=m.Name(parameter))):
@@ -43,7 +44,8 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     if any(m.findall(init, m.AssignTarget(target=_attribute(own, attribute))) for attribute in wanted):
         raise Refused(f"'{name}.__init__' sets them already")
     block, statements = as_block(init.body)
-    calls = [i for i, line in enumerate(statements) if _calls_post_init(line, own)]
+    checks = ("__post_init__", *_checking(cls))
+    calls = [i for i, line in enumerate(statements) if _calls(line, own, checks)]
     place = calls[0] if calls else len(statements)
     statements[place:place] = [
         statement(module, f"{own}.{attribute} = {parameter}.{attribute}") for attribute in wanted
@@ -58,7 +60,15 @@ def _attribute(own: str, name: str) -> m.Attribute:
     return m.Attribute(value=m.Name(own), attr=m.Name(name))
 
 
-def _calls_post_init(line: cst.BaseStatement, own: str) -> bool:
-    call = m.Call(func=_attribute(own, "__post_init__"))
-    above = m.Call(func=m.Attribute(value=m.Call(func=m.Name("super")), attr=m.Name("__post_init__")))
-    return m.matches(line, m.SimpleStatementLine(body=[m.Expr(value=call | above)]))
+def _checking(cls: cst.ClassDef) -> list[str]:
+    """The other methods of the class that ask for the attributes, by calling `__post_init__`."""
+    methods = [node for node in cls.body.body if isinstance(node, cst.FunctionDef)]
+    named = m.Attribute(attr=m.Name("__post_init__"))
+    return [n.name.value for n in methods if n.name.value != "__init__" and m.findall(n.body, named)]
+
+
+def _calls(line: cst.BaseStatement, own: str, methods: Sequence[str]) -> bool:
+    """Whether a statement calls one of the methods on the instance, however deep in it."""
+    holder = m.Name(own) | m.Call(func=m.Name("super"))
+    names = m.OneOf(*(m.Name(method) for method in methods)) if len(methods) > 1 else m.Name(methods[0])
+    return bool(m.findall(line, m.Call(func=m.Attribute(value=holder, attr=names))))

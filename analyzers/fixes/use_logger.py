@@ -16,6 +16,7 @@ from analyzers.fixes.replacements import Place, Replacement, begin_of, end_of, r
 from analyzers.fixes.texts import parse, pieces, source_of
 
 LOGGER = "logger"
+_MAKERS = ("getLogger", "get_logger")
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
@@ -25,14 +26,19 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     place = (arguments.get("line"), arguments.get("column"))
     call = _call_at(source.text, path, place, text_argument(arguments, "callee"))
     maker = factory.rpartition(".")[2]
-    if _tail(call) == "getLogger":
-        changed = replaced(source.text, [Replacement(begin_of(call.func), end_of(call.func), maker)])
+    if _tail(call) in _MAKERS:
+        if call.keywords or len(call.args) > 1:
+            raise Refused("the logger is made with more than a name: rewrite it by hand")
+        made = f"{maker}(__name__)" if not call.args else f"{maker}({ast.unparse(call.args[0])})"
+        changed = replaced(source.text, [Replacement(begin_of(call), end_of(call), made)])
         needs_logger = False
     else:
-        changed = replaced(source.text, list(_logged(call)))
+        changed = replaced(source.text, list(_logged(call, source.text)))
         needs_logger = True
     changed = _with_factory(changed, path, factory)
     if needs_logger:
+        if _runs_before_logger(source.text, path, call):
+            raise Refused(f"'{LOGGER}' is made further down: move it up first")
         changed = _with_logger(changed, path, maker)
     return {path: source.restored(_without_unused_logging(changed))}
 
@@ -60,7 +66,7 @@ def _tail(call: ast.Call) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def _logged(call: ast.Call) -> Iterator[Replacement]:
+def _logged(call: ast.Call, text: str) -> Iterator[Replacement]:
     """What turns the call into one of the logger. Raises `Refused` for a print that formats."""
     name = _tail(call)
     if name != "print":
@@ -78,10 +84,24 @@ def _logged(call: ast.Call) -> Iterator[Replacement]:
     )
     if len(call.args) > 1 or not is_text:
         pattern = " ".join("%s" for _ in call.args)
-        yield Replacement(begin_of(first), begin_of(first), f'"{pattern}", ')
+        place = begin_of(first)
+        if place[0] == call.lineno:  # in front of brackets around the value
+            place = _behind(text, call.func, "(")
+        elif text.split("\n")[place[0] - 1].encode("utf-8")[: place[1]].strip():
+            raise Refused("the print has brackets around its values: rewrite it by hand")
+        yield Replacement(place, place, f'"{pattern}", ')
     for keyword in call.keywords:
-        begin: Place = end_of(call.args[-1])
-        yield Replacement(begin, end_of(keyword.value), "")
+        _behind(text, call.args[-1], ",")
+        yield Replacement(end_of(call.args[-1]), end_of(keyword.value), "")
+
+
+def _behind(text: str, node: ast.expr, mark: str) -> Place:
+    """The place behind a mark that follows the node at once. Raises `Refused` where it does not."""
+    line, column = end_of(node)
+    following = text.split("\n")[line - 1].encode("utf-8")[column:].decode("utf-8")
+    if not following.startswith(mark):
+        raise Refused("the print has brackets or line breaks around its values: rewrite it by hand")
+    return line, column + len(mark)
 
 
 def _with_factory(text: str, path: str, factory: str) -> str:
@@ -97,7 +117,9 @@ def _with_factory(text: str, path: str, factory: str) -> str:
     if own or not imports:
         head = _head(text)
         exports = Exports(path, package, parse(text[:head], path))
-        return exports.with_import(module, name).tree.code + text[head:]
+        imported = exports.with_import(module, name).tree.code
+        gap = "" if imported.endswith("\n") else "\n\n"
+        return imported + gap + text[head:]
     lines = text.split("\n")
     end = imports[-1].end_lineno or imports[-1].lineno
     return "\n".join([*lines[:end], "", f"from {module} import {name}", *lines[end:]])
@@ -135,6 +157,21 @@ def _with_logger(text: str, path: str, maker: str) -> str:
     return "\n".join([*lines[:end], "", f"{LOGGER} = {maker}(__name__)", *between, *rest[blank:]])
 
 
+def _runs_before_logger(text: str, path: str, call: ast.Call) -> bool:
+    """Whether the call may run while the module is imported, above the place where its logger is made."""
+    tree = _parsed(text, path)
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == LOGGER for target in statement.targets
+        ):
+            return call.lineno < statement.lineno and not any(
+                isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+                and node.lineno <= call.lineno <= (node.end_lineno or node.lineno)
+                for node in ast.walk(tree)
+            )
+    return False
+
+
 def _binds(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id == LOGGER and not isinstance(node.ctx, ast.Load)
@@ -144,14 +181,24 @@ def _binds(node: ast.AST) -> bool:
 
 
 def _without_unused_logging(text: str) -> str:
-    """Without `import logging`, where nothing uses it any more."""
+    """Without the import of what made the logger, where nothing uses it any more."""
     tree = ast.parse(text)
-    if any(isinstance(node, ast.Name) and node.id == "logging" for node in ast.walk(tree)):
-        return text
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for piece in pieces(text):
-        if piece.text.strip() == "import logging":
-            return _cut(text, piece.begin, piece.end)
+        bound = _LOGGING_IMPORTS.get(piece.text.strip())
+        if bound is not None and bound not in used:
+            blank = len(piece.text) - len(piece.text.rstrip()) - 1
+            return _cut(text, piece.begin, piece.end - max(blank, 0))
     return text
+
+
+_LOGGING_IMPORTS = {
+    "import logging": "logging",
+    "from logging import getLogger": "getLogger",
+    "from diffusers.utils import logging": "logging",
+    "from transformers.utils import logging": "logging",
+}
+"""Imports that stand alone on a line -> the name that each binds."""
 
 
 def _cut(text: str, begin: int, end: int) -> str:

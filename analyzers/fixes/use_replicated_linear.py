@@ -58,7 +58,7 @@ def edit_project(arguments: Mapping[str, JsonValue], project: Project) -> dict[s
 
 
 def _shape(held: Held) -> tuple[str, int, tuple[int, ...]]:
-    """What must be alike wherever the attribute is given its value; lists of one kind may differ in length."""
+    """What must be alike wherever the attribute is given its value; plain lists may differ in length."""
     return (held.kind, held.length, held.places) if held.kind in (LAST, MIXED) else (held.kind, 0, ())
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TypeAlias
 
 from analyzers.findings import Finding, Fix
 from analyzers.fixes.base import Refused, run_operation
 from analyzers.project.index import Project
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import find_all
+
+_LINE = re.compile(r"\blines? \d+(-\d+)?\b")
+"""A line that a message names moves with the edit."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,41 @@ def verify_texts(project: Project, changed: Mapping[str, str], settled: Sequence
         if new[identity] > old[identity] - number:
             raise Refused("the edit would not settle the finding")
     appeared = new - old
-    if appeared:
-        code, path, message = next(iter(appeared))
+    if appeared and (caused := _caused(project, after, settled, appeared)) is not None:
+        code, path, message = caused
         raise Refused(f"the edit would cause {code} in {path}: {message}")
+
+
+def _caused(
+    before: Project, after: Project, settled: Sequence[Finding], appeared: Counter[_Identity]
+) -> _Identity | None:
+    """The first finding that was not there before in any wording.
+
+    A message quotes what stands in the code, so an edit of that place gives a known finding another
+    message. It is the same one where its rule spoke of that very line before, not counting what the
+    edit settles, and says no more of it now.
+    """
+    for path in sorted({path for _, path, _ in appeared}):
+        lines = _same_lines(before.sources.text(path) or "", after.sources.text(path) or "")
+        known = Counter((f.code, f.location.span.line) for f in find_all(before, path))
+        known.subtract((f.code, f.location.span.line) for f in settled if f.location.path == path)
+        for finding in find_all(after, path):
+            place = (finding.code, lines.get(finding.location.span.line, -1))
+            known[place] -= 1
+            if _identity(finding) in appeared and known[place] < 0:
+                return _identity(finding)
+    return None
+
+
+def _same_lines(before: str, after: str) -> dict[int, int]:
+    """Line after an edit -> the line before it that it was, changed ones included where they pair up."""
+    matcher = SequenceMatcher(None, before.split("\n"), after.split("\n"), autojunk=False)
+    return {
+        new: old
+        for kind, first, last, begin, end in matcher.get_opcodes()
+        if kind == "equal" or (kind == "replace" and last - first == end - begin)
+        for old, new in zip(range(first, last), range(begin, end), strict=True)
+    }
 
 
 def with_texts(project: Project, changed: Mapping[str, str]) -> Project:
@@ -71,6 +109,9 @@ def with_texts(project: Project, changed: Mapping[str, str]) -> Project:
     return Project(overlaid, project.profile, project.settings)
 
 
-def _identity(finding: Finding) -> tuple[str, str, str]:
+_Identity: TypeAlias = "tuple[str, str, str]"
+
+
+def _identity(finding: Finding) -> _Identity:
     """What stays the same about a finding when lines move."""
-    return (finding.code, finding.location.path, finding.message)
+    return (finding.code, finding.location.path, _LINE.sub("line", finding.message))

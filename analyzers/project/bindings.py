@@ -144,8 +144,24 @@ def _import_absence(names: Names, path: str, item: Import, hops: int) -> Absence
     if names.module_path(f"{module}.{item.name}") is not None:
         return None  # a submodule
     if source == path:
-        return None  # a package that imports from itself, while it is being imported
+        # A package that imports from itself while it is being imported: only what it binds besides counts.
+        return Absence(path, str(item.name)) if _binds_nothing_else(names, path, item) else None
     return _absence(names, source, str(item.name), hops)
+
+
+def _binds_nothing_else(names: Names, path: str, item: Import) -> bool:
+    """Whether a module certainly gets the name of an import of its own in no other way."""
+    facts, name = names.sources.facts(path), str(item.name)
+    if facts is None or facts.broken:
+        return False
+    return (
+        facts.class_named(name) is None
+        and facts.function_named(name) is None
+        and facts.function_named("__getattr__") is None
+        and not any(name in a.fact.names for a in facts.assignments)
+        and not any(i.fact.bound in (name, "*") and i.fact != item for i in facts.imports)
+        and not may_bind(facts, name)
+    )
 
 
 def missing_module(names: Names, dotted: str) -> Absence | None:

@@ -29,7 +29,7 @@ def comments_about(facts: FileFacts, span: Span) -> tuple[str, ...]:
     on_line: dict[int, str] = {}
     whole_lines: dict[int, str] = {}
     for placed in facts.comments:
-        line = placed.at(placed.fact.span).span.line
+        line = placed.line + placed.fact.span.line
         (whole_lines if placed.fact.own_line else on_line)[line] = placed.fact.text
     found = [
         text
@@ -72,14 +72,14 @@ def documented_as_unused(
     blocks: list[str] = []
     last = -2
     for placed in facts.comments:
-        span = placed.at(placed.fact.span).span
-        if not around.line <= span.line <= around.end_line:
+        line = placed.line + placed.fact.span.line
+        if not around.line <= line <= around.end_line:
             continue
-        if span.line == last + 1:
+        if line == last + 1:
             blocks[-1] += " " + placed.fact.text
         else:
             blocks.append(placed.fact.text)
-        last = span.line
+        last = line
     passages = blocks + [p for text in docstrings if text is not None for p in _passages(text)]
     return any(word.search(passage) and says_unused(passage) for passage in passages)
 

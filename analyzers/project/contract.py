@@ -38,6 +38,12 @@ _HARMLESS_WITH_SELF = frozenset(
 _REGISTERING = frozenset({"add_module", "register_buffer", "register_module", "register_parameter"})
 """Methods of `nn.Module` that make the attribute named by their first argument."""
 
+_PLAIN_BASES = frozenset({"object", "torch.nn.Module", "torch.nn.modules.module.Module"})
+"""Classes whose `__init__` sets nothing that is asked for."""
+
+POST_INIT = "__post_init__"
+"""The method by which the base checks a built instance."""
+
 _PLAIN_DECORATORS = frozenset(
     {"abstractmethod", "classmethod", "inference_mode", "no_grad", "override", "property", "staticmethod"}
 )
@@ -71,7 +77,7 @@ def read_contract(names: Names, profile: Profile) -> BaseContract | None:
             for wanted in _demanded(base.fact.method("__init_subclass__"))
             if isinstance(names.class_attribute(base, wanted), Missing)
         ),
-        _demanded(base.fact.method("__post_init__")),
+        _demanded(base.fact.method(POST_INIT)),
     )
 
 
@@ -103,7 +109,8 @@ class Construction:
     """What `__init__` and all that it calls on `self` do.
 
     `owner`: the class that defines the `__init__` which runs first. `sets`: attributes set on some
-    path; `always`: those set outside every branch. `calls`: methods called on `self` or above it.
+    path; `always`: those set outside every branch. `late`: those that only the `__init__` itself sets,
+    and only behind its call of `self.__post_init__()`. `calls`: methods called on `self` or above it.
     `certain`: everything that could set an attribute or call a method was followed.
     """
 
@@ -113,6 +120,7 @@ class Construction:
     always: frozenset[str]
     calls: frozenset[str]
     certain: bool
+    late: frozenset[str]
 
 
 def construction(names: Names, cls: Placed[ClassFacts]) -> Construction | None:
@@ -130,7 +138,21 @@ def construction(names: Names, cls: Placed[ClassFacts]) -> Construction | None:
         always=frozenset(walk.always),
         calls=frozenset(walk.calls),
         certain=walk.certain,
+        late=_late(init, walk.elsewhere),
     )
+
+
+def _late(init: FunctionFacts, elsewhere: set[str]) -> frozenset[str]:
+    """What `__init__` sets behind its first unconditional `self.__post_init__()`, and nothing sets before."""
+    checked = [
+        item.call.span.line
+        for item in init.calls
+        if item.call.callee == f"{self_name(init)}.{POST_INIT}" and not item.conditional
+    ]
+    if not checked:
+        return frozenset()
+    early = {a.name for a in init.assignments if a.span.line <= min(checked)} | elsewhere
+    return frozenset(a.name for a in init.assignments if a.name not in early)
 
 
 class _Walk:
@@ -140,6 +162,9 @@ class _Walk:
         self.classes = ancestry.classes
         self.sets: set[str] = set()
         self.always: set[str] = set()
+        self.elsewhere: set[str] = set()
+        """What something else than a plain assignment of the first method sets."""
+        self._first: FunctionFacts | None = None
         self.calls: set[str] = set()
         self.certain = ancestry.self_contained and not any(
             c.fact.method("__getattr__") or c.fact.method("__setattr__") or c.fact.decorators
@@ -153,6 +178,7 @@ class _Walk:
         if key in self._seen:
             return
         self._seen.add(key)
+        self._first = self._first or method
         if not _PLAIN_DECORATORS.issuperset(map(_decorator_name, method.decorators)):
             self.certain = False  # it may do anything before and after
         own = self_name(method)
@@ -160,11 +186,14 @@ class _Walk:
             return  # static: it cannot reach the instance
         for assignment in method.assignments:
             self._set(assignment.name, always=not (assignment.conditional or conditional))
+            if method is not self._first:
+                self.elsewhere.add(assignment.name)
         by_name = set_by_name(method)
         if by_name is None:
             self.certain = False
         for name in by_name or ():
             self._set(name, always=False)
+            self.elsewhere.add(name)
         for item in method.calls:
             self._call(owner, method, own, item.call, conditional or item.conditional)
 
@@ -189,6 +218,7 @@ class _Walk:
             for argument in call.arguments[:1] if rest in _REGISTERING else ():
                 if isinstance(argument, Constant) and isinstance(argument.value, str):
                     self._set(argument.value, always=not conditional)
+                    self.elsewhere.add(argument.value)
             for cls in self.classes:
                 called = cls.fact.method(rest)
                 if called is not None:
@@ -206,7 +236,8 @@ class _Walk:
                 if called is not None:
                     self.visit(cls, called, conditional=conditional)
                     return
-        if callee not in _HARMLESS_WITH_SELF:
+        plain = name == "__init__" and self.names.qualified(owner.path, base) in _PLAIN_BASES
+        if callee not in _HARMLESS_WITH_SELF and not plain:
             self.certain = False
 
     def _above(self, owner: Placed[ClassFacts], name: str, conditional: bool) -> None:
@@ -285,7 +316,7 @@ def _local_keys(names: Names, function: Placed[FunctionFacts], name: str) -> tup
     def answer(body: Body) -> tuple[str, ...] | None:
         given = [
             node.value
-            for node in ast.walk(body.tree)
+            for node in body.nodes
             if isinstance(node, (ast.Assign, ast.AnnAssign))
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name) and target.id == name
@@ -336,7 +367,7 @@ def declares(names: Names, profile: Profile, config: Placed[ClassFacts], name: s
         for owner in names.ancestry(cls).classes:
             if names.qualified_class(owner) in shared:
                 break
-            after = owner.fact.method("__post_init__")
+            after = owner.fact.method(POST_INIT)
             prop = owner.fact.method(name)
             if (
                 any(name in a.names and a.annotation is not None for a in owner.fact.attributes)

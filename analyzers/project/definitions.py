@@ -135,7 +135,10 @@ class Definitions:
 
     def _resolve(self, path: str, dotted: str, visited: dict[tuple[str, str], _Found]) -> _Found:
         head, _, rest = dotted.partition(".")
-        found = self._head(path, head, visited)
+        if visited:
+            found = self._head(path, head, visited)
+        else:  # `torch.add` and `torch.mul` ask for the same `torch`
+            found = self.memory.get(("head", path, head), lambda: self._head(path, head, visited))
         while rest and found is not None and not isinstance(found, _Absent):
             head, _, rest = rest.partition(".")
             if isinstance(found, External):
@@ -170,8 +173,8 @@ class Definitions:
         return visited[key]
 
     def _bound(self, facts: FileFacts, name: str, visited: dict[tuple[str, str], _Found]) -> _Found:
-        classes = [c for c in facts.classes if c.fact.name == name]
-        functions = [f for f in facts.functions if f.fact.name == name]
+        classes = facts.classes_named(name)
+        functions = facts.functions_named(name)
         assigned = facts.assignment_of(name)
         targets = self._targets(facts).get(name, frozenset())
         ways = bool(classes) + bool(functions) + (assigned is not None) + len(targets)

@@ -15,6 +15,7 @@ from analyzers.facts.model import (
     Constant,
     Expr,
     FileFacts,
+    Opaque,
     Placed,
     Reference,
     Starred,
@@ -90,6 +91,16 @@ def annotated_entries(facts: FileFacts) -> tuple[Placed[Assignment], ...]:
         a
         for a in facts.assignments
         if DISCOVERED_NAME in a.fact.names and a.fact.annotation is not None and a.fact.value is not None
+    )
+
+
+def changed_entries(facts: FileFacts) -> tuple[Placed[Assignment], ...]:
+    """What is added to `EntryClass` (`+=`, `.append`) or unpacked into it, which discovery overlooks."""
+    return tuple(
+        a
+        for a in facts.assignments
+        if DISCOVERED_NAME in a.fact.names
+        and (a.fact.augmented or (isinstance(a.fact.value, Opaque) and a.fact.value.kind == "Unpacked"))
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 from analyzers.facts.model import ClassFacts, Placed
 from analyzers.project.names import Names
 
@@ -25,14 +28,34 @@ def _subclasses(names: Names, cls: Placed[ClassFacts]) -> tuple[Placed[ClassFact
         for path in names.sources.walk(names.profile.dits):
             if known.isdisjoint(names.sources.words(path)):
                 continue
-            facts = names.sources.facts(path)
-            for other in facts.classes if facts is not None else ():
-                if other in found or names.qualified_class(other) == own or not other.fact.bases:
+            for line in names.memory.get(("lines", path), partial(_lines, names, path)):
+                if line.qualified == own or (line.complete and own not in line.above):
                     continue
-                if names.derives_from(other, own) is not False:
-                    found.append(other)
-                    grown = grown or other.fact.name not in known
-                    known.add(other.fact.name)
+                if line.cls not in found:
+                    found.append(line.cls)
+                    grown = grown or line.cls.fact.name not in known
+                    known.add(line.cls.fact.name)
+    return tuple(found)
+
+
+class _Line(NamedTuple):
+    """A class with bases, and the full names of all of them."""
+
+    cls: Placed[ClassFacts]
+    qualified: str
+    above: frozenset[str]
+    complete: bool
+
+
+def _lines(names: Names, path: str) -> tuple[_Line, ...]:
+    """Those of a file: asked once, for as many classes as there are."""
+    facts = names.sources.facts(path)
+    found = []
+    for cls in facts.classes if facts is not None else ():
+        if cls.fact.bases:
+            ancestry = names.ancestry(cls)
+            above = {names.qualified_class(c) for c in ancestry.classes} | set(ancestry.external)
+            found.append(_Line(cls, names.qualified_class(cls), frozenset(above), ancestry.complete))
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from analyzers.facts.bodies import Function, PlacedBody
 from analyzers.facts.model import Assignment, ClassFacts, Constant, FunctionFacts, Placed
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.names import Resolved
@@ -189,7 +190,7 @@ class Scope:
                 continue
             outer = Scope(self.project, owner, method, {})
             body = outer.body()
-            for node in ast.walk(body.tree) if body is not None else ():
+            for node in body.nodes if body is not None else ():
                 if not isinstance(node, ast.Call) or not self._is_own(_dotted(node.func), method):
                     continue
                 given = dict(zip(names, node.args, strict=False))
@@ -233,7 +234,7 @@ def _dotted(node: ast.AST) -> str | None:
 def _stores(tree: Function, name: str) -> list[ast.Name]:
     return [
         n
-        for n in ast.walk(tree)
+        for n in walk_tree(tree)
         if isinstance(n, ast.Name) and n.id == name and not isinstance(n.ctx, ast.Load)
     ]
 

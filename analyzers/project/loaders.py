@@ -60,7 +60,7 @@ def _of(components: frozenset[str]) -> RegistryComponents:
 def _table(body: Body) -> tuple[tuple[str, str], ...]:
     """(component, loader) of the dict displays of a function: `"vae": (VAELoader, "diffusers")`."""
     found: list[tuple[str, str]] = []
-    for node in ast.walk(body.tree):
+    for node in body.nodes:
         for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
             loader = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
             if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(loader, ast.Name):

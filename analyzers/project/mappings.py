@@ -135,7 +135,13 @@ class Mappings:
         outcome = self.names.class_attribute(cls, name)
         if not isinstance(outcome, Resolved) or not isinstance(outcome.value, Mapping):
             return None
-        return self._table(name, _placed(outcome), outcome.value, whole=True)
+        owner = _placed(outcome)
+        facts = self.names.sources.facts(owner.path)
+        place = owner.at(outcome.value.span)
+        for known in self.in_file(facts) if facts is not None else ():
+            if known.location == place:
+                return replace(known, name=name, whole=True)
+        return self._table(name, owner, outcome.value, whole=True)
 
     def in_file(self, facts: FileFacts) -> tuple[MappingTable, ...]:
         """The mappings that a file writes down, each once, by place."""
@@ -184,8 +190,9 @@ class Mappings:
         for cls in facts.classes:
             calls += [(Placed(m, cls.path, cls.line), c) for m in cls.fact.methods for c in m.calls]
         for owner, fact in calls:
-            parts = (fact.call.callee or "").split(".")
-            if len(parts) > 1 and parts[-1] == "update" and is_rule_mapping(self.profile, parts[-2]):
+            callee = fact.call.callee
+            parts = callee.split(".") if callee is not None and callee.endswith(".update") else ()
+            if parts and is_rule_mapping(self.profile, parts[-2]):
                 for given in fact.call.arguments:
                     if isinstance(given, Mapping):
                         before = Opaque("what is there already", given.span)
@@ -293,10 +300,17 @@ class Mappings:
         at = owner.at((key or value).span)
         where = owner.at(value.span)
         facts = self.names.sources.facts(owner.path)
-        container = container_of(facts, at) if facts is not None else None
+        container = self._container(facts, at.span) if facts is not None else None
         text = key.value if isinstance(key, Constant) and isinstance(key.value, str) else None
         target, merge = _replacement(value)
         return MappingRule(text, target, merge, at, where, container, conditional, key, value)
+
+    def _container(self, facts: FileFacts, span: Span) -> str | None:
+        """The name of the statement that a place stands in (see `_statements`)."""
+        memory = self.names.memory
+        key = ("statements", facts.path)
+        statements = memory.about(facts.path, facts, key, lambda: tuple(_statements(facts)))
+        return next((name for around, name in statements if around.contains(span)), None)
 
 
 def _editable(rules: Iterable[MappingRule]) -> tuple[MappingRule, ...]:
@@ -349,21 +363,16 @@ def _looks_like_rules(value: Expr) -> bool:
     )
 
 
-def container_of(facts: FileFacts, location: Location) -> str | None:
-    """The statement that a place stands in: `Class.attribute`, `Class.method`, a constant, a function."""
+def _statements(facts: FileFacts) -> Iterator[tuple[Span, str]]:
+    """Where statements with a name stand: `Class.attribute`, `Class.method`, a constant, a function."""
     for cls in facts.classes:
-        if not cls.at(cls.fact.span).span.contains(location.span):
-            continue
         for method in cls.fact.methods:
-            if cls.at(method.span).span.contains(location.span):
-                return f"{cls.fact.name}.{method.name}"
+            yield cls.at(method.span).span, f"{cls.fact.name}.{method.name}"
         for attribute in cls.fact.attributes:
-            if cls.at(attribute.span).span.contains(location.span) and len(attribute.names) == 1:
-                return f"{cls.fact.name}.{attribute.names[0]}"
+            if len(attribute.names) == 1:
+                yield cls.at(attribute.span).span, f"{cls.fact.name}.{attribute.names[0]}"
     for function in facts.functions:
-        if function.at(function.fact.span).span.contains(location.span):
-            return function.fact.name
+        yield function.at(function.fact.span).span, function.fact.name
     for assigned in facts.assignments:
-        if assigned.at(assigned.fact.span).span.contains(location.span) and len(assigned.fact.names) == 1:
-            return assigned.fact.names[0]
-    return None
+        if len(assigned.fact.names) == 1:
+            yield assigned.at(assigned.fact.span).span, assigned.fact.names[0]

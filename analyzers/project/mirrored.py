@@ -30,6 +30,10 @@ class Mirrored:
     parameter: Parameter | None = None
 
 
+_DIFFUSERS = ("diffusers/models/transformers", "diffusers/models/controlnets")
+"""Where diffusers keeps the models whose constructors' arguments make a checkpoint's config.json."""
+
+
 class Mirrors:
     """Published configurations and official constructors, by port."""
 
@@ -54,6 +58,11 @@ class Mirrors:
                 source = f"the constructor of the official '{built.cls.fact.name}'"
                 found.setdefault(name, Mirrored(name, where, source, known, value, parameter))
         return tuple(found.values())
+
+    def diffusers_takes(self, name: str) -> bool:
+        """Whether a transformer of the installed diffusers has an argument of that name, which diffusers
+        then writes into every config.json of it; False where diffusers is not installed."""
+        return self.official.some_constructor_takes(_DIFFUSERS, name)
 
 
 def _value(expr: Expr | None) -> tuple[bool, object]:

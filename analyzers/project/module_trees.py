@@ -35,6 +35,12 @@ def lack(project: Project, cls: Placed[ClassFacts], path: Sequence[str | None]) 
 
     None in the path stands for any index. The answer None: nothing is, as far as can be told.
     """
+    steps = tuple(path)
+    key = ("lack", cls.path, cls.fact.name, cls.line, steps)
+    return project.sources.memory.about(cls.path, cls.fact, key, lambda: _lack(project, cls, steps))
+
+
+def _lack(project: Project, cls: Placed[ClassFacts], path: tuple[str | None, ...]) -> Lack | None:
     if not path or path[0] is None:
         return None
     built = project.construction(cls)

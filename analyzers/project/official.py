@@ -54,6 +54,22 @@ class Official:
         parameters = tuple(p for p in found.fact.parameters[1:] if p.kind in ("any", "positional", "keyword"))
         return OfficialConstructor(cls, found, parameters, found.fact.accepts_any_keyword)
 
+    def some_constructor_takes(self, folders: tuple[str, ...], name: str) -> bool:
+        """Whether the constructor of any class below these folders of installed packages has a
+        parameter of that name; False where they are not installed."""
+        key = ("argument of", folders, name)
+        return self.sources.memory.get(key, lambda: self._some_takes(folders, name))
+
+    def _some_takes(self, folders: tuple[str, ...], name: str) -> bool:
+        for site in self._site_packages():
+            for path in (p for folder in folders for p in self.sources.walk(f"{site}/{folder}")):
+                facts = self.sources.facts(path) if name in self.sources.words(path) else None
+                for cls in facts.classes if facts is not None else ():
+                    init = cls.fact.method("__init__")
+                    if init is not None and init.parameter(name) is not None:
+                        return True
+        return False
+
     def _start(self, reference: str) -> tuple[str | None, str]:
         """The file that a reference begins at, and the class's name."""
         path, found, name = reference.partition("::")

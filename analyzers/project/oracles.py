@@ -28,6 +28,10 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+(::?\w+)?$")
 _MODEL = re.compile(
     r"(Transformer|DiT|DIT|Diffusion)(?!.*(Config|Pipeline|Scheduler|Loader|Wrapper|Block|Args|Params)$)"
 )
+_IMPORTED = re.compile(r"\b(?:import_module|importorskip)\(\s*[\"']([\w.]+)")
+_OTHER_PART = re.compile(r"Scheduler|Config\b|VAE|Autoencoder|Encoder|Tokenizer|Processor", re.IGNORECASE)
+"""Names of what is no diffusion model: that a test takes it from elsewhere says nothing about the port."""
+
 _NEUTRAL = frozenset(sys.stdlib_module_names) | frozenset(
     {
         "torch",
@@ -194,6 +198,22 @@ class OracleSearch:
                     if item.fact.name == name and item.fact.module.partition(".")[0] == "diffusers"
                 ] or list(_attributes(path, self.sources.text(path) or "", name))
                 yield from (Oracle(f"diffusers:{name}", "diffusers", place) for place in found[:1])
+
+
+def takes_an_original(facts: FileFacts, text: str, profile: Profile) -> bool:
+    """Whether a test takes something from another package that may be the original: a factory, a builder,
+    a pipeline. Then it is known which original counts, although nothing names its class."""
+    for item in facts.imports:
+        module, name = item.fact.module, item.fact.name or ""
+        package = module.partition(".")[0]
+        if item.fact.level or not package or package in _NEUTRAL or package == "tests":
+            continue
+        if not profile.owns(module) and not _OTHER_PART.search(name):
+            return True
+    for module in _IMPORTED.findall(text):
+        if module.partition(".")[0] not in _NEUTRAL and not profile.owns(module):
+            return True
+    return False
 
 
 def _attributes(path: str, text: str, name: str) -> Iterator[Location]:

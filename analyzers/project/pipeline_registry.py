@@ -16,6 +16,7 @@ from functools import partial
 from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.predicates import Closure, Scope, Undecided, bound_names, evaluate, execute
 from analyzers.facts.syntax import parse
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 from analyzers.project.names import Names
 from analyzers.project.profile import Registrations
@@ -95,7 +96,7 @@ def _read(sources: Sources, where: Registrations) -> PipelineRegistry | None:
 
 
 def _mentions(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in walk_tree(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             yield node.id
         elif isinstance(node, ast.Attribute):
@@ -177,7 +178,7 @@ class _Reader:
     def _registers(self, node: ast.AST) -> bool:
         """Whether a call in there registers something, also through a function of the module."""
         called = {
-            n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+            n.func.id for n in walk_tree(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
         }
         if self.function in called:
             return True
@@ -261,7 +262,7 @@ def _plain_value(statement: ast.stmt) -> ast.expr | None:
 
 def _called(node: ast.AST) -> set[str]:
     """The plain names that are called in there."""
-    calls = (n for n in ast.walk(node) if isinstance(n, ast.Call))
+    calls = (n for n in walk_tree(node) if isinstance(n, ast.Call))
     return {c.func.id for c in calls if isinstance(c.func, ast.Name)}
 
 
@@ -273,10 +274,10 @@ def _resolver(tree: ast.Module) -> tuple[bool, bool]:
 
     Both False where no function goes through a list of (id, detector) pairs and calls the second.
     """
-    for function in ast.walk(tree):
+    for function in walk_tree(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
-        for node in ast.walk(function):
+        for node in walk_tree(function):
             loop = node if isinstance(node, (ast.For, ast.comprehension)) else None
             target = loop.target if loop is not None else None
             if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
@@ -285,7 +286,7 @@ def _resolver(tree: ast.Module) -> tuple[bool, bool]:
             name = second.id if isinstance(second, ast.Name) else None
             calls = [
                 c
-                for c in ast.walk(function)
+                for c in walk_tree(function)
                 if isinstance(c, ast.Call) and isinstance(c.func, ast.Name) and c.func.id == name and c.args
             ]
             if calls:
@@ -300,7 +301,7 @@ def _is_lowered(node: ast.expr, function: ast.FunctionDef) -> bool:
         return False
     values = [
         other.value
-        for other in ast.walk(function)
+        for other in walk_tree(function)
         if isinstance(other, ast.Assign)
         and any(isinstance(t, ast.Name) and t.id == node.id for t in other.targets)
     ]
@@ -308,16 +309,16 @@ def _is_lowered(node: ast.expr, function: ast.FunctionDef) -> bool:
 
 
 def _takes_first(function: ast.FunctionDef, loop: ast.AST) -> bool:
-    if isinstance(loop, ast.For) and any(isinstance(n, (ast.Return, ast.Break)) for n in ast.walk(loop)):
+    if isinstance(loop, ast.For) and any(isinstance(n, (ast.Return, ast.Break)) for n in walk_tree(loop)):
         return True
     zero = [
         n
-        for n in ast.walk(function)
+        for n in walk_tree(function)
         if isinstance(n, ast.Subscript) and isinstance(n.slice, ast.Constant) and n.slice.value == 0
     ]
     ranked = any(
         isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("max", "min")
-        for n in ast.walk(function)
+        for n in walk_tree(function)
     )
     return bool(zero) and not ranked
 

@@ -17,6 +17,7 @@ from analyzers.project.sources import Sources
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
 _FIELD = re.compile(r"\s*(?:[-*]\s+)?\**([A-Za-z][\w /.-]{0,40}?)\**\s*:\**\s*(.*?)\s*$")
 _RULER = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-*:?\s*)*\|?\s*$")
+_COMPONENT = re.compile(r"components?\b", re.IGNORECASE)
 _ID = re.compile(r"[QIE]\d+$")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
@@ -26,8 +27,14 @@ UNSAID = frozenset(
 """What a cell holds that says nothing, in lower case and without backticks."""
 
 _PASSED = re.compile(
-    r"\b(pass(ed)?|exact|proven|complete|bit-exact|ok|done|green|match(es)?)\b|_pass\b|passed|pass_|\u2705"
+    r"\b(pass(ed)?|exact|proven|complete|bit-exact|ok|done|green|match(es)?)\b|_pass\b|_proven\b|passed|pass_|\u2705"
 )
+_OVERCOME = re.compile(
+    r"non[ _-]skip(ped)?|\b(0|no|without) (fail|skip|error)\w*"
+    r"|\b(was|were|formerly|previously|no longer|un)[ -]?(blocked|red|fail\w*|skipp\w*|pending|deferred)"
+)
+"""What sounds like a failure in a cell and is none."""
+
 _NOT_PASSED = re.compile(
     r"not[_ ](run|started|tested)|scaffold|debug_red|\bred\b|blocked|fail|\bskip(ped)?\b|pending"
     r"|in_progress|xfail|deferred"
@@ -91,7 +98,7 @@ class Component:
         """Whether the row records a pass; None where it has no column for it."""
         if self.parity is None:
             return None
-        text = re.sub(r"non[ _-]skip(ped)?", "", said(self.parity))
+        text = _OVERCOME.sub("", said(self.parity))
         return bool(_PASSED.search(text)) and not _NOT_PASSED.search(text)
 
 
@@ -121,24 +128,27 @@ class PortStatus:
     @cached_property
     def matrix(self) -> Table | None:
         """The component matrix: the first table whose first column is the component."""
-        return next(
-            (t for t in self.tables if re.match(r"components?\b", t.header.cells[0], re.IGNORECASE)), None
-        )
+        return next((t for t in self.tables if _COMPONENT.match(t.header.cells[0])), None)
 
     @cached_property
     def components(self) -> tuple[Component, ...]:
-        """The rows of the component matrix."""
-        return tuple(_components(self.matrix)) if self.matrix is not None else ()
+        """The rows of the component matrix, and of later tables that name official definitions too."""
+        found = tuple(_components(self.matrix)) if self.matrix is not None else ()
+        for table in self.tables:
+            if table is not self.matrix and _COMPONENT.match(table.header.cells[0]):
+                more = tuple(_components(table))
+                found += tuple(c for c in more if c.definition is not None)
+        return found
 
     @cached_property
     def identifiers(self) -> tuple[tuple[str, int], ...]:
         """The ids of questions, issues and escape hatches (`Q001`), with their lines."""
         return tuple(
-            (row.cells[0], row.line)
+            (name, row.line)
             for table in self.tables
             if re.fullmatch(r"id", table.header.cells[0], re.IGNORECASE)
             for row in table.rows
-            if row.cells and _ID.match(row.cells[0])
+            if _ID.match(name := row.cells[0].strip("`* "))
         )
 
     def at(self, line: int) -> Location:
@@ -238,6 +248,8 @@ def _components(table: Table) -> Iterator[Component]:
             name: (row.cells[index] if index < len(row.cells) else "") if index is not None else None
             for name, index in columns.items()
         }
+        if len(row.cells) < len(table.header.cells):
+            found["parity"] = found["parity"] or None  # the row is cut short: nobody left the cell empty
         yield Component(
             name=row.cells[0],
             kind=found["kind"],

@@ -203,8 +203,9 @@ class Ports:
         assigned = [name for attribute in cls.fact.attributes for name in attribute.names]
         for name in sorted(assigned, key=lambda name: name != "param_names_mapping"):
             outcome = self.names.class_attribute(cls, name)
-            if isinstance(outcome, Resolved) and outcome.config is not None:
-                return outcome.config
+            copied = outcome.config if isinstance(outcome, Resolved) else None
+            if copied is not None and self._is_own(copied):
+                return copied
         init = cls.fact.method("__init__")
         parameter = init.parameter("config") if init is not None else None
         if parameter is not None and isinstance(parameter.annotation, Reference):
@@ -223,6 +224,11 @@ class Ports:
         beside = self.sources.facts(f"{self.profile.dit_configs}/{family}.py")
         own = [c for c in (beside.classes if beside else ()) if self._is_dit_config(c)]
         return own[0] if len(own) == 1 else None
+
+    def _is_own(self, config: Placed[ClassFacts]) -> bool:
+        """Whether a config is more than the base of them all, which a shared base class may copy from."""
+        bases = (self.profile.dit_config_base, self.profile.dit_arch_config_base)
+        return self.names.qualified_class(config) not in bases
 
     def _is_dit_config(self, cls: Placed[ClassFacts]) -> bool:
         base = self.profile.dit_config_base

@@ -53,7 +53,10 @@ def stage_calls(project: Project, port: Port) -> tuple[StageCall, ...]:
         stage = project.names.qualified_class(used.stage)
         families.setdefault(stage, set()).add(_folder(serving, used.pipeline.path))
     for used in _stages(project, serving):
-        if _dit_configs(project, serving, used.pipeline) != {wanted}:
+        pipeline = used.pipeline
+        key = ("DiT configs run", pipeline.path, pipeline.fact.name, pipeline.line)
+        ask = partial(_dit_configs, project, serving, pipeline)
+        if project.sources.memory.about(pipeline.path, pipeline.fact, key, ask) != {wanted}:
             continue
         shared = len(families[project.names.qualified_class(used.stage)]) > 1
         for call, location in _calls(project, serving, used.stage):

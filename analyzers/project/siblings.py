@@ -7,9 +7,12 @@ comparisons.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from analyzers.facts.copies import Comparison, compare
 from analyzers.facts.differences import Difference
@@ -68,10 +71,17 @@ _Table = Mapping[int, "tuple[_Entry, ...]"]
 
 def drifts(project: Project, path: str) -> tuple[Drift, ...]:
     """The drifts that belong to a file: its function is the one copy against several, or the later one."""
-    own = _table(project, path)
+    if project.sources.is_open(path):
+        # Somebody types here: what the other files have does not change from key to key.
+        memory = project.sources.memory
+        own = _make_table(
+            project, path, memory.get(("sibling keys", path), partial(_keys_beyond, project, path))
+        )
+    else:
+        own = _table(project, path)
     if not own:
         return ()
-    tables = [own, *(_table(project, p) for p in project.sources.walk(project.profile.dits) if p != path)]
+    tables = [own, *(_table(project, p) for p in _others(project, path))]
     found: dict[tuple[tuple[str, int], int], Drift] = {}
     for key, mine, theirs in _meetings(own, tables):
         for drift in _from_meeting(project, key, mine, theirs):
@@ -85,17 +95,35 @@ def _table(project: Project, path: str) -> _Table:
     return project.sources.memory.get(("sibling table", path), partial(_make_table, project, path))
 
 
-def _make_table(project: Project, path: str) -> _Table:
+def _make_table(project: Project, path: str, beyond: frozenset[int] | None = None) -> _Table:
+    """The table of a file; with `beyond` only the keys that are among those, or that several functions of
+    the file have."""
     facts = project.file(path)
-    table: dict[int, list[_Entry]] = {}
+    signatures: list[tuple[Site, Signature]] = []
     for cls, function in facts.all_functions() if facts is not None else ():
         found: Signature | None = project.derived("signature", function, signature)
-        if found is None:
+        if found is not None and found.keys:
+            signatures.append((Site(cls, function), found))
+    shared: AbstractSet[int] | None = None
+    if beyond is not None:
+        often = Counter(chain.from_iterable(found.keys for _, found in signatures))
+        shared = {key for key, count in often.items() if count > 1 or key in beyond}
+    table: dict[int, list[_Entry]] = {}
+    for site, found in signatures:
+        if shared is not None and shared.isdisjoint(found.keys):
             continue
-        site = Site(cls, function)
         for key, statement in zip(found.keys, (*found.statements, *found.renamed), strict=True):
-            table.setdefault(key, []).append(_Entry(site, statement))
+            if shared is None or key in shared:
+                table.setdefault(key, []).append(_Entry(site, statement))
     return {key: tuple(entries) for key, entries in table.items()}
+
+
+def _others(project: Project, path: str) -> Iterator[str]:
+    return (p for p in project.sources.walk(project.profile.dits) if p != path)
+
+
+def _keys_beyond(project: Project, path: str) -> frozenset[int]:
+    return frozenset().union(*(_table(project, p) for p in _others(project, path)))
 
 
 def _meetings(

@@ -19,6 +19,7 @@ from analyzers.facts.checks import checks
 from analyzers.facts.model import Assignment, ClassFacts, FunctionFacts, Placed
 from analyzers.facts.module_trees import constants
 from analyzers.facts.name_uses import Stores, called_name, parameters, tail
+from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Location
 from analyzers.project.definitions import External, Module
 from analyzers.project.index import Project
@@ -207,7 +208,6 @@ class _Reader:
         self.project = project
         self.reach = project.tests
         self.asking: set[tuple[int, str]] = set()
-        self.indexed: dict[int, Stores] = {}
 
     def of_test(self, test: Member) -> tuple[Comparison, ...] | None:
         body = self.project.body(test.function)
@@ -216,12 +216,8 @@ class _Reader:
         return self.sites(_Frame(test, body))
 
     def stores(self, frame: _Frame) -> Stores:
-        """The names of a function; the index holds its tree, so that the key stays its own."""
-        tree = frame.body.tree
-        known = self.indexed.get(id(tree))
-        if known is None:
-            known = self.indexed[id(tree)] = Stores(tree)
-        return known
+        """Where the names of a function get their values."""
+        return frame.body.body.stores
 
     # ------------------------------------------------------------------ comparisons
 
@@ -230,7 +226,7 @@ class _Reader:
         judged = self.project.derived("checks", frame.member.function, checks)
         if judged is None or frame.hops <= 0:
             return None
-        for node in ast.walk(frame.body.tree):
+        for node in frame.body.nodes:
             inner: tuple[Comparison, ...] | None = ()
             if isinstance(node, ast.Call):
                 inner = self.call(node, frame)
@@ -241,7 +237,7 @@ class _Reader:
             elif isinstance(node, ast.If) and any(
                 isinstance(n, ast.Raise) or (isinstance(n, ast.Call) and tail(n) == "fail")
                 for s in node.body
-                for n in ast.walk(s)
+                for n in walk_tree(s)
             ):
                 inner = self.asserted(node.test, frame) or ()
             if inner is None:
@@ -294,7 +290,7 @@ class _Reader:
         """The comparisons in a condition; None where it may compare in a way that is not understood."""
         found: list[Comparison] = []
         for part in _parts(test):
-            if any(isinstance(n, ast.Call) and tail(n) in _COMPARING for n in ast.walk(part)):
+            if any(isinstance(n, ast.Call) and tail(n) in _COMPARING for n in walk_tree(part)):
                 continue  # met as calls
             difference = self.difference(part, frame)
             if difference is not None:
@@ -314,7 +310,7 @@ class _Reader:
     def holds_comparison(self, name: str, frame: _Frame) -> bool:
         values = self.stores(frame).of(name) or []
         return bool(values) and all(
-            any(isinstance(n, ast.Call) and tail(n) in _COMPARING for n in ast.walk(v)) for v in values
+            any(isinstance(n, ast.Call) and tail(n) in _COMPARING for n in walk_tree(v)) for v in values
         )
 
     def is_weak(self, part: ast.expr, frame: _Frame) -> bool:
@@ -328,10 +324,10 @@ class _Reader:
         """`a` and `b` of a condition on `a - b`, also where a local name holds the difference."""
         if not isinstance(part, ast.Compare):
             return None
-        for node in ast.walk(part):
+        for node in walk_tree(part):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
                 return node.left, node.right
-        for name in (n.id for n in ast.walk(part) if isinstance(n, ast.Name)):
+        for name in (n.id for n in walk_tree(part) if isinstance(n, ast.Name)):
             for _ in range(3):
                 values = self.stores(frame).of(name) or []
                 if len(values) != 1:
@@ -339,14 +335,14 @@ class _Reader:
                 minus = next(
                     (
                         n
-                        for n in ast.walk(values[0])
+                        for n in walk_tree(values[0])
                         if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub)
                     ),
                     None,
                 )
                 if minus is not None:
                     return minus.left, minus.right
-                inner = next((n.id for n in ast.walk(values[0]) if isinstance(n, ast.Name)), None)
+                inner = next((n.id for n in walk_tree(values[0]) if isinstance(n, ast.Name)), None)
                 if inner is None or inner == name:
                     break
                 name = inner
@@ -354,9 +350,9 @@ class _Reader:
 
     def comparison(self, at: ast.expr, left: ast.expr, right: ast.expr, frame: _Frame) -> Comparison:
         left, right = self.plain(left, frame), self.plain(right, frame)
-        same = ast.dump(left) == ast.dump(right) and not any(isinstance(n, ast.Call) for n in ast.walk(left))
+        same = ast.dump(left) == ast.dump(right) and not any(isinstance(n, ast.Call) for n in walk_tree(left))
         same = same and not isinstance(left, ast.Constant)
-        given = {n.id for n in ast.walk(left) if isinstance(n, ast.Name)} & set(frame.given)
+        given = {n.id for n in walk_tree(left) if isinstance(n, ast.Name)} & set(frame.given)
         return Comparison(
             frame.body.at(at), self.side(left, frame), self.side(right, frame), same and not given
         )
@@ -395,7 +391,7 @@ class _Reader:
         if isinstance(node, ast.Subscript):
             return self.side(node.value, frame, depth - 1)
         result = _NOTHING
-        for child in ast.iter_child_nodes(node):
+        for child in child_nodes(node):
             if isinstance(child, ast.expr):
                 result |= self.side(child, frame, depth - 1)
             elif isinstance(child, ast.comprehension):
@@ -477,7 +473,7 @@ class _Reader:
                     ast.operator,
                 ),
             )
-            for n in ast.walk(held.node)
+            for n in walk_tree(held.node)
         )
         return _NOTHING if literal else _UNKNOWN
 
@@ -506,6 +502,8 @@ class _Reader:
             if _RANDOM.search(last):
                 return Side(other=True)
             return self.arguments(node, frame, depth) | self.noted(node)
+        if isinstance(meant, Placed) and isinstance(meant.fact, (ClassFacts, FunctionFacts)):
+            return self.meaning(name, frame) | _noted(meant.fact.name)
         return self.meaning(name, frame) | self.noted(node)
 
     def imported(self, node: ast.Call, frame: _Frame) -> Side:
@@ -521,7 +519,7 @@ class _Reader:
         return Side(own=named) if self.project.profile.owns(first.value) else Side(foreign=named)
 
     def noted(self, node: ast.Call) -> Side:
-        return Side(calls=frozenset({tail(node)} - {"", *_HARMLESS}))
+        return _noted(tail(node))
 
     def arguments(self, node: ast.Call, frame: _Frame, depth: int) -> Side:
         result = _NOTHING
@@ -547,7 +545,7 @@ class _Reader:
         result = _NOTHING
         values = [
             n.value
-            for n in ast.walk(frame.body.tree)
+            for n in frame.body.nodes
             if isinstance(n, (ast.Return, ast.Yield)) and n.value is not None
         ]
         if not values:
@@ -615,6 +613,10 @@ _HARMLESS = frozenset(
         "unsqueeze",
     }
 )
+
+
+def _noted(name: str) -> Side:
+    return Side(calls=frozenset({name} - {"", *_HARMLESS}))
 
 
 def _may_compare(test: ast.expr) -> bool:

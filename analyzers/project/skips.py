@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from analyzers.facts.model import Assignment, Constant, FileFacts, Placed
 from analyzers.facts.module_trees import PlacedNode, constants, tree_of
 from analyzers.facts.name_uses import Stores, called_name, parameters, tail
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location
 from analyzers.project.bindings import import_absence, missing_module
 from analyzers.project.index import Project
@@ -43,6 +44,11 @@ _SYSTEM = frozenset(
 
 _PRIVATE = frozenset({"home", "Users", "mnt", "media", "root"})
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
+_READS = frozenset({"load", "load_file", "safe_open", "open", "load_torch_file", "torch_load"})
+"""Calls that fail where the file that they are given first is missing."""
+
+_MISSING_FILE = frozenset({"FileNotFoundError", "OSError", "IOError", "Exception", "BaseException"})
+_MISSING_IMPORT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _PRESENCE = frozenset({"exists", "is_file", "is_dir", "isfile", "isdir"})
 _WHERE = frozenset(
     {
@@ -184,7 +190,7 @@ class _Reader:
             if not any(is_test_class(c) for c in chunk.facts.classes):
                 continue
             tree = tree_of(chunk)
-            for cls in ast.walk(tree) if tree is not None else ():
+            for cls in walk_tree(tree) if tree is not None else ():
                 if isinstance(cls, ast.ClassDef):
                     for mark in cls.decorator_list:
                         because = self.mark(mark, whole)
@@ -221,7 +227,7 @@ class _Reader:
                 yield Hopeless(placed.at(mark), because, member.name)
         for node, because in self.statements(placed.tree.body, scope):
             yield Hopeless(placed.at(node), because, member.name)
-        for call in (n for n in ast.walk(placed.tree) if isinstance(n, ast.Call)):
+        for call in (n for n in placed.nodes if isinstance(n, ast.Call)):
             because = self.called_with(member, call, scope)
             if because is not None:
                 yield Hopeless(placed.at(call), because, member.name)
@@ -301,10 +307,16 @@ class _Reader:
             yield from self.statements(statement.orelse, scope)
 
     def tried(self, statement: ast.Try, scope: _Scope) -> Iterator[tuple[ast.expr, str]]:
-        """An import of the code base that certainly fails, and a handler that skips for it."""
+        """What certainly fails, and a handler that skips for it: an import of the code base, a read of a
+        path of one machine."""
         for handler in statement.handlers:
             skip = next((s for s in map(_skip, handler.body) if s is not None), None)
-            if skip is None or not _catches_import(handler):
+            if skip is not None and _catches(handler, _MISSING_FILE):
+                held = self.read_first(statement.body, scope)
+                if held is not None:
+                    yield skip, f"'{held}' is a path of one machine, and nothing can override it"
+                    return
+            if skip is None or not _catches(handler, _MISSING_IMPORT):
                 continue
             for inner in statement.body:
                 if isinstance(inner, (ast.Import, ast.ImportFrom)):
@@ -313,8 +325,25 @@ class _Reader:
                         yield skip, why
                         return
 
+    def read_first(self, body: list[ast.stmt], scope: _Scope) -> str | None:
+        """The path of one machine that every run of the statements reads; None where none is read."""
+        for statement in body:
+            if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.Expr, ast.Return, ast.With)):
+                return None
+            whole = (
+                [item.context_expr for item in statement.items]
+                if isinstance(statement, ast.With)
+                else [statement]
+            )
+            for node in (n for part in whole for n in ast.walk(part)):
+                if isinstance(node, ast.Call) and tail(node) in _READS and node.args:
+                    held = self.hard(node.args[0], scope)
+                    if held is not None:
+                        return held
+        return None
+
     def imports_or_options(self, statement: ast.stmt, scope: _Scope) -> Iterator[tuple[ast.expr, str]]:
-        for node in ast.walk(statement):
+        for node in walk_tree(statement):
             if not isinstance(node, ast.Call):
                 continue
             if called_name(node) == "pytest.importorskip" and node.args:
@@ -391,6 +420,8 @@ class _Reader:
                 if held is not None:
                     return f"'{held}' is a path of one machine, and nothing can override it"
                 return None
+            if called_name(test) == "next" and len(test.args) == 2 and _is_falsy(test.args[1]):
+                return self.none_passes(test.args[0], scope, depth)
             if last == "getoption" and _truth(test, "default") in (None, False):
                 return self.undefined_option(test)
             if called_name(test) == "bool" and test.args:
@@ -402,7 +433,23 @@ class _Reader:
             if last == "startswith" and isinstance(test.func, ast.Attribute) and _asks_where(test.func.value):
                 return f"'{ast.unparse(test)}' holds on one machine"
             return self.of_function(test, scope, depth)
+        if isinstance(test, ast.ListComp):
+            return self.none_passes(test, scope, depth)
         return self.through_name(test, scope, depth, inevitable=False)
+
+    def none_passes(self, source: ast.expr, scope: _Scope, depth: int) -> str | None:
+        """Why nothing is left of a comprehension elsewhere: no element passes one of its conditions."""
+        if not isinstance(source, (ast.GeneratorExp, ast.ListComp)) or len(source.generators) != 1:
+            return None
+        generator = source.generators[0]
+        elements = self.elements(generator.iter, scope)
+        if not isinstance(generator.target, ast.Name) or not elements:
+            return None
+        whys: list[str | None] = []
+        for element in elements:
+            bound = replace(scope, given=(*scope.given, (generator.target.id, element, scope)))
+            whys.append(_first([self.impossible(test, bound, depth - 1) for test in generator.ifs]))
+        return _all(whys)
 
     def over_elements(
         self, source: ast.expr, scope: _Scope, depth: int, *, inevitable: bool, every: bool
@@ -440,18 +487,21 @@ class _Reader:
 
     def of_function(self, call: ast.Call, scope: _Scope, depth: int) -> str | None:
         """Why a predicate of the file (`_has_weights()`) is false on every other machine."""
+        return _all([self.impossible(value, inner, depth - 1) for value, inner in self.returned(call, scope)])
+
+    def returned(self, call: ast.Call, scope: _Scope) -> list[tuple[ast.expr, _Scope]]:
+        """What a function of the file returns that is called without arguments; empty where that is
+        unclear."""
         if not isinstance(call.func, ast.Name) or call.args or call.keywords:
-            return None
+            return []
         facts = self.project.sources.facts(scope.path)
         function = facts.function_named(call.func.id) if facts is not None else None
         body = self.project.body(function) if function is not None else None
         if body is None:
-            return None
-        returns = [n for n in ast.walk(body.tree) if isinstance(n, ast.Return)]
+            return []
+        returns = [n.value for n in body.nodes if isinstance(n, ast.Return)]
         inner = _Scope(scope.path, body.tree)
-        return _all(
-            [self.impossible(r.value, inner, depth - 1) if r.value is not None else None for r in returns]
-        )
+        return [(value, inner) for value in returns if value is not None] if all(returns) else []
 
     def elsewhere(self, test: ast.Compare) -> str | None:
         """Why a comparison with the name of a machine or user holds in one place only."""
@@ -470,6 +520,9 @@ class _Reader:
         if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[0], ast.Constant):
             start = str(node.values[0].value)
             return start if is_private(start + "x") and start.count("/") > 1 else None
+        if isinstance(node, ast.JoinedStr) and node.values:
+            first = node.values[0]
+            return self.hard(first.value, scope, depth - 1) if isinstance(first, ast.FormattedValue) else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Add)):
             start_of = self.hard(node.left, scope, depth - 1)
             if start_of is None or not isinstance(node.right, ast.Constant):
@@ -486,7 +539,9 @@ class _Reader:
                 return self.hard(inner, scope, depth - 1) if inner is not None else None
             if tail(node) == "joinpath" and isinstance(node.func, ast.Attribute):
                 return self.hard(node.func.value, scope, depth - 1)
-            return None
+            return _all([self.hard(value, where, depth - 1) for value, where in self.returned(node, scope)])
+        if isinstance(node, ast.NamedExpr):
+            return self.hard(node.value, scope, depth - 1)
         if isinstance(node, ast.Attribute) and node.attr == "parent":
             return self.hard(node.value, scope, depth - 1)
         if isinstance(node, ast.Name):
@@ -500,7 +555,7 @@ class _Reader:
             if given == name:
                 return [(value, where)]
         if scope.function is not None:
-            loop = _loop_over(scope.function, name) if self.stores(scope.function).holds(name) else None
+            loop = self.stores(scope.function).loop_over(name)
             if loop is not None:
                 elements = self.elements(loop, scope)
                 return [(e, scope) for e in elements] if elements else None
@@ -619,7 +674,7 @@ def _leaves(body: list[ast.stmt]) -> bool:
     return any(
         isinstance(n, (ast.Return, ast.Yield)) and _skip_of_return(n) is None
         for s in body
-        for n in ast.walk(s)
+        for n in walk_tree(s)
     )
 
 
@@ -627,13 +682,16 @@ def _skip_of_return(node: ast.AST) -> ast.expr | None:
     return _skip(node) if isinstance(node, ast.stmt) else None
 
 
-def _catches_import(handler: ast.ExceptHandler) -> bool:
+def _catches(handler: ast.ExceptHandler, exceptions: frozenset[str]) -> bool:
     if handler.type is None:
         return True
     return any(
-        name in ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
-        for name in ast.unparse(handler.type).strip("()").replace(" ", "").split(",")
+        name in exceptions for name in ast.unparse(handler.type).strip("()").replace(" ", "").split(",")
     )
+
+
+def _is_falsy(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value
 
 
 def _truth(call: ast.Call, name: str) -> object:
@@ -655,18 +713,3 @@ def _asks_where(node: ast.expr) -> bool:
     if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
         return isinstance(node.slice, ast.Constant) and node.slice.value in _WHO
     return isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.uname().nodename")
-
-
-def _loop_over(function: ast.AST, name: str) -> ast.expr | None:
-    """What a name runs over, where it is the variable of exactly one loop and nothing else."""
-    loops = [
-        n.iter
-        for n in ast.walk(function)
-        if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == name
-    ]
-    stores = [
-        n
-        for n in ast.walk(function)
-        if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-    ]
-    return loops[0] if len(loops) == 1 and len(stores) == 1 else None

@@ -8,11 +8,15 @@ names, all count as reached.
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from analyzers.facts.bodies import Body
+from analyzers.facts.expressions import convert
 from analyzers.facts.flow import is_stub
 from analyzers.facts.model import (
     Call,
@@ -21,6 +25,7 @@ from analyzers.facts.model import (
     Expr,
     FunctionFacts,
     Placed,
+    Reference,
     SelfAssignment,
 )
 from analyzers.facts.self_uses import SelfUses, self_uses
@@ -60,11 +65,38 @@ def built_modules(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...
     for method in cls.fact.methods:
         for assignment in method.assignments:
             if assignment.name not in found:
-                kind = _module_built(project, cls.path, method, assignment.value)
+                placed = Placed(method, cls.path, cls.line)
+                value = _meant(project, placed, assignment.value)
+                kind = _module_built(project, cls.path, method, value)
                 if kind is not None:
-                    placed = Placed(method, cls.path, cls.line)
                     found[assignment.name] = Built(assignment.name, kind, placed, assignment)
     return tuple(found.values())
+
+
+def _meant(project: Project, method: Placed[FunctionFacts], value: Expr | None) -> Expr | None:
+    """What a local name was given that is stored and read once (`norm = nn.LayerNorm(dim)`)."""
+    if not isinstance(value, Reference) or "." in value.dotted or method.fact.parameter(value.dotted):
+        return value
+    stored = project.derived("stored once", method, _stored_once)
+    return dict(stored or ()).get(value.dotted, value)
+
+
+def _stored_once(body: Body) -> tuple[tuple[str, Expr], ...]:
+    nodes = list(ast.walk(body.tree))
+    names = [n for n in nodes if isinstance(n, ast.Name)]
+    mentions = Counter(n.id for n in names)
+    stores = Counter(n.id for n in names if not isinstance(n.ctx, ast.Load))
+    return tuple(
+        (target.id, convert(node.value))
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+        and isinstance(node.value, ast.Call)
+        # A second place that reads it may put the module into another one.
+        and stores[target.id] == 1
+        and mentions[target.id] == 2
+    )
 
 
 def _module_built(project: Project, path: str, method: FunctionFacts, value: Expr | None) -> str | None:
@@ -123,7 +155,9 @@ def _unread(cls: ClassFacts) -> bool:
     methods = [m for m in cls.methods if m.name in reached_methods(cls)]
     read = {name.partition(".")[0] for method in methods for name in method.reads}
     return any(
-        isinstance(a.value, (Call, Either)) and a.name not in read for m in cls.methods for a in m.assignments
+        isinstance(a.value, (Call, Either, Reference)) and a.name not in read
+        for m in cls.methods
+        for a in m.assignments
     )
 
 
@@ -216,43 +250,74 @@ def _living(
 
 def _is_called_elsewhere(project: Project, cls: Placed[ClassFacts], name: str) -> bool:
     """Whether any code but the definitions of that name may call a method: its name stands somewhere."""
-    definition = re.compile(rf"\bdef\s+{re.escape(name)}\b")
-    word = re.compile(rf"\b{re.escape(name)}\b")
-    for path in _package(project):
-        text = project.sources.text(path) or ""
-        if name in text and len(word.findall(text)) > len(definition.findall(text)):
-            return True
-    return False
+    if _calls(project, cls.path, name):
+        return True
+    # Apart from the class's own file, so that typing there asks no other file again.
+    key = ("called beyond", cls.path, name)
+    return project.sources.memory.get(key, partial(_is_called_beyond, project, cls.path, name))
+
+
+def _is_called_beyond(project: Project, own: str, name: str) -> bool:
+    return any(_calls(project, path, name) for path in _package(project) if path != own)
+
+
+def _calls(project: Project, path: str, name: str) -> bool:
+    """Whether a name stands in a file more often than it is defined there."""
+    if name not in project.sources.words(path):
+        return False
+    return project.sources.memory.get(("called in", path, name), partial(_stands, project, path, name))
+
+
+def _stands(project: Project, path: str, name: str) -> bool:
+    text = project.sources.text(path) or ""
+    standing = re.findall(rf"\b{re.escape(name)}\b", text)
+    return len(standing) > len(re.findall(rf"\bdef\s+{re.escape(name)}\b", text))
 
 
 def _taken_elsewhere(
     project: Project, cls: Placed[ClassFacts], family: tuple[Placed[ClassFacts], ...], name: str
 ) -> bool:
     """Whether code outside the family's methods may take the submodule: `block.name`, or by string."""
-    taken = re.compile(rf"\.{re.escape(name)}\b")
-    by_string = re.compile(rf"attr\w*\([^()]*[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
-    quoted = re.compile(rf"[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']")
-    models = project.profile.models + "/"
-    own = {member.path for member in family}
-    for path in _package(project):
-        text = project.sources.text(path) or ""
-        if name not in text:
+    own = tuple(sorted({member.path for member in family}))
+    if any(_takes(project, path, family, name, inside=True) for path in own if path in _package(project)):
+        return True
+    # Apart from the family's files, so that typing there asks no other file again. What other files may
+    # hold depends only on the modules of the family.
+    key = ("taken beyond", own, name)
+    return project.sources.memory.get(key, partial(_is_taken_beyond, project, family, own, name))
+
+
+def _is_taken_beyond(
+    project: Project, family: tuple[Placed[ClassFacts], ...], own: tuple[str, ...], name: str
+) -> bool:
+    return any(
+        _takes(project, path, family, name, inside=False) for path in _package(project) if path not in own
+    )
+
+
+def _takes(
+    project: Project, path: str, family: tuple[Placed[ClassFacts], ...], name: str, *, inside: bool
+) -> bool:
+    """Whether the code of a file takes a submodule of that name from an object other than `self`."""
+    if name not in project.sources.words(path):
+        return False
+    if path.startswith(project.profile.models + "/") and not inside and not _knows(project, path, family):
+        return False  # code of another model holds no object of this class
+    text = project.sources.text(path) or ""
+    quoted = rf"[\"'](?:[\w.]*\.)?{re.escape(name)}[\"']"
+    by_string = rf"attr\w*\([^()]*{quoted}"
+    if re.search(quoted if inside else by_string, text):
+        return True
+    if f".{name}" not in text:
+        return False
+    code = project.sources.memory.get(("code", path), partial(_read_code, project, path))
+    for match in re.finditer(rf"\.{re.escape(name)}\b", code):
+        holder = _holder(code, match.start())
+        if holder in ("", "self") or (not inside and not _HOLDS_A_MODEL.search(holder)):
             continue
-        inside = path in own
-        if path.startswith(models) and not inside and not _knows(project, path, family):
-            continue  # code of another model holds no object of this class
-        if (quoted if inside else by_string).search(text):
-            return True
-        if f".{name}" not in text:
+        if inside and _is_another(project, path, family, holder):
             continue
-        code = project.sources.memory.get(("code", path), partial(_read_code, project, path))
-        for match in taken.finditer(code):
-            holder = _holder(code, match.start())
-            if holder in ("", "self") or (not inside and not _HOLDS_A_MODEL.search(holder)):
-                continue
-            if inside and _is_another(project, path, family, holder):
-                continue
-            return True
+        return True
     return False
 
 
@@ -306,9 +371,9 @@ def _is_another(project: Project, path: str, family: tuple[Placed[ClassFacts], .
 
 def _package(project: Project) -> tuple[str, ...]:
     """The files whose code may hold a model: not the mappings, which only name weights, and no test."""
-    aside = (project.profile.dit_configs, *project.profile.test_roots)
-    return tuple(
-        path
-        for path in project.sources.walk(project.profile.folder)
-        if not path.startswith(tuple(f"{folder}/" for folder in aside))
-    )
+    return project.sources.memory.get(("package",), partial(_list_package, project))
+
+
+def _list_package(project: Project) -> tuple[str, ...]:
+    aside = tuple(f"{folder}/" for folder in (project.profile.dit_configs, *project.profile.test_roots))
+    return tuple(path for path in project.sources.walk(project.profile.folder) if not path.startswith(aside))

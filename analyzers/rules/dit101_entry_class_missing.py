@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import ClassFacts, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
-from analyzers.project.discovery import annotated_entries, can_register, hides, in_component
+from analyzers.project.discovery import annotated_entries, can_register, changed_entries, hides, in_component
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.project.registry import LegacyRow, entry_names
@@ -54,6 +54,9 @@ def check(context: Context) -> Iterator[Finding]:
 def _is_missing(project: Project, port: Port) -> bool:
     if port.reachable == "discovered" or port.cls.fact.partial or _is_abstract(project, port.cls):
         return False
+    found = project.registry.discovered.get(port.name)
+    if found is not None and found.path == port.cls.path:
+        return False  # which of the definitions of that name the module ends up with is not told
     if port.reachable == "unreachable":
         if project.names.qualified_class(port.cls) in project.subclassed:
             return False
@@ -99,8 +102,8 @@ def _is_part(project: Project, cls: Placed[ClassFacts]) -> bool:
             continue
         facts = project.file(path)
         for owner, function in facts.all_functions() if facts is not None else ():
-            if owner is not None and path == cls.path and owner.fact.name == name:
-                continue
+            if path == cls.path and (owner is None or owner.fact.name == name):
+                continue  # a factory (`def tiny(): return Model(...)`) makes no part of what it builds
             for item in function.fact.calls:
                 callee = item.call.callee
                 if callee is not None and callee.rpartition(".")[2] == name:
@@ -133,7 +136,7 @@ def _fix(context: Context, classes: list[Placed[ClassFacts]]) -> Fix | None:
         return None
     if not in_component(context.profile, facts.path):
         return None  # discovery would not read it there
-    if annotated_entries(facts) or len(facts.entries) > 1:
+    if annotated_entries(facts) or changed_entries(facts) or len(facts.entries) > 1:
         return None
     if facts.entries:
         entry = facts.entries[0]
@@ -249,6 +252,15 @@ RULE = Rule(
             "an alias that is discovered",
             {_NEW: _SOURCE + "\n\nVivid = VividTransformer3DModel\nEntryClass = Vivid\n"},
         ),
+        Example(
+            "a name that is one of two classes",
+            {
+                _NEW: _SOURCE
+                + "\n\ntry:\n    import kernels\n\n    class Fast(VividTransformer3DModel):\n        pass\n"
+                "except ImportError:\n    Fast = VividTransformer3DModel\n\n"
+                "EntryClass = [VividTransformer3DModel, Fast]\n"
+            },
+        ),
     ),
     invalid=(
         Example(
@@ -286,6 +298,11 @@ RULE = Rule(
                 + "\n\nEntryClass = [VividTransformer3DModel, CausalVividTransformer3DModel]"
                 + "  # the registry's\n"
             },
+        ),
+        Example(
+            "a factory beside the class makes no part of it",
+            {_NEW: _SOURCE + "\n\ndef vivid_xl(config):\n    return VividTransformer3DModel(config, {})\n"},
+            findings=(Expected(_NEW, 5, "the model registry cannot reach", Severity.ERROR),),
         ),
     ),
 )

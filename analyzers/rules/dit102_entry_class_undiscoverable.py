@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.entries import DISCOVERED_NAME
-from analyzers.facts.model import ClassFacts, Collection, Constant, Expr, Placed, Reference
+from analyzers.facts.model import Call, ClassFacts, Collection, Constant, Expr, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Location, Related, Severity
 from analyzers.project.discovery import (
     annotated_entries,
     below_component,
     can_register,
+    changed_entries,
     in_component,
     named,
 )
@@ -21,11 +22,15 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 @dataclass(frozen=True)
 class _Skipped:
-    """An assignment, or an element of one, that discovery does not read."""
+    """An assignment, or an element of one, that discovery does not read.
+
+    `alone`: it is no change of what another statement assigns.
+    """
 
     location: Location
     value: Expr
     because: str
+    alone: bool = True
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -46,7 +51,7 @@ def check(context: Context) -> Iterator[Finding]:
             related=tuple(
                 Related(c.at(c.fact.name_span), f"'{c.fact.name}' is defined here") for c in classes
             ),
-            fix=_fix(context),
+            fix=_fix(context) if skipped.alone else None,
         )
 
 
@@ -73,6 +78,11 @@ def _skipped(context: Context) -> Iterator[_Skipped]:
         if annotated.fact.value is not None:
             where = annotated.at(annotated.fact.span)
             yield _Skipped(where, annotated.fact.value, "it looks at plain assignments, not annotated ones")
+    if in_component(context.profile, facts.path) and facts.has_class:
+        for changed in changed_entries(facts):
+            if changed.fact.value is not None:
+                why = "it looks at plain assignments to the name, not at what is added to it or unpacked"
+                yield _Skipped(changed.at(changed.fact.span), changed.fact.value, why, alone=False)
 
 
 def _is_read(expr: Expr) -> bool:
@@ -127,7 +137,7 @@ def _fix(context: Context) -> Fix | None:
     if not in_component(context.profile, facts.path):
         return None
     annotated = annotated_entries(facts)
-    if len(facts.entries) + len(annotated) != 1:
+    if len(facts.entries) + len(annotated) != 1 or changed_entries(facts):
         return None
     if annotated:
         if annotated[0].fact.conditional:
@@ -161,12 +171,20 @@ def _fix(context: Context) -> Fix | None:
     if not elsewhere:
         shown = str(here[0]) if len(here) == 1 else f"[{', '.join(map(str, here))}]"
         title = f"Write '{DISCOVERED_NAME} = {shown}'"
+        if annotated and isinstance(value, Collection) and all(map(_is_read, value.items)):
+            title = f"Drop the annotation of {DISCOVERED_NAME}"
     elif not _all_there(context, elsewhere):
         title = f"Move {DISCOVERED_NAME} to {' and '.join(elsewhere)}"
     else:
         title = f"Remove this {DISCOVERED_NAME}"
     arguments: dict[str, JsonValue] = {"path": facts.path, "here": here, "elsewhere": elsewhere}
-    return Fix(title, "move-entry-class", arguments, Applicability.SAFE)
+    wrapped = isinstance(value, Call) and value.callee not in _COLLECTING
+    safety = Applicability.UNSAFE if wrapped else Applicability.SAFE
+    return Fix(title, "move-entry-class", arguments, safety)
+
+
+_COLLECTING = ("frozenset", "list", "set", "sorted", "tuple")
+"""Calls that only gather what they are given; any other may do something of its own."""
 
 
 def _all_there(context: Context, elsewhere: dict[str, JsonValue]) -> bool:
@@ -213,9 +231,9 @@ RULE = Rule(
     what=(
         "Reports an `EntryClass` that discovery does not read: the file defines no class (a package "
         "`__init__.py` that only re-exports), the assignment is annotated, the value is no name, list or "
-        "tuple, or an element is starred, called or an attribute. It is an error where nothing else reaches "
-        "the class, a warning where a legacy row does, information where the class is discovered in the "
-        "file that defines it."
+        "tuple, an element is starred, called or an attribute, or classes are added later (`+=`, `.append`) "
+        "or unpacked into the name. It is an error where nothing else reaches the class, a warning where a "
+        "legacy row does, information where the class is discovered in the file that defines it."
     ),
     why=(
         "Discovery does not import modules, it reads their text, and takes only files with a plain "
@@ -288,6 +306,31 @@ RULE = Rule(
             {_FLAT: _SOURCE + "\n\nEntryClass = tuple([VividTransformer3DModel])\n"},
             findings=(Expected(_FLAT, 11, "a call", Severity.ERROR),),
             fixed={_FLAT: _SOURCE + "\n\n" + _ENTRY},
+        ),
+        Example(
+            "a call that may do more than gather",
+            {_FLAT: _SOURCE + "\n\nEntryClass = register(VividTransformer3DModel)\n"},
+            findings=(Expected(_FLAT, 11, "a call", Severity.ERROR),),
+            fixed={_FLAT: _SOURCE + "\n\n" + _ENTRY},
+        ),
+        Example(
+            "a class that is added later",
+            {
+                _FLAT: _SOURCE + "\n\nclass VividI2V(VividTransformer3DModel):\n    pass\n\n\n"
+                "EntryClass = [VividTransformer3DModel]\nEntryClass += [VividI2V]\n"
+            },
+            findings=(Expected(_FLAT, 16, "nothing else reaches 'VividI2V'", Severity.ERROR),),
+        ),
+        Example(
+            "one of two unpacked names",
+            {_FLAT: _SOURCE + "\n\nEntryClass, VERSION = VividTransformer3DModel, 1\n"},
+            findings=(Expected(_FLAT, 11, "unpacked", Severity.WARNING),),
+        ),
+        Example(
+            "an annotated list keeps its comments",
+            {_FLAT: _SOURCE + "\n\nEntryClass: list = [\n    VividTransformer3DModel,  # text to video\n]\n"},
+            findings=(Expected(_FLAT, 11, "annotated", Severity.ERROR),),
+            fixed={_FLAT: _SOURCE + "\n\nEntryClass = [\n    VividTransformer3DModel,  # text to video\n]\n"},
         ),
     ),
 )

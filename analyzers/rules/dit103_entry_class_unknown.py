@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from analyzers.findings import Applicability, Finding, Fix, Severity
+from analyzers.facts.model import Collection, Constant, EntryAssignment, Expr, FileFacts, Placed
+from analyzers.findings import Applicability, Finding, Fix, Location, Severity
 from analyzers.project.bindings import binds
 from analyzers.project.discovery import can_register, in_component
 from analyzers.project.registry import entry_names
@@ -20,17 +21,36 @@ def check(context: Context) -> Iterator[Finding]:
     for entry in facts.entries:
         present = {name for name, _ in entry_names(entry)}
         for name, location in entry_names(entry):
-            if binds(context.names, facts, name) is not False:
+            if binds(context.names, facts, name) is not False and not _for_checkers(facts, name):
                 continue
             candidates = [n for n in _candidates(context) if n not in present]
             close = get_close_matches(name, candidates, n=2, cutoff=0.8)
             hint = f"; did you mean '{close[0]}'?" if len(close) == 1 else ""
             yield context.finding(
                 location,
-                f"EntryClass names '{name}', which this file neither defines nor imports{hint}",
+                f"EntryClass names '{name}', which this file neither defines nor imports: "
+                f"{_consequence(entry.fact.value, location, entry)}{hint}",
                 symbol=name,
                 fix=_fix(context, name, close[0]) if len(close) == 1 else None,
             )
+
+
+def _for_checkers(facts: FileFacts, name: str) -> bool:
+    """Whether all that binds the name is an import under `TYPE_CHECKING`, which does not run."""
+    imports = [i.fact for i in facts.imports if i.fact.bound == name]
+    return (
+        bool(imports)
+        and all(i.type_checking for i in imports)
+        and facts.class_named(name) is None
+        and facts.function_named(name) is None
+        and not any(name in a.fact.names for a in facts.assignments)
+    )
+
+
+def _consequence(value: Expr, location: Location, entry: Placed[EntryAssignment]) -> str:
+    items = value.items if isinstance(value, Collection) else (value,)
+    quoted = any(isinstance(i, Constant) and entry.at(i.span) == location for i in items)
+    return "it is registered, and loading it fails" if quoted else "importing the module raises NameError"
 
 
 def _candidates(context: Context) -> list[str]:
@@ -96,7 +116,17 @@ RULE = Rule(
         Example(
             "a string that names nothing near",
             {_NEW: _SOURCE + 'EntryClass = [VividTransformer3DModel, "Other"]\n'},
-            findings=(Expected(_NEW, 11, "'Other'"),),
+            findings=(Expected(_NEW, 11, "'Other', which this file neither defines nor imports: it is reg"),),
+        ),
+        Example(
+            "a name that is imported for type checkers alone",
+            {
+                _NEW: "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n"
+                "    from .sound import SoundBlock\n\n\n"
+                + _SOURCE
+                + "EntryClass = [VividTransformer3DModel, SoundBlock]\n"
+            },
+            findings=(Expected(_NEW, 17, "importing the module raises NameError"),),
         ),
     ),
 )

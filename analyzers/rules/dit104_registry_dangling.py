@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from analyzers.facts.model import Call, Collection, Constant, Expr
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Location, Related, Severity
@@ -33,8 +34,10 @@ def _row(context: Context, row: LegacyRow) -> Iterator[Finding]:
         return
     discovered = context.project.registry.discovered.get(row.architecture)
     related: tuple[Related, ...] = ()
-    note = ""
-    if discovered is not None:
+    close = _close(context, module, row.spec[2])
+    note = f"; did you mean '{close}'?" if close is not None else "; a checkpoint that names it fails to load"
+    dead = discovered is not None and context.project.port_index.class_of_spec(discovered.spec) is not None
+    if discovered is not None and dead:
         note = "; discovery registers the name, so the row is dead"
         related = (Related(discovered.location, "what discovery registers under the name"),)
     yield context.finding(
@@ -42,7 +45,7 @@ def _row(context: Context, row: LegacyRow) -> Iterator[Finding]:
         f"'{row.architecture}' leads nowhere: {missing}{note}",
         symbol=row.architecture,
         related=related,
-        fix=_fix(context, row, discovered is not None),
+        fix=_fix(context, row, close, dead=dead),
     )
 
 
@@ -65,8 +68,17 @@ def _missing(context: Context, module: str, name: str) -> str | None:
     return f"{path} imports '{name}', but {absent}"
 
 
-def _fix(context: Context, row: LegacyRow, dead: bool) -> Fix:
-    """Points the row to the only class of that name in the models folder, or drops it."""
+def _close(context: Context, module: str, name: str) -> str | None:
+    """The only class of the module whose name is close: the row's was misspelt, or it was renamed."""
+    path = context.names.module_path(module)
+    facts = context.project.file(path) if path is not None else None
+    known = [c.fact.name for c in facts.classes] if facts is not None else []
+    found = get_close_matches(name, known, n=2, cutoff=0.85)
+    return found[0] if len(found) == 1 else None
+
+
+def _fix(context: Context, row: LegacyRow, close: str | None, *, dead: bool) -> Fix:
+    """Points the row to the only class of that name in the models folder, or close to it, or drops it."""
     profile = context.profile
     arguments: dict[str, JsonValue] = {
         "path": profile.registry,
@@ -80,6 +92,9 @@ def _fix(context: Context, row: LegacyRow, dead: bool) -> Fix:
         to: list[JsonValue] = list(spec)
         title = f"Point the row to {found[0].path}"
         return Fix(title, "retarget-registry-row", {**arguments, "to": to}, Applicability.SAFE)
+    if not dead and close is not None and not found:
+        arguments["to"] = [row.spec[0], row.spec[1], close]
+        return Fix(f"Point the row to {close}", "retarget-registry-row", arguments, Applicability.SAFE)
     return Fix(f"Drop the row '{row.architecture}'", "drop-registry-row", arguments, Applicability.SAFE)
 
 
@@ -160,8 +175,9 @@ RULE = Rule(
         "Classes that a module binds in ways that cannot be read off the text (star imports from outside "
         "the tree, `globals()`, a module-level `__getattr__`), imports that are guarded or conditional, and "
         "tables that are computed. The fix points the row to the only class of that name below "
-        "`fastvideo/models`; where there is none, or several, or discovery registers the name anyway, it "
-        "drops the row. Comments on lines of their own stay."
+        "`fastvideo/models`, else to the only class of the module whose name is close; where there is "
+        "none, or several, or discovery registers the name anyway, it drops the row. Comments on lines of "
+        "their own stay."
     ),
     source="`fastvideo/models/registry.py`, `_LEGACY_FAST_VIDEO_MODELS`, `_SUBPROCESS_COMMAND`",
     fixable=Applicability.SAFE,
@@ -235,6 +251,14 @@ RULE = Rule(
             "a command that runs a module that is gone",
             {_REGISTRY: _TABLE % "" + '_COMMAND = ["python", "-m", "fastvideo.models.dits.registry"]\n'},
             findings=(Expected(_REGISTRY, 8, "'fastvideo.models.dits.registry' leads nowhere"),),
+        ),
+        Example(
+            "a misspelt class",
+            {_REGISTRY: _TABLE % '    "Loud": ("dits", "sound", "SoundTransfomer3DModel"),  # by hand\n'},
+            findings=(Expected(_REGISTRY, 3, "did you mean 'SoundTransformer3DModel'?"),),
+            fixed={
+                _REGISTRY: _TABLE % '    "Loud": ("dits", "sound", "SoundTransformer3DModel"),  # by hand\n'
+            },
         ),
     ),
 )

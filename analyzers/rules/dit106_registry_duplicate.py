@@ -5,26 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzers.findings import Finding, Related, Severity
+from analyzers.project.registry import Discovered
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Reports both places, since either may be the one to rename."""
-    for overwritten, winner in context.project.registry.duplicates:
-        if overwritten.path == winner.path:
+    """Reports every place once, since any of them may be the one to rename."""
+    registry = context.project.registry
+    for name in dict.fromkeys(overwritten.name for overwritten, _ in registry.duplicates):
+        entries: dict[str, Discovered] = {}
+        for pair in registry.duplicates:
+            entries.update({entry.path: entry for entry in pair if entry.name == name})
+        here = entries.get(context.file.path)
+        if here is None or len(entries) < 2:
             continue
-        for here, other, fate in (
-            (overwritten, winner, "is overwritten by"),
-            (winner, overwritten, "overwrites"),
-        ):
-            if here.path == context.file.path:
-                yield context.finding(
-                    here.location,
-                    f"'{here.name}' is registered twice: this entry {fate} the one in {other.path}, "
-                    "and only the order in which the disk lists the files decides",
-                    symbol=here.name,
-                    related=(Related(other.location, "the other entry"),),
-                )
+        winner = registry.discovered[name]
+        others = [entry for path, entry in entries.items() if path != here.path]
+        if here.path == winner.path:
+            fate = f"overwrites the one in {' and '.join(entry.path for entry in others)}"
+        else:
+            fate = f"is overwritten by the one in {winner.path}"
+        meant = [context.names.class_of(entry.path, name) for entry in entries.values()]
+        same = None not in meant and len({context.names.qualified_class(cls) for cls in meant if cls}) == 1
+        if same:
+            consequence = "both lead to the same class; drop the EntryClass of the file that re-exports it"
+        else:
+            consequence = (
+                "only the order in which the disk lists the files decides; rename one, or drop its EntryClass"
+            )
+        times = "twice" if len(entries) == 2 else f"{len(entries)} times"
+        yield context.finding(
+            here.location,
+            f"'{name}' is registered {times}: this entry {fate}, and {consequence}",
+            symbol=name,
+            related=tuple(Related(other.location, "the other entry") for other in others),
+        )
 
 
 _COPY = "fastvideo/models/dits/copy.py"
@@ -54,6 +69,30 @@ RULE = Rule(
             findings=(
                 Expected(_COPY, 5, "registered twice"),
                 Expected("fastvideo/models/dits/sound.py", 39, "registered twice"),
+            ),
+        ),
+        Example(
+            "three files with one name, each told once",
+            {
+                _COPY: "class SoundTransformer3DModel:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n",
+                "fastvideo/models/dits/other.py": "class SoundTransformer3DModel:\n    pass\n\n\n"
+                'EntryClass = ["SoundTransformer3DModel"]\n',
+            },
+            findings=(
+                Expected(_COPY, 5, "registered 3 times"),
+                Expected("fastvideo/models/dits/other.py", 5, "registered 3 times"),
+                Expected("fastvideo/models/dits/sound.py", 39, "registered 3 times"),
+            ),
+        ),
+        Example(
+            "a file that registers what it imports",
+            {
+                _COPY: "from fastvideo.models.dits.sound import SoundTransformer3DModel\n\n\n"
+                "class Helper:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n"
+            },
+            findings=(
+                Expected(_COPY, 8, "both lead to the same class"),
+                Expected("fastvideo/models/dits/sound.py", 39, "both lead to the same class"),
             ),
         ),
     ),

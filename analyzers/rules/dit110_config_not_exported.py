@@ -32,9 +32,11 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         lacks = [] if bound else ["does not import it"]
         lacks += ["does not list it in __all__"] if unlisted else []
+        package = context.names.module_name(init)
+        consequence = "" if bound else f"; 'from {package} import {name}' fails"
         yield context.finding(
             cls.at(cls.fact.name_span),
-            f"'{name}' is not exported: {init} {' and '.join(lacks)}",
+            f"'{name}' is not exported: {init} {' and '.join(lacks)}{consequence}",
             symbol=name,
             related=(Related(facts.top, "the bucket's exports"),),
             fix=Fix(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from analyzers.facts.model import FileFacts, Import, Placed
 from analyzers.findings import Applicability, Finding, Fix, JsonValue, Related, Severity
@@ -25,7 +25,8 @@ def check(context: Context) -> Iterator[Finding]:
         if binds(context.names, facts, name) is False:
             yield context.finding(
                 location,
-                f"__all__ lists '{name}', which this file neither defines nor imports",
+                f"__all__ lists '{name}', which this file neither defines nor imports: "
+                "'from ... import *' of it fails",
                 symbol=name,
                 fix=_fix_listed(context, name),
             )
@@ -48,20 +49,22 @@ def _import(context: Context, item: Placed[Import]) -> Iterator[Finding]:
 def _fix_import(context: Context, item: Import, missing: Absence) -> Fix | None:
     """Import it from where it is, else correct the spelling, else drop it."""
     facts, bound = context.file, item.bound
-    if item.name != bound or _binds_twice(facts, bound):
-        return _drop(facts, bound) if not _binds_twice(facts, bound) else None
+    if _binds_twice(facts, bound):
+        return None
     moved = _only_module(context, bound)
     if moved is not None:
         return _repair(facts, f"Import '{bound}' from {moved}", {"name": bound, "module": moved})
+    if item.name != bound:
+        return _drop(facts, bound)
     source = context.project.file(missing.path) if missing.name is not None else None
     target = context.names.absolute(facts.path, "." * item.level + item.module)
     direct = source is not None and target == context.names.module_name(source.path)
     if source is not None and direct:
         # An export that another one already makes is no correction of this one.
         known = [c.fact.name for c in source.classes if c.fact.name not in facts.aliases]
-        close = get_close_matches(bound, known, n=2, cutoff=0.85)
-        if len(close) == 1:
-            return _repair(facts, f"Import '{close[0]}' instead", {"name": bound, "to": close[0]})
+        close = _close(bound, known)
+        if close is not None:
+            return _repair(facts, f"Import '{close}' instead", {"name": bound, "to": close})
     return _drop(facts, bound)
 
 
@@ -73,10 +76,19 @@ def _fix_listed(context: Context, name: str) -> Fix:
             return _repair(facts, f"Import '{name}' from {moved}", {"name": name, "module": moved})
     names = [n for n, _ in listed(facts) or ()]
     known = [n for n in (*facts.aliases, *(c.fact.name for c in facts.classes)) if n not in names]
-    close = get_close_matches(name, known, n=2, cutoff=0.85)
-    if len(close) == 1:
-        return _repair(facts, f"List '{close[0]}' instead", {"name": name, "to": close[0]})
+    close = _close(name, known)
+    if close is not None:
+        return _repair(facts, f"List '{close}' instead", {"name": name, "to": close})
     return _drop(facts, name)
+
+
+def _close(name: str, known: list[str]) -> str | None:
+    """The one name that is close, and closer than any other by what a letter makes."""
+    found = get_close_matches(name, known, n=2, cutoff=0.85)
+    ratios = [SequenceMatcher(None, other, name).ratio() for other in found]
+    if not found or (len(found) == 2 and ratios[0] - ratios[1] < 0.5 / len(name)):
+        return None
+    return found[0]
 
 
 def _only_module(context: Context, name: str) -> str | None:
@@ -184,6 +196,18 @@ RULE = Rule(
             "listed, its import forgotten",
             {_INIT: '__all__ = ["SoundConfig"]\n'},
             findings=(Expected(_INIT, 1, "__all__ lists 'SoundConfig'"),),
+            fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+        ),
+        Example(
+            "a submodule that is gone",
+            {_INIT: "from . import gone\n" + _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+            findings=(Expected(_INIT, 1, "does not define 'gone'"),),
+            fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
+        ),
+        Example(
+            "a class imported under the name that it has now",
+            {_INIT: 'from .sound import SoundCfg as SoundConfig\n\n__all__ = ["SoundConfig"]\n'},
+            findings=(Expected(_INIT, 1, "does not define 'SoundCfg'"),),
             fixed={_INIT: _SOUND + '\n__all__ = ["SoundConfig"]\n'},
         ),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from analyzers.facts.model import ClassFacts, Placed
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.contract import loader_keywords
-from analyzers.project.names import External
+from analyzers.project.names import External, Missing
 from analyzers.project.registry import discover_in
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -24,12 +24,22 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         yield context.finding(
             entry.location,
-            f"'{entry.name}' is registered as a DiT but does not derive from {base}: the loader asks it "
-            "for class attributes that it does not have",
+            f"'{entry.name}' is registered as a DiT but does not derive from {base}: "
+            f"{_consequence(context, cls)}",
             symbol=entry.name,
             related=(Related(cls.at(cls.fact.name_span), "the class"),),
             fix=_fix(context, cls),
         )
+
+
+def _consequence(context: Context, cls: Placed[ClassFacts]) -> str:
+    """What the loader will miss; a class that brings all of it is merely not checked."""
+    contract = context.project.contract
+    wanted = contract.class_attributes if contract is not None else ()
+    lacking = [n for n in wanted if isinstance(context.names.class_attribute(cls, n), Missing)]
+    if lacking:
+        return f"the loader reads {' and '.join(repr(n) for n in lacking)} from it, and fails"
+    return "nothing checks that it has what the loader and the stages read from a DiT"
 
 
 def _fix(context: Context, cls: Placed[ClassFacts]) -> Fix | None:
@@ -174,15 +184,21 @@ EntryClass = [PlainTransformer3DModel]
                 "tests/local_tests/plain/test_plain_transformer_parity.py": """\
 import pytest
 import torch
+from official_plain import PlainTransformer
 from torch.testing import assert_close
 
+from fastvideo.configs.models.dits import SoundConfig
 from fastvideo.models.dits.plain import PlainTransformer3DModel
+
+PARITY_SCOPE = "implementation_subcomponent"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_plain_transformer_parity():
-    model = PlainTransformer3DModel
-    assert_close(model(), model())
+    official = PlainTransformer()
+    port = PlainTransformer3DModel(SoundConfig(), {})
+    x = torch.randn(1, 16, 4, 4, 4)
+    assert_close(port(x, x, x), official(x), atol=1e-2, rtol=1e-2)
 """,
             },
             findings=(Expected(_FILE, 21, "does not derive from BaseDiT"),),

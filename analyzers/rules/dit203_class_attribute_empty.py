@@ -25,6 +25,9 @@ _INTENDED = re.compile(
 )
 """Words of a comment that says why there are no conditions."""
 
+_OPEN = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
+"""Words of a comment that says that something is still to be done: that is no reason."""
+
 _PRAGMA = re.compile(r"#\s*(?:type:|noqa|pragma|pylint|mypy|pyright|ruff|fmt|yapf|isort|ditproof:)")
 
 
@@ -167,7 +170,7 @@ def _is_intended(context: Context, outcome: Resolved) -> bool:
         if facts is None:
             continue
         comments = comments_about(facts, statement_around(facts, place))
-        if any(_INTENDED.search(text) for text in comments if not _PRAGMA.match(text)):
+        if any(_INTENDED.search(c) for c in comments if not _PRAGMA.match(c) and not _OPEN.search(c)):
             return True
     return False
 
@@ -368,6 +371,15 @@ RULE = Rule(
                     "    _fsdp_shard_conditions = EchoConfig()._fsdp_shard_conditions\n",
                 )
             },
+        ),
+        Example(
+            "a comment that something is to be done is no reason",
+            {
+                _FILE: _model(
+                    "    _fsdp_shard_conditions = []  # TODO: not done yet\n" + _COPIED.split("\n")[1] + "\n"
+                )
+            },
+            findings=(Expected(_FILE, 6, "'_fsdp_shard_conditions' is empty"),),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import Reference
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
-from analyzers.project.contract import Construction, declares, loader_keywords
+from analyzers.project.contract import POST_INIT, Construction, declares, loader_keywords
 from analyzers.project.names import Missing
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
@@ -20,17 +20,22 @@ def check(context: Context) -> Iterator[Finding]:
     for port in context.project.ports:
         if port.cls.path != context.file.path or context.project.is_helper_base(port):
             continue
-        missing = missing_attributes(context, port)
         built = context.project.construction(port.cls)
-        if not missing or built is None:
+        if built is None:
+            continue
+        yield from _late(context, port, built)
+        missing = missing_attributes(context, port)
+        inherited = {name for base in _bases(context, port) for name in missing_attributes(context, base)}
+        missing = tuple(name for name in missing if name not in inherited)
+        if not missing:
             continue
         own = built.owner == port.cls
         if not own and any(p.cls == built.owner for p in context.project.ports):
             continue  # the base port builds it, and is reported itself
         listed = ", ".join(f"'{name}'" for name in missing)
         consequence = (
-            f"'{contract.base.fact.name}.__post_init__' raises"
-            if "__post_init__" in built.calls
+            f"'{contract.base.fact.name}.{POST_INIT}' raises"
+            if POST_INIT in built.calls
             else "the stages that read them from the transformer fail"
         )
         yield context.finding(
@@ -41,6 +46,45 @@ def check(context: Context) -> Iterator[Finding]:
             related=(Related(contract.base.at(contract.base.fact.name_span), "the base that demands them"),),
             fix=_fix(context, port, built, missing) if own else None,
         )
+
+
+def _late(context: Context, port: Port, built: Construction) -> Iterator[Finding]:
+    """What is set too late: the base's own check stands above it, and raises."""
+    contract = context.project.contract
+    checks = [c for c in context.names.ancestry(port.cls).classes if c.fact.method(POST_INIT) is not None]
+    if contract is None or not built.certain or built.owner != port.cls:
+        return
+    if not checks or context.names.qualified_class(checks[0]) != context.profile.base_dit:
+        return
+    late = [
+        name
+        for name in contract.instance_attributes
+        if name in built.late and isinstance(context.names.class_attribute(port.cls, name), Missing)
+    ]
+    if late:
+        listed = ", ".join(f"'{name}'" for name in late)
+        first = next(a for a in built.init.fact.assignments if a.name == late[0])
+        yield context.finding(
+            built.init.at(first.span),
+            f"'{port.name}' sets {listed} after self.{POST_INIT}(), which raises without; "
+            "call it at the end of __init__",
+            symbol=port.name,
+            port=port.name,
+            related=(Related(contract.base.at(contract.base.fact.name_span), "the base that demands them"),),
+        )
+
+
+def _bases(context: Context, port: Port) -> list[Port]:
+    """The ports that a port derives from, and whose `__init__` its own runs: told themselves."""
+    built = context.project.construction(port.cls)
+    if built is None or "__init__" not in built.calls:
+        return []
+    above = {context.names.qualified_class(c) for c in context.names.ancestry(port.cls).classes[1:]}
+    return [
+        other
+        for other in context.project.ports
+        if context.names.qualified_class(other.cls) in above and not context.project.is_helper_base(other)
+    ]
 
 
 def _fix(context: Context, port: Port, built: Construction, missing: tuple[str, ...]) -> Fix | None:
@@ -114,7 +158,8 @@ RULE = Rule(
         "Reports a port whose construction never sets `hidden_size`, `num_attention_heads` or "
         "`num_channels_latents` (the names are read from `BaseDiT.__post_init__` of the workspace). "
         "Followed are `__init__`, the methods it calls on `self`, the `__init__` of bases reached through "
-        "`super()`, class attributes, properties and `setattr` with a literal name."
+        "`super()`, class attributes, properties and `setattr` with a literal name. Reports also what is set "
+        "only after `self.__post_init__()`, which is where the base asks for it."
     ),
     why=(
         "`BaseDiT.__post_init__` raises `AttributeError` for each of them. Where a port does not call it, "
@@ -128,7 +173,7 @@ RULE = Rule(
     exceptions=(
         "Ports that hand `self` to a function, set attributes under computed names, define `__getattr__`, "
         "have a decorator on the class or `__init__`, or a base that cannot be followed. Classes that only "
-        "serve as a base."
+        "serve as a base. A port that takes over the constructor of another is not told what that one lacks."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.__post_init__`",
     fixable=Applicability.UNSAFE,
@@ -178,6 +223,16 @@ EntryClass = EchoTransformer3DModel
         Example(
             "a decorator of the class may set them",
             {_FILE: _model("").replace("class Echo", "@with_dimensions\nclass Echo", 1)},
+        ),
+        Example(
+            "set after the call of another check",
+            {
+                _FILE: _model(
+                    "        self.__post_init__()\n"
+                    "        self.hidden_size = self.num_attention_heads = self.num_channels_latents = 4\n",
+                    "\n    def __post_init__(self):\n        pass\n",
+                )
+            },
         ),
     ),
     invalid=(
@@ -254,6 +309,98 @@ class EchoConfig(DiTConfig):
 """,
             },
             findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "one is set after the check",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.__post_init__()\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                )
+            },
+            findings=(Expected(_FILE, 13, "sets 'num_channels_latents' after self.__post_init__()"),),
+        ),
+        Example(
+            "declared, never set",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents: int\n"
+                    "        self.__post_init__()\n"
+                )
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "the constructor of the base port is skipped",
+            {
+                _FILE: """\
+from torch import nn
+
+from fastvideo.models.dits.sound import SoundTransformer3DModel
+
+
+class EchoTransformer3DModel(SoundTransformer3DModel):
+
+    def __init__(self, config, hf_config):
+        nn.Module.__init__(self)
+        self.hidden_size = 64
+        self.__post_init__()
+
+
+EntryClass = EchoTransformer3DModel
+"""
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_attention_heads', 'num_channels_latents'"),),
+        ),
+        Example(
+            "a port that takes over the constructor is not told again",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                ),
+                "fastvideo/models/dits/echo_i2v.py": """\
+from fastvideo.models.dits.echo import EchoTransformer3DModel
+
+
+class EchoI2VTransformer3DModel(EchoTransformer3DModel):
+
+    def __init__(self, config, hf_config):
+        super().__init__(config=config, hf_config=hf_config)
+        self.image = True
+
+
+EntryClass = EchoI2VTransformer3DModel
+""",
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+        ),
+        Example(
+            "the check is called in a helper, under a condition",
+            {
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
+            findings=(Expected(_FILE, 8, "never sets 'num_channels_latents'"),),
+            fixed={
+                _FILE: _model(
+                    "        self.hidden_size = config.hidden_size\n"
+                    "        self.num_attention_heads = config.num_attention_heads\n"
+                    "        self.num_channels_latents = config.num_channels_latents\n"
+                    "        if config.prefix:\n"
+                    "            self._finish()\n",
+                    "\n    def _finish(self):\n        self.__post_init__()\n",
+                )
+            },
         ),
     ),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
-from analyzers.project.contract import Construction
+from analyzers.project.contract import POST_INIT, Construction
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
-_CHECK = "__post_init__"
+_CHECK = POST_INIT
 
 
 def check(context: Context) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from analyzers.facts.flow import reads_name
-from analyzers.facts.model import FunctionFacts, Parameter, Placed
+from analyzers.facts.model import FunctionFacts, Parameter, Placed, Reference
 from analyzers.findings import Finding, Related, Severity
 from analyzers.project.comments import documented_as_unused
 from analyzers.project.flows import is_plain
@@ -72,6 +72,18 @@ def _called(
                 related=(Related(served.location, "the call"),),
             )
             continue
+        switch = _indexed_tensor(context, forward, served)
+        if switch is not None and switch not in swallowed:
+            swallowed.add(switch)
+            yield context.finding(
+                forward.at(forward.fact.name_span),
+                f"{who} asks '{port.name}.forward' for a tuple ({switch}=False) and takes its first "
+                f"element, but **kwargs swallows '{switch}' and a tensor is returned: the stage gets the "
+                "first of the batch",
+                symbol=port.name,
+                port=port.name,
+                related=(Related(served.location, "the first element is taken here"),),
+            )
         for name in _swallowed(context, port, forward, served):
             if name not in swallowed:
                 swallowed.add(name)
@@ -110,19 +122,34 @@ def _against_call(forward: FunctionFacts, served: StageCall, base: FunctionFacts
     return faults
 
 
+def _indexed_tensor(context: Context, forward: Placed[FunctionFacts], served: StageCall) -> str | None:
+    """The unread switch for a tuple, where the stage indexes a result that is declared to be a tensor."""
+    serving = context.profile.serving
+    if serving is None or serving.tuple_switch not in served.call.trivial or not served.call.element:
+        return None
+    fact, annotation = forward.fact, forward.fact.annotation
+    if not isinstance(annotation, Reference) or annotation.tail != "Tensor":
+        return None
+    if not fact.returns or not all(isinstance(r.value, Reference) for r in fact.returns):
+        return None
+    return serving.tuple_switch if _leaves_unread(context, forward, serving.tuple_switch) else None
+
+
+def _leaves_unread(context: Context, forward: Placed[FunctionFacts], name: str) -> bool:
+    """Whether a keyword disappears in `**kwargs`, which nothing reads."""
+    extra = next((p.name for p in forward.fact.parameters if p.kind == "keywords"), None)
+    if extra is None or _takes(forward.fact.parameters[1:], name):
+        return False
+    return context.project.derived(("reads", extra), forward, partial(reads_name, name=extra)) is False
+
+
 def _swallowed(
     context: Context, port: Port, forward: Placed[FunctionFacts], served: StageCall
 ) -> Iterator[str]:
-    extra = next((p.name for p in forward.fact.parameters if p.kind == "keywords"), None)
-    if extra is None:
-        return
-    read = context.project.derived(("reads", extra), forward, partial(reads_name, name=extra))
-    if read is not False:
-        return
     around = forward.at(forward.fact.span).span
     docstrings = (forward.fact.docstring, port.cls.fact.docstring, context.file.docstring)
     for name in served.call.keywords:
-        if name in served.call.trivial or _takes(forward.fact.parameters[1:], name):
+        if name in served.call.trivial or not _leaves_unread(context, forward, name):
             continue
         if not documented_as_unused(context.file, name, around, around, docstrings, alone=False):
             yield name
@@ -195,7 +222,7 @@ class EchoTransformer3DModel(BaseDiT):
         self.hidden_size = config.hidden_size
 
 {decorator or "    # What the stages call."}
-    def forward({parameters}):
+    def forward({parameters}{"" if "->" in parameters else ")"}:
         {body}
 
 
@@ -306,8 +333,9 @@ RULE = Rule(
         "keyword "
         "that it does not take, a parameter that nobody gives, in a shared stage also a parameter of "
         "the base "
-        "in another place), and a keyword that its `**kwargs` swallows unread. For a port that no pipeline "
-        "knows yet, `forward` is held against the base's: names, order, and nothing more required."
+        "in another place), and a keyword that its `**kwargs` swallows unread; `return_dict=False` among "
+        "them where the stage takes element `[0]` of what `forward` declares to be a tensor. For a port that "
+        "no pipeline knows yet, `forward` is held against the base's: names, order, nothing more required."
     ),
     why=(
         "The shared stages pass latents, prompt and timestep by position: a `forward` with the timestep in "
@@ -321,9 +349,9 @@ RULE = Rule(
     exceptions=(
         "Ports whose own pipeline calls them in its own way. Calls under an `if`, which may be meant for "
         "other models, and arguments that the stage filters by the signature (`prepare_extra_func_kwargs`). "
-        "`None` and `False` in `**kwargs`; a `**kwargs` that is read. A `forward` with `*args`, which hands "
-        "over to other methods, or with a decorator that may change what it takes. Ports that share their "
-        "config with another port: which of them a pipeline loads is in the checkpoint."
+        "Other `None` and `False` in `**kwargs`; a `**kwargs` that is read. A `forward` with `*args`, which "
+        "hands over to other methods, or with a decorator that may change what it takes. Ports that share "
+        "their config with another port: which of them a pipeline loads is in the checkpoint."
     ),
     source=(
         "`fastvideo/models/dits/base.py`, `BaseDiT.forward`; `fastvideo/pipelines/stages/denoising.py`, "
@@ -372,6 +400,18 @@ RULE = Rule(
             "None and False swallowed",
             "self, hidden_states, encoder_hidden_states, timestep, **kwargs",
             "self.transformer(latents, batch.prompt, t, guidance=None, return_dict=False)",
+        ),
+        _valid(
+            "a tuple that is asked for and given",
+            "self, hidden_states, encoder_hidden_states, timestep, **kwargs",
+            "self.transformer(latents, batch.prompt, t, return_dict=False)[0]",
+            "return (hidden_states,)",
+        ),
+        _valid(
+            "a tuple that is given where it is asked for",
+            "self, hidden_states, encoder_hidden_states, timestep, **kwargs) -> torch.Tensor",
+            "self.transformer(latents, batch.prompt, t, return_dict=False)[0]",
+            "return hidden_states if kwargs.get('return_dict', True) else (hidden_states,)",
         ),
         _valid(
             "hands over",
@@ -437,6 +477,12 @@ RULE = Rule(
             "passes 'guidance' to 'EchoTransformer3DModel.forward', whose **kwargs swallows it",
             "self, hidden_states, encoder_hidden_states, timestep, **kwargs",
             _GENERIC,
+        ),
+        _invalid(
+            "the first element of a tensor",
+            "asks 'EchoTransformer3DModel.forward' for a tuple (return_dict=False) and takes its first",
+            "self, hidden_states, encoder_hidden_states, timestep, **kwargs) -> torch.Tensor",
+            "self.transformer(latents, batch.prompt, t, return_dict=False)[0]",
         ),
         _invalid(
             "its own stage forgets one",

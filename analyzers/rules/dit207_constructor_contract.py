@@ -32,11 +32,16 @@ def check(context: Context) -> Iterator[Finding]:
             given = ", ".join(f"{name}=" for name in wanted)
             yield context.finding(
                 built.init.at(init.name_span),
-                f"the loader builds '{port.name}' with {given} alone, but its __init__ {'; '.join(faults)}",
+                f"the loader builds '{port.name}' with {given} alone, but its __init__ "
+                f"{_joined(faults)}: loading raises TypeError",
                 symbol=port.name,
                 port=port.name,
                 fix=_fix(context, port, init, wanted),
             )
+
+
+def _joined(faults: list[str]) -> str:
+    return " and ".join([", ".join(faults[:-1]), faults[-1]] if len(faults) > 1 else faults)
 
 
 def _faults(init: FunctionFacts, wanted: tuple[str, ...]) -> list[str]:
@@ -161,6 +166,8 @@ EntryClass = EchoTransformer3DModel
 """
 
 
+_LINES = '\n        self,\n        config,\n        prefix="",  # of the names\n'
+
 RULE = Rule(
     code="DIT207",
     name="constructor-contract",
@@ -237,7 +244,7 @@ EntryClass = EchoTransformer3DModel
         Example(
             "a name that the loader does not pass",
             {_FILE: _model("self, arch_config, hf_config")},
-            findings=(Expected(_FILE, 7, "takes no 'config'; requires 'arch_config'"),),
+            findings=(Expected(_FILE, 7, "takes no 'config' and requires 'arch_config'"),),
             fixed={
                 _FILE: _model("self, config, hf_config").replace(
                     "        super()", "        arch_config = config.arch_config\n        super()"
@@ -253,7 +260,7 @@ EntryClass = EchoTransformer3DModel
         Example(
             "a value that the config has",
             {_FILE: _model("self, config, hf_config, num_layers: int, *, hidden_size")},
-            findings=(Expected(_FILE, 7, "requires 'num_layers'; requires 'hidden_size'"),),
+            findings=(Expected(_FILE, 7, "requires 'num_layers' and requires 'hidden_size'"),),
             fixed={
                 _FILE: _model(
                     "self, config, hf_config, num_layers: int | None = None, *, hidden_size=None"
@@ -272,12 +279,18 @@ EntryClass = EchoTransformer3DModel
                     "config=config, hf_config=hf_config", "config=cfg, hf_config={}"
                 )
             },
-            findings=(Expected(_FILE, 7, "takes no 'config'; takes no 'hf_config'; requires 'cfg'"),),
+            findings=(Expected(_FILE, 7, "takes no 'config', takes no 'hf_config' and requires 'cfg'"),),
             fixed={
                 _FILE: _model("self, config, scale=1.0, hf_config=None").replace(
                     "config=config, hf_config=hf_config", "config=config, hf_config={}"
                 )
             },
+        ),
+        Example(
+            "a parameter a line",
+            {_FILE: _model(_LINES + "    ").replace("=hf_config", "={}")},
+            findings=(Expected(_FILE, 7, "takes no 'hf_config'"),),
+            fixed={_FILE: _model(_LINES + "        hf_config=None,\n    ").replace("=hf_config", "={}")},
         ),
     ),
 )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from analyzers.facts.flow import IDLE, OVERWRITTEN, DeadParameter
+from analyzers.facts.flow import IDLE, OVERWRITTEN, UNREAD, DeadParameter
 from analyzers.facts.model import ClassFacts, FunctionFacts, Placed
 from analyzers.findings import Finding, Location, Related, Severity
 from analyzers.project.comments import documented_as_unused
 from analyzers.project.flows import delegates, flow_through
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
+_SAYS_SO = re.compile(r"_|(un_?used|ignored|dummy)(_|$)")
+"""Names that say of a parameter that nobody reads it."""
+
 
 def check(context: Context) -> Iterator[Finding]:
     """Looks at every `forward` of a model file, and at the methods that a `forward` hands itself over to."""
     if not context.file.path.startswith(context.profile.dits + "/"):
         return
-    base = context.profile.base_dit.rpartition(".")[2]
     for cls in context.file.classes:
         if context.names.qualified_class(cls) == context.profile.base_dit or not cls.fact.bases:
             continue
@@ -26,24 +29,48 @@ def check(context: Context) -> Iterator[Finding]:
                 continue
             placed = Placed(method, cls.path, cls.line)
             flow = flow_through(context.project, cls, placed)
-            for dead in flow.dead if flow is not None else ():
-                if _is_meant(context, cls, placed, dead):
-                    continue
-                asked = _asked_for(context, cls, method.name, dead.name)
-                yield context.finding(
-                    _place(context, placed, dead),
-                    f"'{cls.fact.name}.{method.name}' {_fault(context, placed, dead)}: what is passed for "
-                    f"'{dead.name}' makes no difference"
-                    + (f" ({base}.forward asks for it: say that it is unused)" if asked else ""),
-                    symbol=f"{cls.fact.name}.{method.name}",
-                    related=_related(context, placed, dead),
-                )
+            dead = [
+                d for d in (flow.dead if flow is not None else ()) if not _is_meant(context, cls, placed, d)
+            ]
+            asked = [d for d in dead if d.how == UNREAD and _is_asked_for(context, cls, d.name)]
+            if asked:
+                yield _undocumented(context, cls, placed, asked)
+            for one in dead:
+                if one not in asked:
+                    yield context.finding(
+                        _place(context, placed, one),
+                        f"'{cls.fact.name}.{method.name}' {_fault(context, placed, one)}: what is passed for "
+                        f"'{one.name}' makes no difference",
+                        symbol=f"{cls.fact.name}.{method.name}",
+                        related=_related(context, placed, one),
+                    )
+
+
+def _undocumented(
+    context: Context, cls: Placed[ClassFacts], method: Placed[FunctionFacts], asked: list[DeadParameter]
+) -> Finding:
+    """One remark on all inputs that the signature must have, and this model does without."""
+    names = [d.name for d in asked]
+    quoted = " and ".join(
+        [*([", ".join(f"'{n}'" for n in names[:-1])] if names[1:] else []), f"'{names[-1]}'"]
+    )
+    first, *others = (_place(context, method, d) for d in asked)
+    base = context.profile.base_dit.rpartition(".")[2]
+    return context.finding(
+        first,
+        f"'{cls.fact.name}.{method.fact.name}' takes {quoted} because {base}.forward does, and never reads "
+        f"{'them' if others else 'it'}: if the official model does without as well, say so with "
+        f"`del {', '.join(names)}` or a comment `# unused`",
+        severity=Severity.INFORMATION,
+        symbol=f"{cls.fact.name}.{method.fact.name}",
+        related=tuple(Related(place, "not read either") for place in others),
+    )
 
 
 def _is_meant(
     context: Context, cls: Placed[ClassFacts], method: Placed[FunctionFacts], dead: DeadParameter
 ) -> bool:
-    if dead.disowned or dead.name.startswith("_") or dead.name == method.fact.parameters[0].name:
+    if dead.disowned or _SAYS_SO.match(dead.name) or dead.name == method.fact.parameters[0].name:
         return True
     return documented_as_unused(
         context.file,
@@ -55,11 +82,12 @@ def _is_meant(
     )
 
 
-def _asked_for(context: Context, cls: Placed[ClassFacts], method: str, name: str) -> bool:
-    """Whether the DiT base declares the parameter and the class is a DiT."""
+def _is_asked_for(context: Context, cls: Placed[ClassFacts], name: str) -> bool:
+    """Whether the class is a DiT and the base's `forward` has the parameter for those models that need it."""
     contract = context.project.contract
-    asked = contract.base.fact.method(method) if contract is not None else None
-    if asked is None or asked.parameter(name) is None:
+    forward = contract.base.fact.method("forward") if contract is not None else None
+    asked = forward.parameter(name) if forward is not None else None
+    if asked is None or asked.default is None:
         return False
     return context.names.derives_from(cls, context.profile.base_dit) is True
 
@@ -120,6 +148,27 @@ def _invalid(title: str, forward: str, line: int, message: str, extra: str = "")
     return Example(title, {_FILE: _block(forward, extra)}, findings=(Expected(_FILE, line, message),))
 
 
+_DIT = "fastvideo/models/dits/echo.py"
+
+
+def _dit(parameters: str, first: str = "temb = timestep") -> str:
+    """A DiT whose `forward` (in line 7) takes those parameters."""
+    return f"""\
+from fastvideo.models.dits.base import BaseDiT
+
+
+class EchoTransformer3DModel(BaseDiT):
+    param_names_mapping = {{}}
+
+    def forward(self, {parameters}):
+        {first}
+        return hidden_states + encoder_hidden_states{" * temb" if first.startswith("temb") else ""}
+
+
+EntryClass = EchoTransformer3DModel
+"""
+
+
 RULE = Rule(
     code="DIT208",
     name="dead-parameter",
@@ -131,7 +180,10 @@ RULE = Rule(
         "itself over to, such as `_forward_train`) through all branches, loops and exceptions. Reports an "
         "input that no path reads; one that every path overwrites first (`fps = 16`, `mask = None`); and one "
         "that is read only for values that nothing uses, or to choose between branches that do the same. "
-        "Passing an input on to a method of the class, or to a function, that ignores it is no use of it."
+        "Passing an input on to a method of the class, or to a function, that ignores it is no use of it. "
+        "Optional inputs that are there because `BaseDiT.forward` has them (`guidance`, "
+        "`encoder_hidden_states_image`) give one remark for all of them, as information: many models do "
+        "without, and only the text can say that this one does."
     ),
     why=(
         "The caller passes a mask, a guidance scale, a frame rate, and the model runs without it: no error, "
@@ -145,11 +197,10 @@ RULE = Rule(
     ),
     exceptions=(
         "Inputs that the model documents as unused: deleted or stored under `_`, named with a leading "
-        "underscore, with a comment on the line or a passage of the docstring that says so. `*args` and "
-        "`**kwargs`. Bodies that do nothing: abstract ones, `raise NotImplementedError`, those that "
-        "hand back "
-        "an argument. Inputs that a nested function, lambda or generator reads, functions that call "
-        "`locals()`, and decorated ones: there the reader may be elsewhere."
+        "underscore or `unused_`, with a comment on the line or a passage of the docstring that says so. "
+        "`*args` and `**kwargs`. Bodies that do nothing: abstract ones, `raise NotImplementedError`, those "
+        "that hand back an argument. Inputs that a nested function, lambda or generator reads, functions "
+        "that call `locals()`, and decorated ones: there the reader may be elsewhere."
     ),
     source="`fastvideo/models/dits/base.py`, `BaseDiT.forward`; `del` in `fastvideo/models/dits/zimage.py`",
     check=check,
@@ -180,6 +231,7 @@ RULE = Rule(
             "stored under an underscore",
             "def forward(self, x, guidance=None):\n    _ = guidance\n    return self.attn(x)",
         ),
+        _valid("named in full", "def forward(self, x, unused_mask=None):\n    return self.attn(x)"),
         _valid("named so", "def forward(self, x, _guidance=None):\n    return self.attn(x)"),
         _valid(
             "a comment on its line",
@@ -349,25 +401,39 @@ RULE = Rule(
             "overwrites its input 'steps'",
         ),
         Example(
-            "an argument of the base that nobody explains",
-            {
-                "fastvideo/models/dits/echo.py": """\
-from fastvideo.models.dits.base import BaseDiT
-
-
-class EchoTransformer3DModel(BaseDiT):
-    param_names_mapping = {}
-
-    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
-        return hidden_states + encoder_hidden_states * timestep
-
-
-EntryClass = EchoTransformer3DModel
-"""
-            },
+            "an optional argument of the base that nobody explains",
+            {_DIT: _dit("hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs")},
             findings=(
-                Expected("fastvideo/models/dits/echo.py", 7, "say that it is unused", Severity.WARNING),
+                Expected(
+                    _DIT,
+                    7,
+                    "takes 'guidance' because BaseDiT.forward does, and never reads it",
+                    Severity.INFORMATION,
+                ),
             ),
+        ),
+        Example(
+            "an argument of its own beside one of the base",
+            {_DIT: _dit("hidden_states, encoder_hidden_states, timestep, guidance=None, camera=None")},
+            findings=(
+                Expected(_DIT, 7, "takes 'guidance' because", Severity.INFORMATION),
+                Expected(_DIT, 7, "never reads its input 'camera'", Severity.WARNING),
+            ),
+        ),
+        Example(
+            "a required argument of the base, without which the output cannot be right",
+            {_DIT: _dit("hidden_states, timestep, encoder_hidden_states, guidance=None", "del guidance")},
+            findings=(Expected(_DIT, 7, "never reads its input 'timestep'", Severity.WARNING),),
+        ),
+        Example(
+            "an argument of the base that looks as if it were used",
+            {
+                _DIT: _dit(
+                    "hidden_states, encoder_hidden_states, timestep, guidance=None",
+                    "temb = timestep if guidance is None else timestep",
+                )
+            },
+            findings=(Expected(_DIT, 7, "reads its input 'guidance' only", Severity.WARNING),),
         ),
     ),
 )

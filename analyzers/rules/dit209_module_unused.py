@@ -126,6 +126,11 @@ RULE = Rule(
         Example("every module is used", {}),
         _valid("called", _NORM, "return self.attn(self.norm_added_q(x))"),
         _valid(
+            "also put into a list that forward walks",
+            "norm = nn.LayerNorm(dim)\nself.norm_added_q = norm\nself.layers = nn.ModuleList([norm])",
+            "for layer in self.layers:\n    x = layer(x)\nreturn self.attn(x)",
+        ),
+        _valid(
             "used on one path", _NORM, "if self.training:\n    x = self.norm_added_q(x)\nreturn self.attn(x)"
         ),
         _valid(
@@ -213,6 +218,12 @@ class EchoBlock(EchoBase):
         _valid("no module", "self.scale = float(dim)\nself.table = nn.Parameter(torch.zeros(dim))"),
     ),
     invalid=(
+        _invalid(
+            "built under a local name first",
+            "norm = nn.LayerNorm(dim)\nself.norm_added_q = norm",
+            "builds self.norm_added_q",
+            line=13,
+        ),
         _invalid("never taken", _NORM, "builds self.norm_added_q (LayerNorm)"),
         _invalid(
             "a layer of the tree, built in a branch",

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from analyzers.facts.flow import Dropped
 from analyzers.facts.model import ClassFacts, FunctionFacts, Placed
-from analyzers.findings import Finding, Location, Severity, Span
+from analyzers.findings import Finding, Location, Related, Severity, Span
 from analyzers.project.comments import comments_about, says_unused
 from analyzers.project.flows import dropped_values, is_module_call, may_act, reached_methods
 from analyzers.project.idioms import self_name
+from analyzers.project.returned import lost_parts
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _OUTPUT = re.compile(
@@ -35,7 +36,10 @@ def check(context: Context) -> Iterator[Finding]:
             called = {fact.call.callee for fact in method.calls}
             if not any(_head(heads, callee, own) for callee in called):
                 continue
-            yield from _faults(context, cls, Placed(method, cls.path, cls.line), heads, own)
+            placed = Placed(method, cls.path, cls.line)
+            yield from _faults(context, cls, placed, heads, own)
+            if method.name != "forward":
+                yield from _lost(context, cls, placed, heads, own)
 
 
 def _faults(
@@ -61,6 +65,34 @@ def _faults(
             f"'{cls.fact.name}.{method.fact.name}' computes {what}{kept} and drops it: no path "
             "returns or reads the value, so this output never leaves the model",
             symbol=f"{cls.fact.name}.{value.callee.partition('.')[2]}",
+        )
+
+
+def _lost(
+    context: Context,
+    cls: Placed[ClassFacts],
+    method: Placed[FunctionFacts],
+    heads: re.Pattern[str],
+    own: str,
+) -> Iterator[Finding]:
+    """Heads that the method returns, and that no caller takes out of what it returns."""
+
+    def is_head(callee: str) -> bool:
+        return _head(heads, callee, own) and not may_act(context.project, cls, callee, own)
+
+    start = context.project.sources.bodies.start(method)
+    for lost in lost_parts(context.project, cls, method, is_head):
+        span = lost.head.span.shifted(start)
+        if _is_meant(context, span) or any(
+            place.path == method.path and _is_meant(context, place.span) for place in lost.taken
+        ):
+            continue
+        yield context.finding(
+            Location(method.path, span),
+            f"'{cls.fact.name}.{method.fact.name}' returns {lost.head.callee} among others and no caller "
+            "takes it, so this output never leaves the model",
+            symbol=f"{cls.fact.name}.{lost.head.callee.partition('.')[2]}",
+            related=tuple(Related(place, "taken without it") for place in lost.taken),
         )
 
 
@@ -111,6 +143,13 @@ class EchoTransformer(nn.Module):
 {methods}"""
 
 
+_RUN = """
+    def _run(self, x, audio):
+        sound = self.audio_proj_out(audio).float()
+        return self.proj_out(x), self.unpatchify(sound)
+"""
+
+
 def _valid(title: str, body: str, methods: str = "") -> Example:
     return Example(title, {_FILE: _model(body, methods)})
 
@@ -129,8 +168,9 @@ RULE = Rule(
         "Follows the value of every output head (`proj_out`, `head`, `final_layer`, `audio_proj_out`, ...) "
         "through `forward` and the methods that it calls. Reports a head whose value no path returns, stores "
         "or uses: left in a name that nothing reads, overwritten, called as a statement, put into a tuple "
-        "of which only another element is taken, or unpacked and only in part used. Bringing the value into "
-        "shape (`unpatchify`, `float`, a gather) is no use."
+        "of which only another element is taken, or unpacked and only in part used; also across methods, "
+        "where no caller takes the head out of what a helper returns. Bringing the value into shape "
+        "(`unpatchify`, `float`, a gather) is no use."
     ),
     why=(
         "The model computes an output (the audio of a joint model, the second prediction) and the caller "
@@ -140,7 +180,8 @@ RULE = Rule(
     exceptions=(
         "Values that one path returns and another drops. Elements stored under `_`, and single elements that "
         "do not say that they are an output (the bias of a linear, a residual). Values that a comment at the "
-        "call calls unused. Methods that `forward` does not reach."
+        "call calls unused. Methods that `forward` does not reach. What a helper returns that anything but "
+        "the class and those derived from it may call, or of which a caller may read everything."
     ),
     source="`fastvideo/models/dits/minimax_h3.py`, `MiniMaxH3Transformer3DModel.forward`",
     check=check,
@@ -200,6 +241,36 @@ RULE = Rule(
             "\n    def final_check(self, out):\n        self.seen = out.shape\n",
         ),
         _valid("something that is no module", "out = self.proj_out(x)\nself.output_hook(out)\nreturn out"),
+        _valid(
+            "a helper of which one caller takes both",
+            "if return_audio:\n    return self._run(x, audio)\nreturn self._run(x, audio)[0]",
+            _RUN,
+        ),
+        _valid(
+            "a helper of which the loop decides what is taken",
+            "outs = self._run(x, audio)\nreturn outs[int(return_audio)]",
+            _RUN,
+        ),
+        _valid(
+            "a helper that somebody else may ask as well",
+            "return self._run(x, audio)[0]",
+            _RUN + "\n\ndef both(model, x, audio):\n    return model._run(x, audio)\n",
+        ),
+        _valid(
+            "a helper's element under an underscore",
+            "video, _sound = self._run(x, audio)\nreturn video",
+            _RUN,
+        ),
+        _valid(
+            "a helper's element that is taken by number from the end",
+            "video = self._run(x, audio)[0]\nreturn video, self._run(x, audio)[-1]",
+            _RUN,
+        ),
+        _valid(
+            "a dict of which every entry is read",
+            "outs = {}\nouts['audio'] = self.audio_proj_out(audio)\nouts['video'] = self.proj_out(x)\n"
+            "return outs['video'], outs['audio']",
+        ),
         _valid("no head", "unused = self.block(audio)\nreturn self.proj_out(x)"),
     ),
     invalid=(
@@ -275,6 +346,36 @@ RULE = Rule(
             "'EchoTransformer._outputs' computes self.audio_proj_out",
             "\n    def _outputs(self, x, audio):\n        sound = self.audio_proj_out(audio)\n"
             "        return self.proj_out(x)\n",
+        ),
+        _invalid(
+            "returned by a helper, of which forward takes another element",
+            "return self._run(x, audio)[0]",
+            18,
+            "'EchoTransformer._run' returns self.audio_proj_out among others and no caller takes it",
+            _RUN,
+        ),
+        _invalid(
+            "returned by a helper, unpacked and left",
+            "video, sound = self._run(x, audio)\nreturn video",
+            19,
+            "'EchoTransformer._run' returns self.audio_proj_out",
+            _RUN,
+        ),
+        _invalid(
+            "passed on from helper to helper",
+            "outs = self._outputs(x, audio)\nvideo = outs['video']\nreturn video",
+            23,
+            "'EchoTransformer._heads' returns self.audio_proj_out",
+            "\n    def _outputs(self, x, audio):\n        return self._heads(x, audio)\n"
+            "\n    def _heads(self, x, audio):\n"
+            "        return {'video': self.proj_out(x), 'audio': self.audio_proj_out(audio)}\n",
+        ),
+        _invalid(
+            "an entry of a dict that nothing reads",
+            "outs = {}\nouts['audio'] = self.audio_proj_out(audio)\nouts['video'] = self.proj_out(x)\n"
+            "return outs['video']",
+            16,
+            "computes self.audio_proj_out and drops it",
         ),
     ),
 )

@@ -39,7 +39,12 @@ def check(context: Context) -> Iterator[Finding]:
         if context.profile.lora_reads_config and _for_adapters(offered.value):
             continue
         own = port.cls.fact.attribute(_NAME)
-        if own is not None and held.config is not None and not _extends(context, config, held.config):
+        if (
+            own is not None
+            and held.config is not None
+            and not _extends(context, config, held.config)
+            and not _is_siblings(context, port, config, held.config)
+        ):
             continue  # the class says which config is its own; the annotation is a wider or another one
         where = port.cls.at(own.value.span) if own is not None and own.value is not None else port.location
         use = "renames no weight" if context.profile.lora_reads_config else "is never used"
@@ -77,6 +82,19 @@ def _extends(context: Context, config: Placed[ClassFacts], other: Placed[ClassFa
     arch = context.names.arch_config_class(config)
     wanted = context.names.qualified_class(other)
     return any(context.names.derives_from(held, wanted) for held in (config, arch) if held is not None)
+
+
+def _is_siblings(context: Context, port: Port, config: Placed[ClassFacts], held: Placed[ClassFacts]) -> bool:
+    """Whether the mapping is another family's, left from the port that was copied.
+
+    Only where `__init__` takes the config of the port's own family, and neither config is a kind of the
+    other.
+    """
+    profile = context.profile
+    own = (f"{profile.dit_configs}/{port.family}.py", f"{profile.dit_configs}/{port.family}/")
+    return (
+        config.path.startswith(own) and not held.path.startswith(own) and not _extends(context, held, config)
+    )
 
 
 def _set_on_instance(context: Context, port: Port) -> bool:
@@ -257,6 +275,17 @@ RULE = Rule(
                 .replace("EchoConfig(DiTConfig)", "EchoConfig(SoundConfig)"),
             },
             findings=(Expected(_FILE, 6, "which is another one"),),
+        ),
+        Example(
+            "left from the port that was copied",
+            {
+                _FILE: _model("SoundConfig().param_names_mapping", "EchoConfig", "echo").replace(
+                    "import EchoConfig",
+                    "import EchoConfig\nfrom fastvideo.configs.models.dits import SoundConfig",
+                ),
+                _CONFIG: _ECHO_CONFIG.replace(r"^(.*)$", r"^echo\.(.*)$"),
+            },
+            findings=(Expected(_FILE, 7, "EchoConfig.param_names_mapping (1 rules) is never used"),),
         ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,16 +40,22 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         wanted = context.names.by_qualified(stray.wanted[0]) if stray.wanted else None
         name = stray.wanted[0].rpartition(".")[2] if stray.wanted else f"a base of {bucket.name}"
+        misplaced = _is_named_for(context, cls, stray.base)
         related = [Related(stray.base.at(stray.base.fact.name_span), "the base that it derives from")]
         if isinstance(wanted, Placed) and isinstance(wanted.fact, ClassFacts):
             related.append(Related(wanted.at(wanted.fact.name_span), "the base of this folder"))
         yield context.finding(
             cls.at(cls.fact.bases[stray.index].span),
             f"'{cls.fact.name}' stands with the configs of {bucket.name} but derives from "
-            f"'{stray.base.fact.name}' {stray.of}, not from '{name}'{_lacks(context, cls, wanted)}",
+            f"'{stray.base.fact.name}' {stray.of}, "
+            + (
+                "as its name says: it stands in the wrong folder"
+                if misplaced
+                else f"not from '{name}'{_lacks(context, cls, wanted)}"
+            ),
             symbol=cls.fact.name,
             related=tuple(related),
-            fix=_fix(context, cls, stray),
+            fix=_fix(context, cls, stray) if not misplaced else None,
         )
 
 
@@ -83,6 +90,18 @@ def _stray(context: Context, bucket: ConfigBucket, cls: Placed[ClassFacts]) -> _
                 found is base,
             )
     return None
+
+
+def _is_named_for(context: Context, cls: Placed[ClassFacts], base: Placed[ClassFacts]) -> bool:
+    """Whether a class is called as the bases of its base's bucket are: `EchoEncoderArchConfig`."""
+    qualified = context.names.qualified_class(base)
+    kinds = {
+        re.sub(r"(?:Arch)?Config$", "", known.rpartition(".")[2])
+        for bucket in context.profile.config_buckets
+        if qualified in bucket.bases
+        for known in bucket.bases
+    }
+    return any(kind.lower() in cls.fact.name.lower() for kind in kinds if kind)
 
 
 def _lacks(context: Context, cls: Placed[ClassFacts], wanted: object) -> str:
@@ -439,6 +458,18 @@ class EchoConfig(SoundConfig):
                 ),
             ),
             fixed={_FILE: _ENCODER_FIXED},
+        ),
+        Example(
+            "An encoder's arch config in the DiTs' folder: the base is right, the place is not",
+            _tree(_ENCODER.replace("class EchoArchConfig", "class EchoEncoderArchConfig")),
+            (
+                Expected(
+                    _FILE,
+                    8,
+                    "derives from 'EncoderArchConfig' of encoders, as its name says: it stands in the wrong "
+                    "folder",
+                ),
+            ),
         ),
         Example(
             "Neither of the two on the DiTs' base",

@@ -10,11 +10,11 @@ from analyzers.facts.model import Assignment, ClassFacts, Placed
 from analyzers.findings import Finding, Location, Related, Severity
 from analyzers.project.names import Resolved
 from analyzers.project.ports import Port
-from analyzers.project.published import PUBLISHED_NAMES
 from analyzers.project.readers import Read, own_fields
 from analyzers.project.shapes import shape
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.dit302_sampling_knob_in_arch import is_knob
+from analyzers.rules.dit312_hardcoded_arch_constant import written_out
 
 _ENOUGH: Final = 4
 """Fields that two arch configs must share before they count as copies: fewer may agree by chance."""
@@ -154,7 +154,8 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
     files = sorted({path for port in ports for path in readers.model_files(port)})
     mirrored = [project.mirrors.of(port) for port in ports]
     published = {known.name for of_port in mirrored for known in of_port}
-    excused = inherited | published | PUBLISHED_NAMES
+    excused = inherited | published
+    known = all(mirrored)
     for name in own_fields(cls):
         if name.startswith("_") or name in excused or is_knob(context, name):
             continue
@@ -165,7 +166,10 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
             continue
         if _read_elsewhere(context, name):
             continue
-        known = all(mirrored)
+        if any(name in written_out(context, port) for port in ports):
+            continue  # DIT312's: the model writes the value out
+        if project.mirrors.diffusers_takes(name) or (not known and _has_another(context, cls, name)):
+            continue
         unless = "" if known else " (unless a published config.json has it: then say so in a comment)"
         yield context.finding(
             cls.at(field.span),
@@ -175,6 +179,19 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
             symbol=f"{cls.fact.name}.{name}",
             port=ports[0].name if len(ports) == 1 else None,
         )
+
+
+def _has_another(context: Context, cls: Placed[ClassFacts], name: str) -> bool:
+    """Whether a config of another family has the field too: one name in two families is no slip of a
+    port, both mirror what checkpoints publish."""
+    sources = context.project.sources
+    files = (sources.facts(path) for path in sources.walk(context.profile.dit_configs) if path != cls.path)
+    return any(
+        name in own_fields(other) and not _related(context, cls, other) and not _same_fields(cls, other)
+        for facts in files
+        if facts is not None
+        for other in facts.classes
+    )
 
 
 def _read_elsewhere(context: Context, name: str) -> bool:
@@ -293,11 +310,13 @@ RULE = Rule(
         "the value out, or delete it; where it is carried for the checkpoint's sake, say so in a comment."
     ),
     exceptions=(
-        "Fields that a local `config.json` of the port has, that diffusers' or the known official "
-        "transformers take as arguments, or "
+        "Fields that a local `config.json` or the official constructor of the port has, that a transformer "
+        "of the installed diffusers takes as an argument, or that another family's arch config has too "
+        "(where the official configuration is not known); fields "
         "whose comment (on the field, above its block, or the class's docstring) says that they mirror a "
         "checkpoint; names that begin with `_`; fields that a base declares; models that take their config "
-        "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's."
+        "apart as a whole (`asdict`, `vars`). Settings of sampling are DIT302's, fields "
+        "whose value the model writes out DIT312's."
     ),
     source="`fastvideo/configs/models/base.py` (`ArchConfig`, `update_model_arch`)",
     check=check,
@@ -336,7 +355,7 @@ RULE = Rule(
     echo_gain: float = 1.0
 
     echo_kind: str = "long"  # kept for compatibility
-    rope_max_seq_len: int = 1024
+    echo_max_len: int = 1024
     _echo_version: str = "1"
     num_frames: int | None = None
 """),
@@ -344,6 +363,17 @@ RULE = Rule(
                 "converted_weights/echo/transformer/config.json": (
                     '{"_class_name": "EchoTransformer3DModel", "num_frames": 8}'
                 ),
+                ".venv/lib/python3.11/site-packages/diffusers/models/transformers/transformer_echo.py": (
+                    "class EchoModel:\n\n    def __init__(self, echo_max_len: int = 1024):\n        pass\n"
+                ),
+            },
+        ),
+        Example(
+            "Two families have the field: it is what checkpoints publish",
+            {
+                _FILE: _arch("    num_layers: int = 2\n    echo_depth: int = 2\n"),
+                _MODEL: _model(),
+                "fastvideo/configs/models/dits/far.py": _arch("    echo_depth: int = 3\n", "Far"),
             },
         ),
         Example(

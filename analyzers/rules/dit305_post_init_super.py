@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
+from analyzers.facts.bodies import Body
 from analyzers.facts.model import Call, ClassFacts, FunctionFacts, Placed, Reference
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.idioms import calls_parent, is_dataclass
@@ -20,7 +22,10 @@ def check(context: Context) -> Iterator[Finding]:
         method = cls.fact.method(_NAME)
         if method is None or cls.fact.partial or not _is_run(context, cls):
             continue
-        if method.decorators or any(calls_parent(m, _NAME) for m in cls.fact.methods) or _hands_on(method):
+        if method.decorators or any(calls_parent(m, _NAME) for m in cls.fact.methods):
+            continue
+        names_only = context.project.derived("parent named", Placed(method, cls.path, cls.line), _names_only)
+        if _hands_on(method) and not names_only:
             continue
         parent = _parent(context, cls)
         if parent is None:
@@ -32,10 +37,11 @@ def check(context: Context) -> Iterator[Finding]:
         lost = f", so {', '.join(repr(n) for n in changed)} is not set by it" if changed else ""
         yield context.finding(
             cls.at(method.name_span),
-            f"'{cls.fact.name}.{_NAME}' never calls that of '{parent.fact.name}'{lost}",
+            f"'{cls.fact.name}.{_NAME}' never calls that of '{parent.fact.name}'"
+            f"{', it only names it' if names_only else ''}{lost}",
             symbol=cls.fact.name,
             related=(Related(parent.at(above.name_span), "the one that is not called"),),
-            fix=_fix(cls, method, above),
+            fix=_fix(cls, method, above) if not names_only else None,
         )
 
 
@@ -55,6 +61,18 @@ def _parent(context: Context, cls: Placed[ClassFacts]) -> Placed[ClassFacts] | N
 def _hands_on(method: FunctionFacts) -> bool:
     """Whether the method reaches for its parent in a way that is not a plain call."""
     return any(i.call.callee in ("super", "getattr") for i in method.calls)
+
+
+def _names_only(body: Body) -> bool:
+    """Whether `super().__post_init__` stands as a statement, without the parentheses that call it, and
+    the method asks for `super` nowhere else."""
+    asked = [n for n in ast.walk(body.tree) if isinstance(n, ast.Name) and n.id in ("super", "getattr")]
+    named = [
+        s
+        for s in ast.walk(body.tree)
+        if isinstance(s, ast.Expr) and isinstance(s.value, ast.Attribute) and s.value.attr == _NAME
+    ]
+    return bool(named) and len(asked) == len(named)
 
 
 def _fix(cls: Placed[ClassFacts], method: FunctionFacts, above: FunctionFacts) -> Fix | None:
@@ -185,6 +203,11 @@ class EchoGrid:
                 )
             },
             findings=(Expected(_FILE, 11, "never calls that of 'DiTArchConfig'"),),
+        ),
+        Example(
+            "the parent's method is named and not called",
+            {_FILE: _config("        super().__post_init__\n        self.depth = self.num_layers\n")},
+            findings=(Expected(_FILE, 12, "never calls that of 'DiTArchConfig', it only names it, so"),),
         ),
         Example(
             "a docstring stays first",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 from analyzers.facts.model import Collection, Constant, Expr, Mapping, Starred
 from analyzers.findings import Finding, Location, Severity
@@ -20,14 +21,15 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at every rule that the file writes down."""
     if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
-    seen: set[tuple[Location, str | None]] = set()
+    seen: set[tuple[int, int, str | None]] = set()
     for table in context.project.mappings.in_file(context.file):
         for rule in table.written:
             if rule.key_fact is None or not table.owns(rule):
                 continue
             # A mapping may be held by several names, an item of a comprehension shares its place.
-            if (rule.value, rule.pattern) not in seen:
-                seen.add((rule.value, rule.pattern))
+            place = (rule.value.span.line, rule.value.span.column, rule.pattern)
+            if place not in seen:
+                seen.add(place)
                 yield from _check_rule(context, table, rule, rule.key_fact)
 
 
@@ -38,12 +40,13 @@ def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: E
     def report(where: Location, subject: str, message: str) -> Finding:
         return context.finding(where, f"{subject} {message}", symbol=table.name)
 
+    texts = context.project.sources.bodies.derive_texts
     pattern = None
     if isinstance(key, Constant):
         if not isinstance(key.value, str):
             yield report(rule.key, repr(key.value), "is no pattern: it must be a string")
         else:
-            pattern, fault = _compiled(key.value)
+            pattern, fault = texts(("mapping pattern", key.value), partial(_compiled, key.value))
             if fault is not None:
                 yield report(rule.key, repr(key.value), fault)
     value = rule.value_fact
@@ -63,7 +66,8 @@ def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: E
         yield report(rule.value, "the replacement", message)
         return
     if isinstance(target, Constant) and isinstance(target.value, str) and pattern is not None:
-        fault = _template_fault(pattern, target.value)
+        question = ("mapping replacement", pattern.text, target.value)
+        fault = texts(question, partial(_template_fault, pattern, target.value))
         if fault is not None:
             yield report(rule.place(target.span), repr(target.value), fault)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.symbolic import Shadow, SymbolicRule, example_name
-from analyzers.weights.tables import shadows_in
+from analyzers.weights.symbolic import Shadow
+from analyzers.weights.tables import shadows_in, symbolic_rules
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def _repeated(context: Context, table: MappingTable) -> Iterator[Finding]:
 def _shadowed(context: Context, table: MappingTable, shadow: Shadow) -> Finding:
     rule = table.rules[shadow.rule]
     takers = [table.rules[index] for index in shadow.by]
-    example = example_name(SymbolicRule(rule.pattern, rule.target))
+    example = symbolic_rules(context.project, table)[shadow.rule].example
     such = f" (such as '{example}')" if example else ""
     if len(takers) == 1:
         by = f"'{takers[0].pattern}' stands before it and matches every name that it matches{such}"

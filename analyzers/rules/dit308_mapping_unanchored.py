@@ -91,6 +91,7 @@ def _taken_too(pattern: Pattern) -> str | None:
     for name in pattern.samples:
         if name is None:
             continue
+        name = pattern.shortest(name)
         longer = f"{name}0" if name[-1].isdigit() else f"{name}_scale"
         found = pattern.compiled.match(longer)
         if found is not None and found.end() < len(longer) and longer[found.end()] != ".":

@@ -23,6 +23,13 @@ def check(context: Context) -> Iterator[Finding]:
 
 def _report(context: Context, table: MappingTable, collision: Collision) -> Finding:
     rule = table.rules[collision.rule]
+    if collision.other is None and not collision.index:
+        one, two = collision.sources
+        message = (
+            f"'{rule.target}' does not tell '{one}' from '{two}': the pattern matches both, and the last "
+            "tensor overwrites the other"
+        )
+        return context.finding(rule.key, message, symbol=table.name)
     if collision.other is None:
         message = (
             f"'{rule.target}' leaves out the number behind '{collision.index}': all of them become one "
@@ -31,6 +38,15 @@ def _report(context: Context, table: MappingTable, collision: Collision) -> Find
         return context.finding(rule.key, message, symbol=table.name)
     other = table.rules[collision.other]
     one, two = collision.sources
+    if rule.merge is not None or other.merge is not None:
+        plain, merged = (one, two) if rule.merge is not None else (two, one)
+        return context.finding(
+            rule.key,
+            f"'{plain}' becomes '{rule.target}' as it is, and '{merged}' is merged into that name: the "
+            "tensor that is written later replaces the other",
+            symbol=table.name,
+            related=(Related(other.key, f"the rule for '{one}'"),),
+        )
     return context.finding(
         rule.key,
         f"'{two}' and '{one}' both become '{rule.target}' outside of a merge: the tensor that is read later "
@@ -69,8 +85,8 @@ RULE = Rule(
     what=(
         "Reports two rules that write the same name for tensors that lie side by side in a checkpoint "
         "(`to_q` and `to_k`, `mlp.0` and `mlp.2`, `norm1` and `norm2`), and a rule that matches the number "
-        "of a block and does not write it. It is decided on the rules alone; with a checkpoint at hand, "
-        "every pair of keys that meet in one target is found."
+        "of a block, or one of several such words (`q|k|v`), and does not write it. It is decided on the "
+        "rules alone; with a checkpoint at hand, every pair of keys that meet in one target is found."
     ),
     why=(
         "`hf_to_custom_state_dict` puts each tensor under its new name: of two with one name the later "
@@ -80,8 +96,9 @@ RULE = Rule(
     how="Correct the target, or declare the merge: `(target, index, n)` for every source.",
     exceptions=(
         "Merge tuples. Rules that serve checkpoints of different origin (`vae2llm` and `proj_in`, `to_q_rot` "
-        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings. Rules "
-        "that "
+        "and `q_rot`, `model.x` and `x`): their names never stand in one file, or not as siblings; siblings "
+        "in a module that the table knows by two layouts (Wan's `self_attn.q` and `norm3`, `attn1.to_q` and "
+        "`norm2`). Rules that "
         'are there on some paths only. Targets that are not loaded (`_extra_state`) or dropped (`""`). A '
         "number that is no block's and that no other rule writes: a `Sequential` may hold one layer."
     ),
@@ -98,6 +115,19 @@ RULE = Rule(
                 _FILE: _config(
                     r'            r"^(blocks\.\d+)\.to_q\.(.*)$": (r"\1.qkv.\2", 0, 2),' + "\n"
                     r'            r"^(blocks\.\d+)\.to_k\.(.*)$": (r"\1.qkv.\2", 1, 2),' + "\n"
+                )
+            },
+        ),
+        Example(
+            "siblings, each from another layout of the block",
+            {
+                _FILE: _config(
+                    r'            r"^blocks\.(\d+)\.self_attn\.q\.(.*)$": r"blocks.\1.to_q.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.self_attn\.k\.(.*)$": r"blocks.\1.to_k.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.norm3\.(.*)$": r"blocks.\1.cross_norm.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.attn1\.to_q\.(.*)$": r"blocks.\1.to_q.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.attn1\.to_k\.(.*)$": r"blocks.\1.to_k.\2",' + "\n"
+                    r'            r"^blocks\.(\d+)\.norm2\.(.*)$": r"blocks.\1.cross_norm.\2",' + "\n"
                 )
             },
         ),
@@ -160,6 +190,38 @@ def build_param_names_mapping(old: bool) -> dict:
                     Severity.ERROR,
                 ),
                 Expected(_FILE, 13, "'time_embedding.2.weight' and 'time_embedding.0.weight'"),
+            ),
+        ),
+        Example(
+            "a word of the name is lost",
+            {
+                _FILE: _config(
+                    r'            r"^blocks\.(\d+)\.attn\.(?:q|k|v)\.(.*)$": r"blocks.\1.qkv.\2",' + "\n"
+                    r'            r"^(img|txt)_in\.(weight|bias)$": r"\1_embedder.weight",' + "\n"
+                    r'            r"^head\.(?:to_q|q)\.(?:lora_)?(A|B)$": r"head.q.\1",' + "\n"
+                )
+            },
+            findings=(
+                Expected(_FILE, 10, "does not tell 'blocks.0.attn.q.weight' from 'blocks.0.attn.k.weight'"),
+                Expected(_FILE, 11, "does not tell 'img_in.weight' from 'img_in.bias'"),
+            ),
+        ),
+        Example(
+            "one source beside a merge, which was meant to be a part of it",
+            {
+                _FILE: _config(
+                    r'            r"^(blocks\.\d+)\.to_q\.(.*)$": (r"\1.qkv.\2", 0, 2),' + "\n"
+                    r'            r"^(blocks\.\d+)\.to_k\.(.*)$": (r"\1.qkv.\2", 1, 2),' + "\n"
+                    r'            r"^(blocks\.\d+)\.to_v\.(.*)$": r"\1.qkv.\2",' + "\n"
+                )
+            },
+            findings=(
+                Expected(
+                    _FILE,
+                    12,
+                    "'blocks.0.to_v.weight' becomes '\\1.qkv.\\2' as it is, and 'blocks.0.to_q.weight' is "
+                    "merged",
+                ),
             ),
         ),
         Example(

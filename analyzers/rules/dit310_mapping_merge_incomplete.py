@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzers.findings import Finding, Related, Severity
-from analyzers.project.mappings import MappingTable
+from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.weights.symbolic import MergeFault
 from analyzers.weights.tables import merge_faults_in
@@ -33,6 +33,16 @@ def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterato
         message = f"the merge into '{own.target}' counts {counts} sources: it ends too early, or never"
         yield context.finding(own.key, message, symbol=table.name, related=others)
         return
+    if fault.missing and (twice := _in_place_of(table, fault)) is not None:
+        same, other, given = twice
+        yield context.finding(
+            other.key,
+            f"index {given} of the merge into '{other.target}' is given twice, and index {fault.missing[0]} "
+            "by no rule: the merge never completes, and its tensors are dropped",
+            symbol=table.name,
+            related=(Related(same.key, "gives the same index"),),
+        )
+        return
     if fault.missing:
         indices = " and ".join(str(index) for index in fault.missing)
         word = "indices" if len(fault.missing) > 1 else "index"
@@ -52,6 +62,17 @@ def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterato
                 symbol=table.name,
                 related=(Related(one.key, "gives the same index"),),
             )
+
+
+def _in_place_of(table: MappingTable, fault: MergeFault) -> tuple[MappingRule, MappingRule, int] | None:
+    """The two rules that give one index, and that index, where the later one was meant to give what is
+    missing."""
+    if len(fault.missing) != 1 or len(fault.repeated) != 1:
+        return None
+    first, second = (table.rules[place] for place in fault.repeated[0])
+    if second.merge is None or not table.owns(second):
+        return None
+    return first, second, second.merge[0]
 
 
 _FILE = "fastvideo/configs/models/dits/echo.py"
@@ -168,6 +189,13 @@ RULE = Rule(
             "an index twice",
             {_FILE: _config(_rule("to_q", 0, 2) + _rule("to_k", 1, 2) + _rule("to_v", 1, 2))},
             findings=(Expected(_FILE, 12, "index 1 of the merge into 'blocks.\\1.qkv.\\2' is given twice"),),
+        ),
+        Example(
+            "an index that was copied and not changed",
+            {_FILE: _config(_rule("to_q", 0, 3) + _rule("to_k", 1, 3) + _rule("to_v", 1, 3))},
+            findings=(
+                Expected(_FILE, 12, "is given twice, and index 2 by no rule: the merge never completes"),
+            ),
         ),
         Example(
             "different counts",

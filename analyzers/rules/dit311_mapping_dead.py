@@ -9,8 +9,7 @@ from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_trees import Lack, lack
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.patterns import is_identity, leading_path
-from analyzers.weights.symbolic import SymbolicRule, example_name, is_rewritten_again
+from analyzers.weights.symbolic import SymbolicRule, is_rewritten_again
 from analyzers.weights.tables import symbolic_rules
 
 _LOADED = "param_names_mapping"
@@ -41,7 +40,7 @@ def check(context: Context) -> Iterator[Finding]:
 def _matches_nothing(rule: SymbolicRule) -> bool:
     if any(ord(c) < 0x20 for c in rule.pattern or ""):
         return False  # an invalid literal, DIT306
-    return example_name(rule) == ""
+    return rule.example == ""
 
 
 def _without_target(
@@ -55,9 +54,9 @@ def _without_target(
     symbolic = rules[position]
     if symbolic.parsed is None or symbolic.template is None or not rule.target:
         return
-    if rule.target.endswith("_extra_state") or is_identity(symbolic.parsed, symbolic.template):
+    if rule.target.endswith("_extra_state") or symbolic.is_identity:
         return
-    path = leading_path(symbolic.parsed, symbolic.template)
+    path = symbolic.leading_path
     lacks = [lack(context.project, cls, path) for cls in users] if path else []
     known = [found for found in lacks if found is not None]
     if not known or len(known) < len(lacks):
@@ -90,7 +89,6 @@ def _users(context: Context, table: MappingTable) -> tuple[Placed[ClassFacts], .
     """The DiT classes that load by this mapping; none where one may do so that cannot be told."""
     if table.name != _LOADED:
         return ()
-    own = {rule.key for rule in table.rules if table.owns(rule)}
     users: list[Placed[ClassFacts]] = []
     for cls in context.project.port_index.dit_classes:
         held = context.project.mappings.of_port(cls)
@@ -98,7 +96,7 @@ def _users(context: Context, table: MappingTable) -> tuple[Placed[ClassFacts], .
             config = context.project.port_index.config_of(cls)
             if config is None or config.path == table.location.path:
                 return ()
-        elif any(rule.key in own for rule in held.rules):
+        elif any(table.owns(rule) for rule in held.rules):
             if not held.complete:
                 return ()
             users.append(cls)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from analyzers.facts.literals import LocalConstant, is_number, local_constants
 from analyzers.facts.model import (
+    Assignment,
     CallFact,
     ClassFacts,
     Expr,
@@ -30,6 +32,9 @@ _GENERIC: Final = frozenset(
 
 _A_SIZE: Final = 128
 """From here on a number that equals a field is hardly chance."""
+
+_DEPTH: Final = re.compile(r"(?:layers|blocks|depth)(?:_|$)")
+"""Fields that count the members of a list of modules."""
 
 _NAMED: Final = 3
 """Further places that a finding names at most."""
@@ -70,14 +75,22 @@ def check(context: Context) -> Iterator[Finding]:
                     yield finding
 
 
+def written_out(context: Context, port: Port) -> frozenset[str]:
+    """The fields of the port's arch config whose values its model writes out."""
+    arch = port.arch_config
+    if arch is None or port.cls.fact.partial:
+        return frozenset()
+    return frozenset((f.symbol or "").rpartition(".")[2] for f in _of_port(context, port, arch))
+
+
 def _of_port(context: Context, port: Port, arch: Placed[ClassFacts]) -> Iterator[Finding]:
     key = ("carried numbers", arch.path, arch.line, arch.fact.name)
     memory = context.project.sources.memory
     carried = memory.about(arch.path, arch.fact, key, lambda: _carried(context, arch))
     at_hand = (
-        *_on_the_model(port.cls, _constructor(port)),
+        *_on_the_model(context, port.cls, _constructor(port)),
         *_in_the_constructor(context, port, carried),
-        *(found for part in _parts_with_config(context, port, arch) for found in _on_the_model(*part)),
+        *(found for p in _parts_with_config(context, port, arch) for found in _on_the_model(context, *p)),
     )
     for name, written in at_hand:
         field = carried.get(name)
@@ -161,6 +174,21 @@ def _number(expr: Expr | None) -> object | None:
     return value if is_number(value) else None
 
 
+def _written_number(context: Context, path: str, expr: Expr | None) -> object | None:
+    """A number that is written out, here or as a constant of a module (`HIDDEN_SIZE = 3072`)."""
+    if isinstance(expr, Reference) and expr.tail.isupper():
+        found = context.names.resolve(path, expr.dotted)
+        if isinstance(found, Placed) and isinstance(found.fact, Assignment):
+            return _number(found.fact.value)
+        return None
+    return _number(expr)
+
+
+def _source(expr: Expr | None, value: object) -> str:
+    """A number as it is written: itself, or the constant's name with it."""
+    return f"{expr.dotted} ({_shown(value)})" if isinstance(expr, Reference) else _shown(value)
+
+
 def _shown(value: object) -> str:
     return repr(value)
 
@@ -182,7 +210,7 @@ def _parts_with_config(
     owners = [c for c in (port.config, arch) if c is not None]
     own = {names.qualified_class(c) for owner in owners for c in names.ancestry(owner).classes}
     own -= {context.profile.model_config_base, context.profile.arch_config_base}
-    for cls in context.file.classes:
+    for cls in _classes_beside(context, port):
         init = cls.fact.method("__init__")
         if init is None or cls.fact.partial or cls.fact.name == port.name:
             continue
@@ -193,7 +221,7 @@ def _parts_with_config(
 
 
 def _on_the_model(
-    cls: Placed[ClassFacts], init: Placed[FunctionFacts] | None
+    context: Context, cls: Placed[ClassFacts], init: Placed[FunctionFacts] | None
 ) -> Iterator[tuple[str, _Written]]:
     """Class attributes, and attributes that the constructor sets once and without a condition."""
     stored: dict[str, int] = {}
@@ -210,9 +238,9 @@ def _on_the_model(
         return
     own = init.fact.parameters[0].name if init.fact.parameters else "self"
     for item in init.fact.assignments:
-        value = _number(item.value)
+        value = _written_number(context, init.path, item.value)
         if value is not None and not item.conditional and stored[item.name] == 1:
-            text = f"{own}.{item.name} = {_shown(value)}"
+            text = f"{own}.{item.name} = {_source(item.value, value)}"
             yield item.name, _Written(init.at(item.span), value, text)
 
 
@@ -286,6 +314,12 @@ def _prefixed(call: CallFact, name: str, carried: dict[str, _Carried]) -> str | 
     return None
 
 
+def _classes_beside(context: Context, port: Port) -> tuple[Placed[ClassFacts], ...]:
+    """The classes of the port's file."""
+    facts = context.project.file(port.cls.path)
+    return tuple(facts.classes) if facts is not None else ()
+
+
 def _constructor(port: Port) -> Placed[FunctionFacts] | None:
     """The port's own `__init__`, where it is given the config."""
     init = port.cls.fact.method("__init__")
@@ -303,12 +337,14 @@ def _nobody_asks(
     """Fields that the model never reads, with the places of its file that write their value out."""
     written: dict[str, list[_Written]] = {}
     init = _constructor(port)
-    for cls, function in context.file.all_functions():
-        if cls is None or function.fact.name != "__init__":
+    for cls in _classes_beside(context, port):
+        method = cls.fact.method("__init__")
+        if method is None:
             continue
+        function = Placed(method, cls.path, cls.line)
         own = init is not None and (function.path, function.fact.span) == (init.path, init.fact.span)
         for call in function.fact.calls:
-            for name, place in _with_value(function, call, carried, by_value=own):
+            for name, place in _with_value(context, function, call, carried, by_value=own):
                 written.setdefault(name, []).append(place)
     if not written:
         return {}
@@ -333,7 +369,12 @@ def _is_unread(context: Context, port: Port, name: str) -> bool:
 
 
 def _with_value(
-    function: Placed[FunctionFacts], call: CallFact, carried: dict[str, _Carried], *, by_value: bool
+    context: Context,
+    function: Placed[FunctionFacts],
+    call: CallFact,
+    carried: dict[str, _Carried],
+    *,
+    by_value: bool,
 ) -> Iterator[tuple[str, _Written]]:
     """The arguments of a call that have the value of a field: by the field's name, and (`by_value`) by a
     size that no other field has."""
@@ -345,6 +386,14 @@ def _with_value(
         if _equal(value, field.value):
             text = f"{callee}({field.name}={_shown(value)})"
             yield field.name, _Written(function.at(keyword.span), value, text)
+    if by_value and callee == "range" and len(call.call.arguments) == 1:
+        given = call.call.arguments[0]
+        value = _written_number(context, function.path, given)
+        depths = [f for f in carried.values() if _DEPTH.search(f.name) and f.value == value]
+        if isinstance(value, int) and len(depths) == 1:
+            text = f"range({_source(given, value)})"
+            yield depths[0].name, _Written(function.at(given.span), value, text)
+        return
     for argument in call.call.arguments if by_value else ():
         value = _number(argument)
         fields = [f for f in carried.values() if isinstance(value, int) and f.value == value]
@@ -431,7 +480,8 @@ RULE = Rule(
         "the class is in the tree), `out_channels=16` beside `in_channels=arch.camera_in_channels` where "
         "there "
         "is `camera_out_channels`, and a value in one of the port's blocks whose field no part of the model "
-        "reads (`eps=1e-6`, `nn.Linear(4096, ...)`)."
+        "reads (`eps=1e-6`, `nn.Linear(4096, ...)`, `range(30)` for `num_layers`). A constant of the module "
+        "(`HIDDEN_SIZE`) counts as what it holds."
     ),
     why=(
         "`update_model_arch` fills the arch config from the checkpoint's `config.json`; a number in the "
@@ -470,6 +520,7 @@ RULE = Rule(
         self.eps = config.eps
         self.text = nn.Linear(config.text_dim, 64)
         self.step = 24
+        self.second = [EchoBlock(8) for _ in range(30)]
         in_channels = 256
         self.other = nn.Linear(in_channels, 64)
 """),
@@ -556,6 +607,32 @@ EntryClass = WholeTransformer3DModel
                 Expected(_MODEL, 19, "'attention_head_dim = 64' is written out"),
                 Expected(_MODEL, 21, "'Attention(num_attention_heads=24)'"),
                 Expected(_MODEL, 22, "'EchoBlock(num_attention_heads=24)'"),
+            ),
+        ),
+        Example(
+            "Constants of the module, and a list of blocks of a fixed length",
+            _tree(
+                """\
+        self.hidden_size = HIDDEN_SIZE
+        self.blocks = nn.ModuleList([EchoBlock(self.hidden_size) for _ in range(NUM_BLOCKS)])
+        self.first = nn.ModuleList(EchoBlock(config.hidden_size) for _ in range(30))
+        self.refiner = nn.ModuleList(EchoBlock(config.hidden_size) for _ in range(4))
+""",
+                before="""\
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+
+HIDDEN_SIZE = 3072
+NUM_BLOCKS = 30""",
+            ),
+            (
+                Expected(_MODEL, 23, "'self.hidden_size = HIDDEN_SIZE (3072)' is written out"),
+                Expected(
+                    _MODEL,
+                    24,
+                    "'range(NUM_BLOCKS (30))' is written out, while 'EchoArchConfig' carries num_layers = 30 "
+                    "and no part of the model reads it",
+                ),
             ),
         ),
         Example(

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from analyzers.facts.model import ClassFacts, FunctionFacts, Placed
+from analyzers.facts.walking import walk_tree
 from analyzers.findings import Finding, Location, Related, Severity
 from analyzers.project.heads import Count, Scope, is_fewer
 from analyzers.project.layers import submodule
@@ -30,12 +31,13 @@ def check(context: Context) -> Iterator[Finding]:
             callee = fact.call.callee
             if callee is None:
                 continue
-            made = context.names.class_of(context.file.path, callee)
+            own = callee.startswith("self.")
+            made = context.names.class_of(context.file.path, callee) if not own else None
             if made is not None and context.names.qualified_class(made) in classes:
                 yield from _built(
                     context, cls, method, made, Location(method.path, method.at(fact.call.span).span)
                 )
-            elif len(fact.call.arguments) >= 2 and callee.startswith("self."):
+            elif own and len(fact.call.arguments) >= 2:
                 yield from _called(context, cls, method, callee, method.at(fact.call.span))
 
 
@@ -55,7 +57,7 @@ def _built(
     body = scope.body()
     init = made.fact.method("__init__")
     call = next(
-        (node for node in ast.walk(body.tree) if isinstance(node, ast.Call) and body.at(node).span == at.span)
+        (node for node in body.nodes if isinstance(node, ast.Call) and body.at(node).span == at.span)
         if body is not None
         else iter(()),
         None,
@@ -115,9 +117,7 @@ def _called(
     body = scope.body()
     if body is None:
         return
-    call = next(
-        (n for n in ast.walk(body.tree) if isinstance(n, ast.Call) and body.at(n).span == at.span), None
-    )
+    call = next((n for n in body.nodes if isinstance(n, ast.Call) and body.at(n).span == at.span), None)
     if call is None or not all(isinstance(a, ast.Name) for a in call.args[:2]):
         return
     query, key = (_heads_of(body.tree, a.id, call) for a in call.args[:2] if isinstance(a, ast.Name))
@@ -156,13 +156,13 @@ def _heads_of(tree: ast.FunctionDef | ast.AsyncFunctionDef, name: str, call: ast
     for statement in tree.body:
         if statement.lineno >= call.lineno:
             break
-        bound = [n for n in ast.walk(statement) if isinstance(n, ast.Name) and n.id == name and _is_store(n)]
+        bound = [n for n in walk_tree(statement) if isinstance(n, ast.Name) and n.id == name and _is_store(n)]
         if not bound:
             continue
         if not isinstance(statement, ast.Assign) or statement.targets != bound:
             found = found if _keeps(statement, name) else None
             continue
-        reshaped = [h for n in ast.walk(statement.value) if (h := _reshaped_to(n)) is not None]
+        reshaped = [h for n in walk_tree(statement.value) if (h := _reshaped_to(n)) is not None]
         if reshaped:
             found = reshaped[0]
         elif not _keeps(statement, name):
@@ -172,10 +172,10 @@ def _heads_of(tree: ast.FunctionDef | ast.AsyncFunctionDef, name: str, call: ast
 
 def _keeps(statement: ast.stmt, name: str) -> bool:
     """Whether a statement binds the name to something made from it (`k = self.norm_k(k)`)."""
-    for node in ast.walk(statement):
+    for node in walk_tree(statement):
         if isinstance(node, ast.Call) and (_tail(node.func) in ("chunk", "cat", "concat", "stack", "split")):
             return False
-    return any(isinstance(n, ast.Name) and n.id == name and not _is_store(n) for n in ast.walk(statement))
+    return any(isinstance(n, ast.Name) and n.id == name and not _is_store(n) for n in walk_tree(statement))
 
 
 def _reshaped_to(node: ast.AST) -> ast.expr | None:

@@ -10,7 +10,14 @@ from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.names import External
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
-_STANDARD = re.compile(r"logging\.(getLogger|debug|info|warning|warn|error|exception|critical|log)")
+_STANDARD = re.compile(
+    r"logging\.(getLogger|debug|info|warning|warn|error|exception|critical|log)"
+    r"|(diffusers|transformers)\.utils\.logging\.get_logger"
+)
+_SETTINGS = frozenset(
+    {"addFilter", "addHandler", "disabled", "handlers", "propagate", "removeHandler", "setLevel"}
+)
+"""What is taken of somebody else's logger to make it quiet, not to write to it."""
 _MAIN = re.compile(r"\s*if\b[^\n]*\b__name__\b")
 
 
@@ -21,8 +28,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     if not file.path.startswith((f"{profile.dits}/", f"{profile.dit_configs}/")):
         return
+    meant = {callee for callee in file.callees if callee == "print" or _is_standard(context, callee)}
+    if not meant:
+        return
     mains = {chunk.line for chunk in file.chunks if _MAIN.match(chunk.text)}
     for function, placed in _calls(context):
+        if placed.fact.call.callee not in meant:
+            continue
         if function is None and placed.line in mains:
             continue
         called = _called(context, function, placed.fact)
@@ -33,7 +45,7 @@ def check(context: Context) -> Iterator[Finding]:
             "prints from every process, past the log's levels and files"
             if called == "print"
             else f"makes a logger without {profile.title}'s format, level and files"
-            if called.endswith("getLogger")
+            if called.endswith(("getLogger", "get_logger"))
             else f"logs past {profile.title}'s logger, with its own format and level"
         )
         where = f" in '{function.name}'" if function is not None else ""
@@ -79,6 +91,8 @@ def _called(context: Context, function: FunctionFacts | None, fact: CallFact) ->
         )
         # Whoever prints to a stream of their choice does not mean a log.
         return None if own or fact.call.keyword("file") is not None else callee
+    if fact.use.kind == "attribute" and fact.use.detail in _SETTINGS:
+        return None
     found = context.names.resolve(file.path, callee)
     return callee if isinstance(found, External) and _STANDARD.fullmatch(found.dotted) else None
 
@@ -94,8 +108,8 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="`print` or stdlib logging where `init_logger` is the rule",
     what=(
-        "Reports calls of `print`, `logging.getLogger` and `logging.info` (and its like) in model and config "
-        "files."
+        "Reports calls of `print`, `logging.getLogger` and `logging.info` (and its like), and of the "
+        "`get_logger` of diffusers and transformers, in model and config files."
     ),
     why=(
         "A model runs in many processes. `print` writes once from each of them, cannot be turned off, and "
@@ -136,6 +150,10 @@ if __name__ == "__main__":
     print(mask(3))
 """,
             },
+        ),
+        Example(
+            "another library's logger, made quiet",
+            {_FILE: 'import logging\n\nlogging.getLogger("diffusers").setLevel(logging.ERROR)\n'},
         ),
     ),
     invalid=(
@@ -292,6 +310,71 @@ def mask(size):
     return LEVEL
 """
             },
+        ),
+        Example(
+            "brackets around the value, and no import to stand beside",
+            {_LOGGER: _LOGGER_TEXT, _FILE: "def mask(size):\n    print((size))\n"},
+            findings=(Expected(_FILE, 2),),
+            fixed={
+                _FILE: """\
+from fastvideo.logger import init_logger
+
+logger = init_logger(__name__)
+
+def mask(size):
+    logger.info("%s", (size))
+"""
+            },
+        ),
+        Example(
+            "the logger of another library, and one without a name",
+            {
+                _LOGGER: _LOGGER_TEXT,
+                _FILE: """\
+from logging import getLogger
+
+import torch
+from diffusers.utils import logging
+
+logger = logging.get_logger(__name__)
+root = getLogger()
+
+
+def mask(size):
+    return torch.ones(size)
+""",
+            },
+            findings=(
+                Expected(_FILE, 6, "'logging.get_logger' makes a logger without FastVideo's format"),
+                Expected(_FILE, 7),
+            ),
+            fixed={
+                _FILE: """\
+import torch
+
+from fastvideo.logger import init_logger
+
+logger = init_logger(__name__)
+root = init_logger(__name__)
+
+
+def mask(size):
+    return torch.ones(size)
+"""
+            },
+        ),
+        Example(
+            "above the place where the logger is made, which has no fix",
+            {
+                _LOGGER: _LOGGER_TEXT,
+                _FILE: """\
+from fastvideo.logger import init_logger
+
+print("a mask")
+logger = init_logger(__name__)
+""",
+            },
+            findings=(Expected(_FILE, 3),),
         ),
     ),
 )

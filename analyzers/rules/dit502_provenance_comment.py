@@ -15,13 +15,26 @@ _THING = (
     r"(?:implementation|impl|code|codebase|repo|repository|version|model|module|class|function|method|script"
     r"|pipeline|port|source|behaviou?r|forward|file)"
 )
-_NAME = r"(?:[`'\"]?[\w./:@#-]+[`'\"]?)"
+_ADDRESS = r"(?:https?://\S+|(?:github|huggingface)\.com?/\S+|[`'\"]?[\w.-]+(?:/[\w.:#-]+)+[`'\"]?|\w+\.py\b)"
+_PACKAGE = r"(?:diffusers|transformers|vllm|sglang|timm|comfyui|megatron|apex|xformers)"
+_NO_SOURCE = (
+    r"(?:[CGT]PU|[A-Z]*RAM|HBM|(?:BF|FP|INT|UINT)\d+|(?:Eq|Sec|Tab|Fig|Alg)\b|All-|Tensor\b|None\b|True\b"
+    r"|False\b)"
+)
+_NAMED = rf"(?-i:[`'\"]?(?!{_NO_SOURCE})(?:[a-z_]\w*\.)*[A-Z]\w*[A-Za-z0-9](?:[-.]\w+)*[`'\"]?)"
+"""A name with a capital, such as `Wan2.1`, `LlamaModel.forward`, `FLUX`; no device, dtype or equation."""
+_SOURCE = rf"(?:{_ADDRESS}|{_PACKAGE}(?:[.=]=?[\w.-]+)?|{_NAMED})"
+_CODE = r"(?:implementation|impl|code|codebase|repo|repository|port|source)"
 
 _PROVENANCE = re.compile(
     rf"(?:this (?:is |was |code is |function is |class is )?|note: )?"
-    rf"(?:vendored|(?:directly |mostly |mainly )?(?:copied|copy|copy-?pasted|adapted|taken|ported|borrowed"
-    rf"|lifted|extracted|forked|modified))(?: verbatim| directly| straight| over| almost verbatim)?"
-    rf" (?:from|of|after)\b(?: (?:the|an?|{_ORIGIN}|{_THING}|in|at|on|of|{_NAME}|\([^)]*\))){{0,12}}[.:]?",
+    rf"(?:(?:vendored|(?:directly |mostly |mainly )?(?:copied|copy|copy-?pasted|adapted|taken|ported|borrowed"
+    rf"|lifted|extracted|forked|modified))(?: and (?:adapted|modified|simplified))?"
+    rf"(?: verbatim| directly| straight| over| almost verbatim| as[- ]is| 1:1| one-to-one)?"
+    rf" (?:from|of|after):?(?!.*\bto\b)(?: (?:the|an?|its))? (?:{_ORIGIN}|{_CODE}|{_SOURCE})"
+    rf"|(?:based|modeled|modelled) on (?:the )?(?:{_ORIGIN}|{_ADDRESS})"
+    rf"|from (?:the )?(?:upstream|official|diffusers|transformers|hf|hugging ?face)(?= {_THING}|[.:]?$))"
+    rf"(?:'s)?:?(?: (?:[\w./:@#'`\"=-]+|\([^)]*\)|\S+->\S+)){{0,11}}[.:]?",
     re.IGNORECASE,
 )
 _MATCHES = re.compile(
@@ -32,7 +45,7 @@ _MATCHES = re.compile(
     re.IGNORECASE,
 )
 _REVIEW = re.compile(
-    r"(?:REVIEW(?:ER)?(?: NOTE)?\b|REVIEW-?TODO\b"
+    r"(?:(?i:REVIEW(?:ER)?(?:'?S)?(?: NOTE)?\b|REVIEW-?TODO\b|CLAUDE\b|CODEX\b|COPILOT\b|CHATGPT\b)"
     r"|(?:TODO|NOTE|FIXME) ?\((?:review|reviewer|claude|codex|copilot|cursor|gpt|agent|ai)\))\s*[:!-].*",
     re.DOTALL,
 )
@@ -50,7 +63,8 @@ _SESSION = re.compile(
 _WHY = re.compile(
     r"(?i)\b(because|since|so that|otherwise|to avoid|in order to|needed|required|requires|must|otherwise"
     r"|which (?:is|would|breaks|needs)|due to|unless|hence|therefore|instead of|rather than|checkpoint"
-    r"|state[-_ ]?dict|weights?|keys?|licen[cs]e|copyright|apache|spdx)\b"
+    r"|state[-_ ]?dict|weights?|keys?|licen[cs]e|copyright|apache|spdx|mit|bsd"
+    r"|paper|arxiv|section|equation|appendix|table|figure|algorithm)\b"
 )
 
 
@@ -100,9 +114,9 @@ def _remarks(file: FileFacts) -> Iterator[_Remark]:
     head = _end_of_head(file)
     block: list[tuple[Span, str]] = []
     for placed in file.comments:
-        span = placed.at(placed.fact.span).span
-        if span.line < head:
+        if placed.line + placed.fact.span.line < head:
             continue
+        span = placed.at(placed.fact.span).span
         continues = (
             block
             and placed.fact.own_line
@@ -202,6 +216,28 @@ def rope(x):
 '''
             },
         ),
+        Example(
+            "what the code copies, and where a formula stands",
+            {
+                _FILE: """\
+import torch
+
+
+def rope(x, config):
+    # Copied from CPU to GPU asynchronously
+    y = x.cuda(non_blocking=True)
+    # taken from the first frame
+    first = y[:1]
+    # based on config.rope_theta
+    theta = config.rope_theta
+    # modified from step to step
+    y = y * theta  # copied from hidden_states.dtype
+    # Taken from Table 3 of the paper
+    # Adapted from NVIDIA's kernels (MIT)
+    return y + first
+"""
+            },
+        ),
     ),
     invalid=(
         Example(
@@ -262,6 +298,44 @@ def rope(x):
 """
             },
             findings=(Expected(_FILE, 5), Expected(_FILE, 7), Expected(_FILE, 9), Expected(_FILE, 10)),
+            fixed={
+                _FILE: """\
+import torch
+
+
+def rope(x):
+    y = x.float()
+    y = y + 1
+    y = y * 2
+    return y
+"""
+            },
+        ),
+        Example(
+            "with what was renamed, adapted twice, short",
+            {
+                _FILE: """\
+import torch
+
+
+# Copied from diffusers.models.embeddings.FluxPosEmbed with Flux->Sound
+def rope(x):
+    # Copied and adapted from: https://github.com/sound/sound
+    y = x.float()
+    # Ported 1:1 from the reference repo.
+    y = y + 1
+    y = y * 2  # from diffusers
+    # Claude: is the axis right?
+    return y
+"""
+            },
+            findings=(
+                Expected(_FILE, 4),
+                Expected(_FILE, 6),
+                Expected(_FILE, 8),
+                Expected(_FILE, 10),
+                Expected(_FILE, 11, "is a note to a reviewer"),
+            ),
             fixed={
                 _FILE: """\
 import torch

@@ -11,7 +11,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 _ISSUED = re.compile(
     r"(?<![A-Za-z0-9_])(?:"
-    r"(?P<hugging_face>hf_[A-Za-z]{34}|api_org_[A-Za-z]{34})"
+    r"(?P<hugging_face>hf_[A-Za-z0-9]{34}|api_org_[A-Za-z0-9]{34})"
     r"|(?P<github>gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})"
     r"|(?P<gitlab>glpat-[A-Za-z0-9_-]{20})"
     r"|(?P<openai>sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,})"
@@ -26,8 +26,9 @@ _ISSUED = re.compile(
 """Forms that services document for secret scanners: nothing else looks like them."""
 
 _ASSIGNED = re.compile(
-    r"(?i)(?:^|[\s\"'(,{.])(?P<name>[\w-]*(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?"
-    r"|(?:auth|access|hf|hub|wandb|github|api)[_-]?token))[\"']?\]?\s*(?::\s*\w+\s*)?[=:]\s*"
+    r"(?i)(?:^|[\s\"'(,{.])(?P<name>wandb\.login\(\s*key"
+    r"|[\w-]*(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?"
+    r"|(?:auth|access|hf|hub|wandb|github|api)[_-]?token))(?:[\"']?\]?\s*(?::\s*\w+\s*)?[=:]|[\"']\s*,)\s*"
     r"[rbf]?[\"'](?P<value>[A-Za-z0-9+/_=-]{32,})[\"']"
 )
 """A long literal under a name that can only mean a credential."""
@@ -39,13 +40,24 @@ _FEWEST_LETTERS = 12
 """Different characters of a random text of 32; `0000...` and `aaaa...` have fewer."""
 
 
+_BEGINS = (
+    *("hf_", "api_org_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-"),
+    *("AKIA", "ASIA", "xoxa", "xoxb", "xoxp", "xoxr", "xoxs", "AIza", "pypi-", "r8_"),
+)
+"""What the issued forms begin with: finding these first is many times faster than trying at each place."""
+
+_LONG_LITERAL = re.compile(r"[\"'][A-Za-z0-9+/_=-]{32,}(?=[\"'])")
+_WINDOW = 400
+"""Characters before a literal within which its name begins."""
+
+
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the whole text: a token in a comment is as public as one in a string."""
     text = context.text
     lines: LineIndex | None = None
     seen: set[int] = set()
-    for pattern in (_ISSUED, _ASSIGNED):
-        for match in pattern.finditer(text):
+    for pattern, matches in ((_ISSUED, _issued(text)), (_ASSIGNED, _assigned(text))):
+        for match in matches:
             group = "value" if pattern is _ASSIGNED else match.lastgroup or ""
             value = match[group]
             if match.start(group) in seen or not _is_random(value):
@@ -53,7 +65,7 @@ def check(context: Context) -> Iterator[Finding]:
             seen.add(match.start(group))
             lines = lines or LineIndex(text)
             what = (
-                f"the literal assigned to '{match['name']}'"
+                f"the literal assigned to '{match['name'].partition('(')[0]}'"
                 if pattern is _ASSIGNED
                 else f"an access token of {_SERVICES[group]}"
             )
@@ -62,6 +74,29 @@ def check(context: Context) -> Iterator[Finding]:
                 f"{what} is in the source: whoever reads the repository or its history can use it; "
                 "revoke it and read it from the environment",
             )
+
+
+def _issued(text: str) -> Iterator[re.Match[str]]:
+    """The matches of `_ISSUED`."""
+    places: set[int] = set()
+    for begin in _BEGINS:
+        place = text.find(begin)
+        while place >= 0:
+            places.add(place)
+            place = text.find(begin, place + 1)
+    end = 0
+    for place in sorted(places):
+        match = _ISSUED.match(text, place) if place >= end else None
+        if match is not None:
+            end = match.end()
+            yield match
+
+
+def _assigned(text: str) -> Iterator[re.Match[str]]:
+    """The matches of `_ASSIGNED`: only what stands before a long literal can be one."""
+    for literal in _LONG_LITERAL.finditer(text):
+        begin = max(literal.start() - _WINDOW, 0)
+        yield from _ASSIGNED.finditer(text, begin, literal.end() + 1)
 
 
 _SERVICES = {
@@ -151,6 +186,14 @@ access_token = "{"0" * 40}"
             "a key under its name",
             {_FILE: f'import os\n\nos.environ["WANDB_API_KEY"] = "{_HEX}"\n'},
             findings=(Expected(_FILE, 3, "the literal assigned to 'WANDB_API_KEY'"),),
+        ),
+        Example(
+            "a default of the environment, and a login",
+            {
+                _FILE: f'import os\n\nos.environ.setdefault("WANDB_API_KEY", "{_HEX}")\n'
+                f'wandb.login(key="{_HEX[::-1]}")\n'
+            },
+            findings=(Expected(_FILE, 3, "'WANDB_API_KEY'"), Expected(_FILE, 4, "'wandb.login'")),
         ),
         Example(
             "a keyword argument and a dictionary",

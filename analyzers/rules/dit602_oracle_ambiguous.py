@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzers.findings import Finding, Related, Severity
+from analyzers.project.conventions import is_registered
 from analyzers.project.index import Project
+from analyzers.project.oracles import takes_an_original
 from analyzers.project.ports import Port
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -21,6 +23,8 @@ def check(context: Context) -> Iterator[Finding]:
             continue
         if not port.oracles:
             if _inherits_everything(project, port) or project.sources.is_installed():
+                continue
+            if _was_never_compared(project, port) or _is_compared(project, port):
                 continue
             yield context.finding(
                 port.location,
@@ -44,6 +48,29 @@ def check(context: Context) -> Iterator[Finding]:
 
 def _has_tests(project: Project) -> bool:
     return any(project.profile.is_parity_test(path) for path in project.checked_files)
+
+
+def _was_never_compared(project: Project, port: Port) -> bool:
+    """Whether the port has landed without parity tests or a state file: there is no comparison that could
+    be one with the wrong original."""
+    return not port.parity_tests and port.status_file is None and is_registered(project, port.family)
+
+
+def _is_compared(project: Project, port: Port) -> bool:
+    """Whether a test of the port takes its original from a factory, a builder or a pipeline."""
+    folders = tuple(f"{folder}/{port.family}/" for folder in project.profile.parity_folders)
+    beside = tuple(
+        path
+        for root in project.profile.parity_folders
+        for path in sorted(project.sources.walk(root))
+        if path.startswith(folders) and project.profile.is_test(path)
+    )
+    for path in (*port.parity_tests, *beside):
+        facts = project.file(path)
+        text = project.sources.text(path) or ""
+        if facts is not None and takes_an_original(facts, text, project.profile):
+            return True
+    return False
 
 
 def _inherits_everything(project: Project, port: Port) -> bool:
@@ -131,7 +158,9 @@ RULE = Rule(
     ),
     exceptions=(
         "Base classes that no checkpoint names; subclasses that redefine neither `__init__` nor `forward`; "
-        "trees "
+        "ports "
+        "in the pipeline registry that no test and no state file claims to have compared; ports whose tests "
+        "take the original from a factory or a pipeline of another package; trees "
         "without parity tests; installed packages, whose state files were not installed. Several definitions "
         "in less trusted sources do not matter once a better one "
         "names one."
@@ -173,11 +202,43 @@ RULE = Rule(
             "taken from the package",
             {_NOISE: _PORT, _TEST: _test("import diffusers\n\nOfficial = diffusers.NoiseTransformer3DModel")},
         ),
+        Example(
+            "taken from a factory of the original's package",
+            {_NOISE: _PORT, _TEST: _test("from noise.load import build as Official")},
+        ),
+        Example(
+            "imported by its module's name",
+            {
+                _NOISE: _PORT,
+                _TEST: _test(
+                    "import importlib\n\n"
+                    'Official = getattr(importlib.import_module("noise.model"), "NoiseTransformer3DModel")'
+                ),
+            },
+        ),
+        Example(
+            "landed, and compared with nothing",
+            {_NOISE: _PORT, "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n"},
+        ),
     ),
     invalid=(
         Example(
+            "not registered yet, compared with nothing",
+            {_NOISE: _PORT},
+            findings=(Expected(_NOISE, 5, "names the official class that NoiseTransformer3DModel"),),
+        ),
+        Example(
+            "landed, and compared with a scheduler only",
+            {
+                _NOISE: _PORT,
+                _TEST: _test("from diffusers import FlowMatchEulerDiscreteScheduler"),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+            findings=(Expected(_NOISE, 5, "names the official class that NoiseTransformer3DModel"),),
+        ),
+        Example(
             "none",
-            {_NOISE: _PORT, _TEST: _test("from noise.load import build as Official")},
+            {_NOISE: _PORT, _TEST: _test("from tests.local_tests.golden import Official")},
             findings=(
                 Expected(
                     _NOISE, 5, "names the official class that NoiseTransformer3DModel", Severity.INFORMATION

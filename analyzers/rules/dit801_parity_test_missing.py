@@ -21,7 +21,11 @@ _COMPARES = re.compile(
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of the file; stays silent where the tree comes without parity tests."""
     project = context.project
-    untested = [p for p in project.ports if p.cls.path == context.file.path and not p.parity_tests]
+    untested = [
+        p
+        for p in project.ports
+        if p.cls.path == context.file.path and not _is_compared(project, p.parity_tests)
+    ]
     if not untested:
         return
     tests = _tests(project)
@@ -60,7 +64,7 @@ def _relatives(project: Project, port: Port) -> Iterator[Port]:
 
 
 def _is_exercised(project: Project, port: Port, tests: tuple[str, ...]) -> bool:
-    if port.parity_tests:
+    if _is_compared(project, port.parity_tests):
         return True
     names = _names(project, port)
     family = port.family.replace("_", "").lower()
@@ -72,11 +76,19 @@ def _is_exercised(project: Project, port: Port, tests: tuple[str, ...]) -> bool:
             and re.search(rf"{re.escape(module)}\b", project.sources.text(path) or "") is not None
         )
         if project.profile.is_parity_test(path):
-            if named or port.family in words or family in path.replace("_", "").lower():
-                return True
-        elif named and any(_COMPARES.search(word) for word in words):
+            named = named or port.family in words or family in path.replace("_", "").lower()
+        if named and _is_compared(project, (path,)):
             return True
     return False
+
+
+def _is_compared(project: Project, tests: tuple[str, ...]) -> bool:
+    """Whether one of these tests compares numbers, as far as its name and its words tell."""
+    return any(
+        project.profile.claims_parity(path)
+        or any(_COMPARES.search(word) for word in project.sources.words(path))
+        for path in tests
+    )
 
 
 def _names(project: Project, port: Port) -> frozenset[str]:
@@ -136,24 +148,24 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="no parity test exercises the port",
     what=(
-        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test counts "
-        "(a test below `tests/local_tests/`, or one with `parity` in its file name) when its path or text "
-        "names the port's family, class, config, architecture, module or one of the module's classes; any "
-        "other test counts when it names one of these and compares numbers. Tests of a port that derives "
-        "from this one count too."
+        "Reports a port that no test under `tests/` or `fastvideo/tests/` exercises. A parity test "
+        "counts (one with `parity` in its file name, or a test below `tests/local_tests/` that "
+        "compares numbers) when its path or text names the port's family, class, config, "
+        "architecture, module or one of the module's classes; any other test counts when it names one "
+        "of these and compares numbers. Tests of a port that derives from this one count too."
     ),
     why=(
-        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order passes "
-        "both. Without a parity test nobody notices when a change makes the port differ."
+        "Shapes and a clean load prove nothing about numbers: a wrong RoPE order or modulation order "
+        "passes both. Without a parity test nobody notices when a change makes the port differ."
     ),
     how=(
-        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the official "
-        "model and the port, gives both the same inputs and compares the outputs with "
+        "Add `tests/local_tests/<family>/test_<family>_transformer_parity.py`, which loads the "
+        "official model and the port, gives both the same inputs and compares the outputs with "
         "`torch.testing.assert_close`."
     ),
     exceptions=(
-        "Trees that hold no parity test at all (an installed package without its tests). A subclass that "
-        "redefines neither `__init__` nor `forward` is exercised by its base's tests."
+        "Trees that hold no parity test at all (an installed package without its tests). A subclass "
+        "that redefines neither `__init__` nor `forward` is exercised by its base's tests."
     ),
     source="`.agents/skills/add-model/shared/common_rules.md`, Verification Semantics",
     check=check,
@@ -192,6 +204,20 @@ RULE = Rule(
         Example(
             "a port that no test names",
             {_NOISE: _port(body=_FORWARD)},
+            findings=(Expected(_NOISE, 5, "no parity test exercises NoiseTransformer3DModel"),),
+        ),
+        Example(
+            "a registry test in its folder, a word in another port's test",
+            {
+                _NOISE: _port(body=_FORWARD),
+                "tests/local_tests/noise/test_noise_registry.py": (
+                    "from fastvideo.models.dits.noise import NoiseTransformer3DModel\n\n\n"
+                    "def test_known():\n    assert NoiseTransformer3DModel\n"
+                ),
+                "tests/local_tests/sound/test_sound_registry.py": (
+                    "# NoiseTransformer3DModel is next.\n\n\ndef test_known():\n    assert 1 + 1\n"
+                ),
+            },
             findings=(Expected(_NOISE, 5, "no parity test exercises NoiseTransformer3DModel"),),
         ),
         Example(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from analyzers.facts.certain import CertainCall, certain_calls, certain_in_branches
@@ -11,6 +12,7 @@ from analyzers.facts.model import (
     Collection,
     Constant,
     Expr,
+    Opaque,
     Placed,
     PlacedChunk,
     Reference,
@@ -67,10 +69,10 @@ def _module(context: Context) -> Iterator[Finding]:
 
 def _constant_branch(context: Context, chunk: PlacedChunk) -> Iterator[Finding]:
     """A skip of the module under `if True:`."""
-    for callee, kind, span in certain_in_branches(chunk):
-        ends = _ends(context, callee, kind)
-        if ends is not None:
-            yield _finding(context, Location(context.file.path, span.shifted(chunk.line)), _WHOLE, ends)
+    for call in certain_in_branches(chunk):
+        ends = _ends(context, call.callee, call.kind)
+        if ends is not None and _are_so(context, call):
+            yield _finding(context, Location(context.file.path, call.span.shifted(chunk.line)), _WHOLE, ends)
 
 
 def _marks(assignment: Assignment) -> tuple[Expr, ...]:
@@ -122,6 +124,8 @@ def _body(context: Context, member: Member, who: str) -> Iterator[Finding]:
 def _ending(context: Context, member: Member, hops: int) -> Iterator[tuple[CertainCall, str]]:
     """The call that ends every run of a function, also by a helper that does."""
     for call in context.project.derived("certain calls", member.function, certain_calls) or ():
+        if call.given and not (member.function.path == context.file.path and _are_so(context, call)):
+            continue
         if call.kind == "with":
             if _full_name(context, call.callee) in _SWALLOWS:
                 return  # it may swallow what the skip raises
@@ -159,7 +163,10 @@ def _ends(context: Context, callee: str | None, kind: str) -> str | None:
 
 def _marked(context: Context, location: Location, mark: Expr, who: str) -> Iterator[Finding]:
     """Reports a mark that skips or excuses the test whatever the machine."""
-    mark = _meant(context, mark)
+    line = location.span.line - mark.span.line  # what the mark's spans are counted from
+    if (meant := _meant(context, mark)) is not mark:
+        mark = meant
+        line = next(a.line for a in context.file.assignments if a.fact.value is meant)
     call = mark if isinstance(mark, Call) else None
     callee = call.function if call is not None else mark
     if not isinstance(callee, Reference):
@@ -172,17 +179,17 @@ def _marked(context: Context, location: Location, mark: Expr, who: str) -> Itera
         yield _finding(context, location, who, "is skipped")
     elif name in _SKIPS_IF and call is not None:
         condition = call.keyword("condition") or next(iter(call.arguments), None)
-        if condition is not None and _is_constantly(context, condition, True):
+        if condition is not None and _is_constantly(context, condition, line, True):
             yield _finding(context, location, who, "is skipped")
         elif condition is None and not call.unpacks and name == "pytest.mark.skipif":
             yield _finding(context, location, who, "is skipped")  # pytest takes that for a plain skip
     elif name in _SKIPS_UNLESS and call is not None:
         condition = call.keyword("condition") or next(iter(call.arguments), None)
-        if condition is not None and _is_constantly(context, condition, False):
+        if condition is not None and _is_constantly(context, condition, line, False):
             yield _finding(context, location, who, "is skipped")
     elif name in _FAILS:
         condition = _condition_of_xfail(call)
-        if condition is None or _is_constantly(context, condition, True):
+        if condition is None or _is_constantly(context, condition, line, True):
             runs = call.keyword("run") if call is not None else None
             never = isinstance(runs, Constant) and runs.value is False
             yield _finding(context, location, who, "is not run" if never else "is expected to fail")
@@ -227,14 +234,34 @@ def _meant(context: Context, mark: Expr) -> Expr:
     return placed.fact.value
 
 
-def _is_constantly(context: Context, condition: Expr, truth: bool) -> bool:
-    """Whether a condition is so on every machine: a literal, or a name that only ever gets one."""
+def _is_constantly(context: Context, condition: Expr, line: int, truth: bool) -> bool:
+    """Whether a condition is so on every machine: a literal, a name that only ever gets one, or `not` it.
+
+    `line`: what the condition's span is counted from.
+    """
+    if isinstance(condition, Opaque) and condition.kind == "UnaryOp":
+        span = condition.span.shifted(line)
+        lines = context.text.split("\n")[span.line : span.end_line + 1]
+        text = lines[0].encode()[span.column : span.end_column].decode() if len(lines) == 1 else ""
+        negated = re.fullmatch(r"not\s+(\w+)", text)
+        if negated is None:
+            return False
+        condition, truth = Reference(negated[1], condition.span), not truth
     value = _meant(context, condition)
     if not isinstance(value, Constant):
         return False
     if isinstance(value.value, str):
         return truth and value.value.strip() in ("True", "1")  # pytest evaluates strings
     return bool(value.value) is truth
+
+
+def _are_so(context: Context, call: CertainCall) -> bool:
+    """Whether the names that a call depends on are constants of the module with the truth it needs."""
+    for name, needed in call.given:
+        value = _meant(context, Reference(name, call.span))
+        if not isinstance(value, Constant) or bool(value.value) is not needed:
+            return False
+    return True
 
 
 def _full_name(context: Context, dotted: str) -> str | None:
@@ -260,22 +287,23 @@ RULE = Rule(
     tier=Tier.FILE,
     summary="a parity test always skips or is always expected to fail",
     what=(
-        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a constant that "
-        "is true, `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run reaches "
-        "(in the body, in a helper of the file that it calls, in an autouse fixture, a fixture that it asks "
-        "for or a set-up; before any `return`), a raised `unittest.SkipTest`, a `parametrize` without cases "
-        "or "
-        "whose cases are all skipped, and the same for a whole class or module (`pytestmark`, "
-        "`pytest.skip(allow_module_level=True)`). The unittest decorators count too."
+        "Reports a parity test that no machine can pass: `@pytest.mark.skip`, `skipif` with a "
+        "constant that is true (also a flag of the module that nothing ever changes, `if not READY:` "
+        "included), `xfail` without a condition, `pytest.skip()` or `pytest.xfail()` that every run "
+        "reaches (in the body, in a helper of the file that it calls, in an autouse fixture, a "
+        "fixture that it asks for or a set-up; before any `return`), a raised `unittest.SkipTest`, a "
+        "`parametrize` without cases or whose cases are all skipped, and the same for a whole class "
+        "or module (`pytestmark`, `pytest.skip(allow_module_level=True)`). The unittest decorators "
+        "count too."
     ),
     why=(
-        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody knows "
-        "whether the port still matches."
+        "A skipped test looks like a passing one in a green run, and a skip is never evidence: nobody "
+        "knows whether the port still matches."
     ),
     how=(
-        "Skip only where something is missing, and name it: "
-        '`@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` '
-        "behind a check for the clone or the weights. Delete a test that cannot run any more."
+        "Skip only where something is missing, and name it: `@pytest.mark.skipif(not "
+        'torch.cuda.is_available(), reason="needs CUDA")`, or `pytest.skip(...)` behind a check for '
+        "the clone or the weights. Delete a test that cannot run any more."
     ),
     exceptions=(
         "Skips and xfails behind any condition, a `try`, or after a `return`; a skip after `with "
@@ -286,6 +314,35 @@ RULE = Rule(
     check=check,
     valid=(
         Example("skipped where CUDA is missing", {}),
+        Example(
+            "flags that something sets",
+            {
+                _TEST: _IMPORTS
+                + """\
+READY = False
+FOUND = torch.cuda.is_available()
+
+
+def setup_module():
+    global READY
+    READY = torch.cuda.is_available()
+
+
+@pytest.mark.skipif(not FOUND, reason="needs CUDA")
+def test_block(monkeypatch):
+    if not READY:
+        pytest.skip("needs CUDA")
+    torch.testing.assert_close(1, 1)
+
+
+def test_norm():
+    READY = torch.cuda.is_available()
+    if not READY:
+        pytest.skip("needs CUDA")
+    torch.testing.assert_close(1, 1)
+"""
+            },
+        ),
         Example(
             "skips behind conditions",
             {
@@ -385,6 +442,39 @@ def test_a():
         ),
     ),
     invalid=(
+        Example(
+            "flags of the module that nothing changes",
+            {
+                _TEST: _IMPORTS
+                + """\
+READY = False
+SKIP_SLOW = True
+
+
+@pytest.mark.skipif(not READY, reason="weights to come")
+def test_block():
+    torch.testing.assert_close(1, 1)
+
+
+def test_attention():
+    if not READY:
+        pytest.skip("weights to come")
+    torch.testing.assert_close(1, 1)
+
+
+def test_norm():
+    size = 1
+    if SKIP_SLOW:
+        pytest.skip(f"slow: {size}")
+    torch.testing.assert_close(size, 1)
+"""
+            },
+            findings=(
+                Expected(_TEST, 8, "test_block is skipped"),
+                Expected(_TEST, 15, "test_attention is skipped"),
+                Expected(_TEST, 22, "test_norm is skipped"),
+            ),
+        ),
         Example(
             "marked",
             {

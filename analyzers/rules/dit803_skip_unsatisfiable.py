@@ -103,6 +103,13 @@ def test_block(weights, request):
         from fastvideo.models.dits.sound import SoundBlock
     except ImportError:
         pytest.skip("not ported yet")
+    found = [p for p in CANDIDATES if p.exists()]
+    if not found:
+        pytest.skip("no candidate")
+    try:
+        torch.load(os.getenv("SOUND_STATE", "/mnt/alice/sound.pt"))
+    except FileNotFoundError:
+        pytest.skip("no state")
     path = os.environ.get("SOUND_CLONE") or "/mnt/alice/clone"
     if not os.path.isdir(path):
         pytest.skip("no clone")
@@ -171,6 +178,48 @@ def test_c():
                 Expected(_TEST, 43, "'/mnt/weka/alice/sound'"),
                 Expected(_TEST, 45, "'/Users/alice/sound.pt'"),
                 Expected(_TEST, 50, "'/scratch/alice'"),
+            ),
+        ),
+        Example(
+            "paths of one machine, in other words",
+            {
+                _TEST: _HEAD
+                + """\
+ROOT = "/lustre/alice/sound"
+CANDIDATES = [Path("/mnt/alice/sound"), Path("/home/alice/sound")]
+
+
+def _weights():
+    return Path("/home/alice/weights")
+
+
+def test_a():
+    if not os.path.exists(f"{ROOT}/model.safetensors"):
+        pytest.skip("no weights")
+    found = next((p for p in CANDIDATES if p.exists()), None)
+    if found is None:
+        pytest.skip("no clone")
+    assert torch.load(found)
+
+
+def test_b():
+    if not _weights().exists():
+        pytest.skip("no weights")
+    try:
+        state = torch.load("/home/alice/sound.pt")
+    except FileNotFoundError:
+        pytest.skip("no state")
+    if not (clone := Path("/home/alice/clone")).is_dir():
+        pytest.skip("no clone")
+    assert state and clone
+"""
+            },
+            findings=(
+                Expected(_TEST, 21, "'/lustre/alice/sound' is a path of one machine"),
+                Expected(_TEST, 24, "'/mnt/alice/sound'"),
+                Expected(_TEST, 30, "'/home/alice/weights'"),
+                Expected(_TEST, 34, "'/home/alice/sound.pt'"),
+                Expected(_TEST, 36, "'/home/alice/clone'"),
             ),
         ),
         Example(

@@ -14,6 +14,8 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 _MODES = re.compile(
     r"determin|idempot|repeat|round_?trip|compil|eager|cache|chunk|til(ed|ing)|stream|distrib|parallel|sharded|fsdp"
     r"|offload|batch|invarian|(?<!dif)fus(ed|ion)|quant|backend|_sp\d?_|_tp\d?_|_sp$|_tp$|legacy"
+    r"|lora|merge|autocast|checkpointing|mixed_precision|(bf16|fp16|fp32|half|dtype)_?(vs|against)"
+    r"|(vs|against)_?(bf16|fp16|fp32|half)"
 )
 """Tests that compare the code with itself in two modes say so in their names."""
 
@@ -107,9 +109,7 @@ def _finding(context: Context, test: Member, fault: Comparison) -> Finding:
         says = "compares a value with itself: it passes whatever the value is"
     elif fault.fault == "own":
         whose = ", ".join(sorted(fault.left.own))
-        says = (
-            f"has '{whose}' on both sides: it compares the port with itself, and no change can make it fail"
-        )
+        says = f"has '{whose}' on both sides: it compares the port with itself, and an error is on both sides"
     elif fault.fault == "foreign":
         whose = ", ".join(sorted(fault.left.foreign))
         says = f"has '{whose}' on both sides: the port is never run"
@@ -175,8 +175,8 @@ RULE = Rule(
         "recorded from the original), with a formula written in the test, or with anything whose origin "
         "cannot "
         "be told; tests of settings (`config`, `shape`, ... in their names) against constants; tests whose "
-        "name says that they compare two modes of the code (eager and compiled, cached, "
-        "sharded, ...)."
+        "name says that they compare two modes of the code (eager and compiled, cached, sharded, two dtypes, "
+        "LoRA merged or not, ...)."
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Non-Skip Activation Checklist",
     check=check,
@@ -245,6 +245,14 @@ def test_compile_parity():
     assert_close(torch.compile(model).decode(1), model.decode(1))
 
 
+def test_bf16_vs_fp32_parity():
+    assert_close(FVSoundVAE().bfloat16().decode(1), FVSoundVAE().float().decode(1))
+
+
+def test_lora_merge_parity():
+    assert_close(FVSoundVAE().decode(1), FVSoundVAE().decode(1))
+
+
 def test_shape_and_value_parity():
     ours, theirs = FVSoundVAE().decode(1), AutoencoderSound().decode(1)
     assert ours.abs().max() < 5.0
@@ -267,6 +275,19 @@ def test_outputs():
         ),
     ),
     invalid=(
+        Example(
+            "the port under another name",
+            _with(
+                """\
+from fastvideo.models.vaes.soundvae import FVSoundVAE as OfficialVAE
+
+
+def test_sound_vae_parity():
+    assert_close(FVSoundVAE().decode(1), OfficialVAE().decode(1), atol=1e-4, rtol=1e-4)
+"""
+            ),
+            findings=(Expected(_TEST, 15, "'fastvideo.models.vaes.soundvae.FVSoundVAE' on both sides"),),
+        ),
         Example(
             "the port on both sides",
             _with(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.model import Constant
 from analyzers.findings import Finding, Severity
+from analyzers.project.conventions import folder_of
 from analyzers.project.tests import collected
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -38,8 +39,12 @@ def check(context: Context) -> Iterator[Finding]:
     if constant in facts.aliases or any(constant in a.fact.names for a in facts.assignments):
         return
     said = [facts.docstring, *(t.function.fact.docstring for t in tests)]
-    said += [c.fact.docstring for c in facts.classes] + [c.fact.text for c in facts.comments]
+    said += [c.fact.docstring for c in facts.classes]
+    said += [c.fact.text for c in facts.comments if re.search("scope|cover", c.fact.text, re.IGNORECASE)]
     if any(text and _DECLARED.search(text) for text in said):
+        return
+    folder = folder_of(context.project, facts.path)
+    if folder is not None and not folder.owes_scopes:
         return
     yield context.finding(
         facts.top,
@@ -72,26 +77,28 @@ RULE = Rule(
     code="DIT807",
     name="scope-undeclared",
     severity=Severity.INFORMATION,
-    tier=Tier.FILE,
+    tier=Tier.PROJECT,
     summary="a component parity test does not declare its scope",
     what=(
-        "Reports a component parity test (`*parity*.py` below `tests/local_tests/`) that declares its scope "
-        "neither in a module constant `PARITY_SCOPE` nor in a docstring or comment (`production_loader`, "
-        "`implementation_subcomponent` or `both`), and a `PARITY_SCOPE` with another value."
+        "Reports a component parity test (`*parity*.py` below `tests/local_tests/`) that declares its "
+        "scope neither in a module constant `PARITY_SCOPE` nor in a docstring or comment "
+        "(`production_loader`, `implementation_subcomponent` or `both`), and a `PARITY_SCOPE` with "
+        "another value."
     ),
     why=(
-        "A test that builds the class by hand passes while the production loader drops a key. The scope says "
-        "which of the two a green run speaks for; without it, implementation parity is taken for evidence "
-        "that the pipeline loads the model correctly."
+        "A test that builds the class by hand passes while the production loader drops a key. The "
+        "scope says which of the two a green run speaks for; without it, implementation parity is "
+        "taken for evidence that the pipeline loads the model correctly."
     ),
     how=(
-        'Add `PARITY_SCOPE = "production_loader"` where the FastVideo side comes through the loader that the '
-        'pipeline uses, `"implementation_subcomponent"` where the test builds classes or remaps tensors '
-        'itself, `"both"` where it does both.'
+        'Add `PARITY_SCOPE = "production_loader"` where the FastVideo side comes through the loader '
+        'that the pipeline uses, `"implementation_subcomponent"` where the test builds classes or '
+        'remaps tensors itself, `"both"` where it does both.'
     ),
     exceptions=(
-        "Pipeline parity tests (by their name, or since they start a `VideoGenerator`), which have no choice "
-        "of scope; tests outside `tests/local_tests/`; files "
+        "Tests of registered ports whose files never speak of scopes or of a `PORT_STATUS.md`: they "
+        "are older than the convention. Pipeline parity tests (by their name, or since they start a "
+        "`VideoGenerator`), which have no choice of scope; tests outside `tests/local_tests/`; files "
         "there whose names do not claim parity; a scope that is imported or computed."
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Early Scaffold Rules",
@@ -112,8 +119,42 @@ RULE = Rule(
                 "tests/local_tests/sound/test_sound_smoke.py": _test(),
             },
         ),
+        Example(
+            "a registered port that never spoke of scopes",
+            {
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/noise/test_noise_dit_parity.py": _test(),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+        ),
     ),
     invalid=(
+        Example(
+            "a registered port with a state file, in a shared folder too",
+            {
+                "tests/local_tests/noise/PORT_STATUS.md": "# Noise\n",
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/transformers/test_noise_dit_parity.py": _test(),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+            findings=(
+                Expected("tests/local_tests/noise/test_noise_vae_parity.py", 1, "neither PARITY_SCOPE"),
+                Expected(
+                    "tests/local_tests/transformers/test_noise_dit_parity.py", 1, "neither PARITY_SCOPE"
+                ),
+            ),
+        ),
+        Example(
+            "a registered port, another test of which says so",
+            {
+                "tests/local_tests/noise/test_noise_vae_parity.py": _test(),
+                "tests/local_tests/noise/test_noise_dit_parity.py": _test('PARITY_SCOPE = "both"\n'),
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.noise import presets\n",
+            },
+            findings=(
+                Expected("tests/local_tests/noise/test_noise_vae_parity.py", 1, "neither PARITY_SCOPE"),
+            ),
+        ),
         Example(
             "no word about it",
             {_TEST: _test()},

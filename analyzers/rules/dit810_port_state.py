@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from analyzers.findings import Finding, Location, Related, Severity
+from analyzers.project.conventions import folder_of
 from analyzers.project.port_status import UNSAID, Component, PortStatus, said, status_of
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -26,18 +27,21 @@ def check(context: Context) -> Iterator[Finding]:
 
 def _missing(context: Context) -> Iterator[Finding]:
     path, profile = context.file.path, context.profile
-    folder = profile.port_folder(path)
-    if folder is None or context.project.sources.exists(f"{folder}/{profile.parity.state_file}"):
+    if profile.port_folder(path) is None or context.project.sources.is_installed():
         return
-    if path != _first_parity_test(context, folder) or context.project.sources.is_installed():
+    folder = folder_of(context.project, path)
+    if folder is None or folder.has_state_file or not folder.owes_state_file:
         return
-    family = folder.rpartition("/")[2]
+    if path != _first_parity_test(context, folder.path):
+        return
+    state_file = profile.parity.state_file
+    says = f"is missing, although {folder.mentions[0].path} refers to it" if folder.mentions else "is missing"
     yield context.finding(
         context.file.top,
-        f"{folder}/{profile.parity.state_file} is missing: nothing records what of '{family}' was compared "
-        "with which "
-        "official definition, and what is still open",
-        symbol=family,
+        f"{folder.path}/{state_file} {says}: nothing records what of '{folder.family}' was compared with "
+        "which official definition, and what is still open",
+        symbol=folder.family,
+        related=tuple(Related(at, f"refers to {state_file}") for at in folder.mentions[:1]),
     )
 
 
@@ -85,8 +89,9 @@ def _components(context: Context, status: PortStatus) -> Iterator[Finding]:
             "says what it was compared with",
         )
         return
+    cut = {row.line for t in status.tables for row in t.rows if len(row.cells) < len(t.header.cells)}
     for component in components:
-        if _says_nothing(component):
+        if _says_nothing(component) and component.line not in cut:
             yield context.finding(
                 status.at(component.line),
                 f"the row of {_plain(component.name)} names no official definition: nothing says what it was "
@@ -120,6 +125,8 @@ def _identifiers(context: Context, status: PortStatus) -> Iterator[Finding]:
 _FOLDER = "tests/local_tests/noise"
 _STATUS = f"{_FOLDER}/PORT_STATUS.md"
 _TEST = f"{_FOLDER}/test_noise_vae_parity.py"
+_REGISTRY = "fastvideo/registry.py"
+_REGISTERED = "from fastvideo.pipelines.basic.noise import presets\n"
 _PARITY = '''\
 """Noise VAE parity. Coverage scope: production_loader."""
 import torch
@@ -157,28 +164,29 @@ RULE = Rule(
     tier=Tier.PROJECT,
     summary="a port's state file is missing or malformed, or a component names no official definition",
     what=(
-        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that the "
-        "folder "
-        "has no `PORT_STATUS.md`; in a `PORT_STATUS.md`, that there is no table of components, that this "
-        "table "
-        "has no column for the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), "
-        "rows "
-        "with more or fewer cells than their table has columns, and ids that are given twice."
+        "Reports, at the first parity test of a port's folder (`tests/local_tests/<family>/`), that "
+        "the folder has no `PORT_STATUS.md`, where the port is not in the pipeline registry yet, its "
+        "README or its tests refer to the file, or its tests declare a `PARITY_SCOPE`; in a "
+        "`PORT_STATUS.md`, that there is no table of components, that this table has no column for "
+        "the official definition or a row that leaves it empty (`-`, `unknown`, `TBD`), rows with "
+        "more or fewer cells than their table has columns, and ids that are given twice."
     ),
     why=(
-        "The state file is what a port is resumed, reviewed and handed off from. A component without its "
-        "official definition cannot be compared again: several repositories have a class of that name."
+        "The state file is what a port is resumed, reviewed and handed off from. A component without "
+        "its official definition cannot be compared again: several repositories have a class of that "
+        "name."
     ),
     how=(
-        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; name "
-        "file "
-        "and symbol of each official definition."
+        "Copy `.agents/skills/add-model-01-prep/templates/port_status.md` and fill in what is known; "
+        "name file and symbol of each official definition. Where the file was dropped on purpose, "
+        "drop what refers to it too."
     ),
     exceptions=(
-        "Folders shared by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without "
-        "parity "
-        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` or "
-        "`none` for what has no official definition."
+        "Registered ports whose files never speak of it: they are older than the convention, or "
+        "dropped the file when they landed, as `tests/local_tests/README.md` allows. Folders shared "
+        "by several ports (`transformers`, `vaes`, `pipelines`, ...) and folders without parity "
+        "tests; installed packages, which come without documents; merged and renamed columns; `n/a` "
+        "or `none` for what has no official definition."
     ),
     source="`.agents/skills/add-model/contracts/port_state.md`",
     check=check,
@@ -186,6 +194,15 @@ RULE = Rule(
     valid=(
         Example(
             "filled in", {_TEST: _PARITY, _STATUS: _GOOD, "tests/local_tests/sound/PORT_STATUS.md": _GOOD}
+        ),
+        Example(
+            "a registered port that never spoke of it",
+            {
+                _TEST: _PARITY,
+                _REGISTRY: _REGISTERED,
+                f"{_FOLDER}/README.md": "# Noise\n",
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+            },
         ),
         Example(
             "an installed package",
@@ -201,6 +218,25 @@ RULE = Rule(
         ),
     ),
     invalid=(
+        Example(
+            "registered, and referred to by the README",
+            {
+                _TEST: _PARITY,
+                _REGISTRY: _REGISTERED,
+                f"{_FOLDER}/README.md": "# Noise\n\nSee [`PORT_STATUS.md`](./PORT_STATUS.md).\n",
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+            },
+            findings=(Expected(_TEST, 1, "is missing, although tests/local_tests/noise/README.md refers"),),
+        ),
+        Example(
+            "registered, with tests that declare their scope",
+            {
+                _TEST: _PARITY + '\n\nPARITY_SCOPE = "both"\n',
+                _REGISTRY: _REGISTERED,
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+            },
+            findings=(Expected(_TEST, 1, "tests/local_tests/noise/PORT_STATUS.md is missing"),),
+        ),
         Example(
             "missing",
             {
@@ -232,9 +268,25 @@ RULE = Rule(
                 .replace("`noise/model.py::Noise`", "`<path + symbols>`")
                 .replace("Q002", "Q001")
                 .replace("which shift?", "which shift? | or none?"),
-                "tests/local_tests/sound/PORT_STATUS.md": _GOOD,
+                "tests/local_tests/sound/PORT_STATUS.md": _GOOD
+                + """
+## Reused
+
+| Component | Official Definition |
+|---|---|
+| vae | |
+
+## Issues
+
+| ID | Issue |
+|---|---|
+| `I001` | drift |
+| `I001` | drift |
+""",
             },
             findings=(
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 25, "the row of vae"),
+                Expected("tests/local_tests/sound/PORT_STATUS.md", 32, "the id I001 is given twice"),
                 Expected(_STATUS, 11, "the row of transformer names no official definition"),
                 Expected(_STATUS, 12, "the row of tokenizer"),
                 Expected(_STATUS, 19, "the id Q001 is given twice"),

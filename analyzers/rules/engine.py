@@ -12,6 +12,9 @@ from analyzers.rules.catalogue import all_rules
 from analyzers.rules.retired import RETIRED
 from analyzers.rules.suppressions import apply_suppressions, find_suppressions
 
+_OWN = frozenset({"DIT001", "DIT002", "DIT003"})
+"""What the engine reports by itself."""
+
 
 def check_file(project: Project, path: str, rules: Sequence[Rule] | None = None) -> list[Finding]:
     """The findings of one file that the baseline does not hold, in order of place; empty where there is
@@ -44,7 +47,8 @@ def find_all(project: Project, path: str, rules: Sequence[Rule] | None = None) -
             found.extend(rule.check(Context(project, facts, rule)))
     suppressions = find_suppressions(facts)
     if suppressions:
-        found = apply_suppressions(found, suppressions, frozenset(ran))
+        codes = _OWN | {rule.code for rule in all_rules()} | {retired.code for retired in RETIRED}
+        found = apply_suppressions(found, suppressions, frozenset(ran), codes)
     return sorted(
         (f for f in found if f.code == "DIT001" or settings.enabled(f.code, f.name, path)),
         key=lambda f: f.sort_key,

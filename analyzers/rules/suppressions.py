@@ -12,6 +12,8 @@ from analyzers.findings import Finding, Location, Severity, Span
 
 _DIRECTIVE = re.compile(r"#\s*ditproof:\s*ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>(?:(?!\s#\s).)*)")
 _CODE_OR_NAME = re.compile(r"DIT\d{3}|[a-z][a-z0-9]*(?:-[a-z0-9]+)+|[a-z]{3,}")
+_OF_RUNS = "DIT9"
+"""How the codes begin of what a run finds: whoever runs it knows them."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,16 @@ def _normal(code: str) -> str:
 
 
 def apply_suppressions(
-    findings: Iterable[Finding], suppressions: tuple[Suppression, ...], checked: frozenset[str]
+    findings: Iterable[Finding],
+    suppressions: tuple[Suppression, ...],
+    checked: frozenset[str],
+    known: frozenset[str] | None = None,
 ) -> list[Finding]:
     """The findings that remain, and what is wrong with the suppressions themselves.
 
     `checked`: codes and names of the rules that ran; a suppression of a rule that did not run is
-    not called unused, nor is one in a file that does not parse.
+    not called unused, nor is one in a file that does not parse. `known`: the codes that there are, apart
+    from those of runs; None where nobody asks.
     """
     kept: list[Finding] = []
     used: set[tuple[int, str]] = set()
@@ -100,11 +106,13 @@ def apply_suppressions(
             kept.append(finding)
     for index, suppression in enumerate(suppressions):
         unused = tuple(c for c in suppression.codes if c in checked and (index, c) not in used)
-        kept.extend(_faults(suppression, unused if suppression.certain else ()))
+        kept.extend(_faults(suppression, unused if suppression.certain else (), known))
     return kept
 
 
-def _faults(suppression: Suppression, unused: tuple[str, ...]) -> Iterable[Finding]:
+def _faults(
+    suppression: Suppression, unused: tuple[str, ...], known: frozenset[str] | None
+) -> Iterable[Finding]:
     finding = Finding(
         code="DIT002",
         name="suppression-without-reason",
@@ -131,6 +139,8 @@ def _faults(suppression: Suppression, unused: tuple[str, ...]) -> Iterable[Findi
             yield replace(
                 finding, message=f"'{code}' is neither the code nor the name of a rule: it suppresses nothing"
             )
+        elif known is not None and code.startswith("DIT") and code not in known and code[:4] != _OF_RUNS:
+            yield replace(finding, message=f"no rule has the code {code}: it suppresses nothing")
     if unused:
         rest = [c for c in suppression.codes if c not in unused]
         remedy = f"leave only {', '.join(rest)}" if rest else "remove the comment"

@@ -82,28 +82,38 @@ class Pattern:
         """Number of a group -> its subpattern."""
         return {node[1][0]: node for node in _walk(self.nodes) if _is_group(node)}
 
-    @property
+    @cached_property
+    def prefix(self) -> str:
+        """Literal text that every name it matches begins with; often empty."""
+        return "" if self.compiled.flags & re.IGNORECASE else _literal_prefix(self.nodes)
+
+    def taken(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that the loader finds it to match."""
+        prefix, match = self.prefix, self.compiled.match
+        return [name for name in names if name.startswith(prefix) and match(name) is not None]
+
+    @cached_property
     def is_anchored(self) -> bool:
         """Whether every alternative can only match at the start of a name."""
         return _anchored(self.nodes)
 
-    @property
+    @cached_property
     def takes_the_rest(self) -> bool:
         """Whether a match always ends where the name ends: by `$`, or by a greedy `.*` at the end."""
         return _ends_name(self.nodes)
 
-    @property
+    @cached_property
     def begins_free(self) -> bool:
         """Whether it begins with `.*`, so that an anchor before it would say nothing."""
         return _begins_free(self.nodes)
 
-    @property
+    @cached_property
     def may_end_inside(self) -> bool:
         """Whether a match may end in a letter or digit that is no end of the name: at `norm1` of
         `norm10`. A match that ends at a separator, or takes all that a class allows, does not count."""
         return not self.takes_the_rest and _ends_inside(self.nodes)
 
-    @property
+    @cached_property
     def matches_behind(self) -> bool:
         """Whether `re.sub` replaces the nothing behind a name once more (`(.*)` without `^` does)."""
         return not self.is_anchored and self.compiled.match("") is not None
@@ -113,6 +123,20 @@ class Pattern:
         """A name that the pattern matches for each of a few fillings, made alike for all patterns;
         None where none could be made cheaply."""
         return tuple(self._sample(filler) for filler in _FILLERS)
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:
+        """Names that the pattern matches, one for each way through its alternatives (`q|k|v`), as far
+        as there are few."""
+        made = _ways(self.nodes, _FILLERS[0])
+        names = dict.fromkeys(name for way in made for name in (way, way + _FILLERS[0]) if is_name(name))
+        return tuple(name for name in names if self.compiled.match(name) is not None)
+
+    def shortest(self, name: str) -> str:
+        """A name that it matches, without what stands for a `.*` at its beginning."""
+        shorter = next((name.removeprefix(f) for f in _FILLERS if name.startswith(f)), name)
+        matched = self.begins_free and is_name(shorter) and self.compiled.match(shorter) is not None
+        return shorter if matched else name
 
     def _sample(self, filler: str) -> str | None:
         made = _sample(self.nodes, filler)
@@ -328,6 +352,17 @@ def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
             yield from _walk(tuple(inner))
 
 
+def _literal_prefix(nodes: Sequence[Node]) -> str:
+    """The literals that the nodes begin with."""
+    text = ""
+    for kind, value in nodes:
+        if kind is constants.LITERAL:
+            text += chr(value)
+        elif kind is not constants.AT:
+            break
+    return text
+
+
 def _asserts(node: Node) -> bool:
     return any(kind in _ASSERTIONS for kind, _ in _walk((node,)))
 
@@ -426,6 +461,26 @@ def _sample_of(node: Node, filler: str) -> str:
         count = max(int(least), min(1, int(most)))
         return _sample(tuple(inner), filler) * count if count <= _MOST_REPEATS else ""
     return ""
+
+
+_MOST_WAYS = 12
+
+
+def _ways(nodes: Sequence[Node], filler: str) -> list[str]:
+    """A name for each way through the alternatives of the nodes; of many, the first few."""
+    made = [""]
+    for node in nodes:
+        kind, value = node
+        if kind is constants.SUBPATTERN:
+            here = _ways(tuple(value[3]), filler)
+        elif kind is constants.BRANCH:
+            here = [way for choice in value[1] for way in _ways(tuple(choice), filler)]
+        elif kind is constants.IN and all(item[0] is constants.LITERAL for item in value):
+            here = [chr(item[1]) for item in value]  # how `re` reads `q|k|v`
+        else:
+            here = [_sample_of(node, filler)]
+        made = [before + way for before in made for way in here][:_MOST_WAYS]
+    return made
 
 
 # --------------------------------------------------------------------------- templates

@@ -11,10 +11,11 @@ same name), so that a name taken by an early rule may still come to a later one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from itertools import combinations
+from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
 from analyzers.weights.patterns import (
@@ -24,6 +25,8 @@ from analyzers.weights.patterns import (
     all_names,
     canonical,
     indices,
+    is_identity,
+    leading_path,
     made_names,
     matched_names,
     parse_pattern,
@@ -62,6 +65,57 @@ class SymbolicRule:
             return None
         return canonical(self.parsed, self.template)
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Some names that the pattern matches, where they could be made cheaply."""
+        samples = self.parsed.samples if self.parsed is not None else ()
+        return tuple(name for name in samples if name is not None)
+
+    @cached_property
+    def indices(self) -> tuple[tuple[str, frozenset[int]], ...]:
+        """The numbers in the names that the pattern matches (see `patterns.indices`)."""
+        return indices(self.parsed) if self.parsed is not None else ()
+
+    @cached_property
+    def confused(self) -> tuple[str, str] | None:
+        """Two siblings among the names of its alternatives (`q|k|v`) that become one name."""
+        if self.parsed is None or self.template is None or not self.target:
+            return None
+        made: dict[str, list[str]] = {}
+        for name in self.parsed.choices:
+            made.setdefault(self.parsed.compiled.sub(self.target, name), []).append(name)
+        pairs = ((one, two) for names in made.values() for one, two in combinations(names, 2))
+        return next((pair for pair in pairs if _siblings(*pair) and not _numbered(*pair)), None)
+
+    @cached_property
+    def example(self) -> str | None:
+        """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
+        if self.parsed is None:
+            return None
+        for name in self.parsed.samples:
+            if name is not None:
+                return name
+        languages = Languages()
+        try:
+            own = languages.both(_matched(languages, self), all_names(languages))
+            return languages.example(own) or ""
+        except (Unsupported, TooLarge):
+            return None
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether it is certain to leave every name as it is."""
+        return (
+            self.parsed is not None and self.template is not None and is_identity(self.parsed, self.template)
+        )
+
+    @cached_property
+    def leading_path(self) -> tuple[str | None, ...]:
+        """The components that every name it makes begins with (see `patterns.leading_path`)."""
+        if self.parsed is None or self.template is None:
+            return ()
+        return leading_path(self.parsed, self.template)
+
 
 @dataclass(frozen=True)
 class Shadow:
@@ -91,7 +145,8 @@ class MergeFault:
 @dataclass(frozen=True)
 class Collision:
     """Two sources for one target: `rule` and `other` give it two names that stand side by side in a
-    checkpoint, or (`other` None) `rule` drops the index `index` that tells its names apart."""
+    checkpoint, or (`other` None) `rule` drops what tells its own names apart: the index `index`, or the
+    word in which the two `sources` differ."""
 
     rule: int
     other: int | None
@@ -99,50 +154,65 @@ class Collision:
     sources: tuple[str, str] = ("", "")
 
 
+_PAIRS_OF_TWO_LAYOUTS = 2
+"""So many other targets with two sources each: one alone may be a slip of its own."""
+
+
 # --------------------------------------------------------------------------- shadowing
 
+Keep: TypeAlias = "Callable[[Hashable, Callable[[], bool]], bool]"
+_Included: TypeAlias = "Callable[[SymbolicRule, Sequence[SymbolicRule]], bool]"
 
-def shadows(rules: Sequence[SymbolicRule], semantics: str) -> tuple[Shadow, ...]:
-    """The rules that never apply, because earlier ones always take their names."""
+
+def _ask_again(_question: Hashable, answer: Callable[[], bool]) -> bool:
+    return answer()
+
+
+def shadows(rules: Sequence[SymbolicRule], semantics: str, keep: Keep = _ask_again) -> tuple[Shadow, ...]:
+    """The rules that never apply, because earlier ones always take their names.
+
+    `keep(question, answer)` gives what `answer()` gave when the same question was asked before.
+    """
+
+    def included(rule: SymbolicRule, others: Sequence[SymbolicRule]) -> bool:
+        question = ("included", rule.pattern, *(other.pattern for other in others))
+        return keep(question, lambda: _included(rule, others))
+
     found: list[Shadow] = []
     for position, rule in enumerate(rules):
         if rule.pattern is None:
             break  # may hold the key of any later rule, which would then stand here
         if rule.parsed is None:
             continue
-        by = _takers(rules, position)
+        by = _takers(rules, position, included)
         if by is None or (semantics == "chained" and _comes_later(rules, position)):
             continue
-        same = any(_included(rules[index], (rule,)) for index in by)
+        same = any(included(rules[index], (rule,)) for index in by)
         found.append(Shadow(position, by, same))
     return tuple(found)
 
 
-def _takers(rules: Sequence[SymbolicRule], position: int) -> tuple[int, ...] | None:
+def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -> tuple[int, ...] | None:
     """The earlier rules that together match every name of this one; one alone where one does."""
     rule = rules[position]
     assert rule.parsed is not None
-    samples = [name for name in rule.parsed.samples if name is not None]
-    earlier = [
-        (index, other)
-        for index, other in enumerate(rules[:position])
-        if other.parsed is not None and not other.conditional
-    ]
+    samples = rule.names
     matching = [
-        (index, other, [s for s in samples if other.parsed and other.parsed.compiled.match(s)])
-        for index, other in earlier
+        (index, other, other.parsed.taken(samples))
+        for index, other in enumerate(rules[:position])
+        if not other.conditional and other.parsed is not None
     ]
-    if {s for _, _, taken in matching for s in taken} != set(samples):
+    if any(all(name not in taken for _, _, taken in matching) for name in samples):
         return None
     for index, other, taken in matching:
-        if len(taken) == len(samples) and _included(rule, (other,)):
+        if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
     several = [(index, other) for index, other, taken in matching if taken or not samples]
-    if len(several) > 1 and _included(rule, tuple(other for _, other in several)):
+    if len(several) > 1 and included(rule, tuple(other for _, other in several)):
         needed = several
         for candidate in several:
             fewer = [item for item in needed if item is not candidate]
-            if _included(rule, tuple(other for _, other in fewer)):
+            if included(rule, tuple(other for _, other in fewer)):
                 needed = fewer
         return tuple(index for index, _ in needed)
     return None
@@ -185,20 +255,6 @@ def _matched(languages: Languages, rule: SymbolicRule) -> int:
     if rule.parsed is None:
         raise Unsupported("no pattern")
     return matched_names(languages, rule.parsed)
-
-
-def example_name(rule: SymbolicRule) -> str | None:
-    """A name that the pattern matches, "" where none can exist, None where that cannot be told."""
-    if rule.parsed is None:
-        return None
-    for name in rule.parsed.samples:
-        if name is not None:
-            return name
-    languages = Languages()
-    try:
-        return languages.example(languages.both(_matched(languages, rule), all_names(languages))) or ""
-    except (Unsupported, TooLarge):
-        return None
 
 
 def is_rewritten_again(rules: Sequence[SymbolicRule], position: int) -> bool:
@@ -339,6 +395,7 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
 
     Two rules for one target are usual: they serve checkpoints of different origin. What is reported
     are siblings by name (`to_q` and `to_k`, `mlp.0` and `mlp.2`), and a block's index that is lost.
+    Siblings tell nothing where the table knows the module that they stand in by two layouts.
     """
     found: list[Collision] = []
     for position, rule in enumerate(rules):
@@ -346,17 +403,40 @@ def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
         if lost is not None:
             found.append(Collision(position, None, index=lost))
             continue
-        if rule.merge is not None or not rule.target or rule.made is None or rule.conditional:
+        if rule.confused is not None and not rule.conditional:
+            found.append(Collision(position, None, sources=rule.confused))
+            continue
+        if not rule.target or rule.made is None or rule.conditional:
             continue
         for index in range(position):
             other = rules[index]
-            if other.merge is not None or other.conditional or other.made != rule.made:
+            if other.conditional or other.made != rule.made or (rule.merge and other.merge):
                 continue
             sources = side_by_side(other, rule)
-            if sources is not None:
+            if sources is not None and not _has_two_layouts(rules, sources):
                 found.append(Collision(position, index, sources=sources))
                 break
     return tuple(found)
+
+
+def _has_two_layouts(rules: Sequence[SymbolicRule], sources: tuple[str, str]) -> bool:
+    """Whether further pairs of rules give one target to two unlike names in the module of these two.
+
+    Wan's blocks are `self_attn.q` and `norm3` in one export, `attn1.to_q` and `norm2` in another.
+    """
+    one, two = (source.split(".") for source in sources)
+    depth = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)  # noqa: B905
+    if depth == 0:
+        return False
+    inside: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.merge is not None or rule.conditional or rule.made is None or rule.parsed is None:
+            continue
+        for sample in rule.parsed.samples:
+            parts = sample.split(".") if sample is not None else []
+            if parts[:depth] == one[:depth] and len(parts) > depth and sample not in sources:
+                inside.setdefault(rule.made, set()).add(parts[depth])
+    return sum(len(names) > 1 for names in inside.values()) >= _PAIRS_OF_TWO_LAYOUTS
 
 
 def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
@@ -366,7 +446,7 @@ def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
         return None
     if rule.target.endswith("_extra_state"):
         return None  # not loaded
-    for before, groups in indices(rule.parsed):
+    for before, groups in rule.indices:
         if groups & rule.template.references:
             continue
         if _REPEATED_PARTS.search(before) or _kept_elsewhere(rules, position, before):
@@ -379,7 +459,7 @@ def _kept_elsewhere(rules: Sequence[SymbolicRule], position: int, before: str) -
     for place, other in enumerate(rules):
         if place == position or other.parsed is None or other.template is None:
             continue
-        for name, groups in indices(other.parsed):
+        for name, groups in other.indices:
             if name == before and groups & other.template.references:
                 return True
     return False
@@ -410,6 +490,11 @@ def _siblings(one: str, two: str) -> bool:
     if a.isdigit() and b.isdigit():
         return True  # members of one `Sequential` or list, whatever stands inside
     return first[place + 1 :] == second[place + 1 :] and _opposed(_WORDS.findall(a), _WORDS.findall(b))
+
+
+def _numbered(one: str, two: str) -> bool:
+    """Whether numbers alone tell two names apart: alternatives for these serve different layouts."""
+    return re.sub(r"\d", "", one) == re.sub(r"\d", "", two)
 
 
 def _opposed(one: list[str], two: list[str]) -> bool:

@@ -21,16 +21,28 @@ def as_texts(table: MappingTable) -> tuple[SymbolicRule, ...]:
 
 
 def symbolic_rules(project: Project, table: MappingTable) -> tuple[SymbolicRule, ...]:
-    """The same, kept: the rules keep what `re` makes of them."""
+    """The same, kept by their texts: an edit of one rule leaves what the others mean alone."""
     memory, place = project.sources.memory, table.location
-    return memory.about(place.path, table, ("symbolic rules", place), lambda: as_texts(table))
+
+    def kept() -> tuple[SymbolicRule, ...]:
+        return tuple(_kept(project, rule) for rule in as_texts(table))
+
+    return memory.about(place.path, table, ("symbolic rules", place), kept)
+
+
+def _kept(project: Project, rule: SymbolicRule) -> SymbolicRule:
+    """The rule of these texts that was asked for before, with what is known about it."""
+    return project.sources.bodies.derive_texts(("symbolic rule", rule), lambda: rule)
 
 
 def shadows_in(project: Project, table: MappingTable) -> tuple[Shadow, ...]:
     """The rules of a table that never apply."""
     rules, semantics = symbolic_rules(project, table), project.profile.mapping_semantics
     memory, place = project.sources.memory, table.location
-    return memory.about(place.path, table, ("mapping shadows", place), lambda: shadows(rules, semantics))
+    keep = project.sources.bodies.derive_texts
+    return memory.about(
+        place.path, table, ("mapping shadows", place), lambda: shadows(rules, semantics, keep)
+    )
 
 
 def merge_faults_in(project: Project, table: MappingTable) -> tuple[MergeFault, ...]:

@@ -43,7 +43,12 @@ def test_ports_as_json(cli: Cli, tmp_path: Path) -> None:
             "arch_config": "SoundArchConfig",
             "exported": True,
             "reachable": "discovered",
-            "oracle": None,
+            "oracle": {
+                "ref": "official_sound:SoundTransformer",
+                "source": "parity-test",
+                "path": TEST,
+                "line": 3,
+            },
             "mapping": {"path": "fastvideo/configs/models/dits/sound.py", "line": 14, "rules": 1},
             "parity_tests": [TEST],
             "status_file": None,
@@ -59,7 +64,8 @@ def test_ports_as_a_table(cli: Cli, tmp_path: Path) -> None:
     assert outcome.code == 0
     rows = {line.split()[0]: line.split() for line in outcome.out.splitlines()}
     line = TREE[SOUND].splitlines().index(CLASS) + 1
-    assert rows["SoundTransformer3DModel"][1:] == [*("discovered", "yes", "1", "-", "1", f"sound.py:{line}")]
+    sound = ["discovered", "yes", "1", "official_sound", "1", f"sound.py:{line}"]
+    assert rows["SoundTransformer3DModel"][1:] == sound
     assert rows["Quiet"][1:] == ["unreachable", "?", "?", "-", "none", "quiet.py:4"]
     assert outcome.out.splitlines()[-1] == "2 ports, 1 unreachable: Quiet."
 

@@ -212,3 +212,27 @@ def test_what_a_file_is(path: str, checked: bool, test: bool, parity: bool) -> N
     assert FASTVIDEO.is_checked(path) is checked
     assert FASTVIDEO.is_test(path) is test
     assert FASTVIDEO.is_parity_test(path) is parity
+
+
+def test_the_config_that_a_shared_base_copies_from_is_no_ports_own(tmp_path: Path) -> None:
+    shared = """\
+from fastvideo.configs.models.dits.base import DiTConfig
+from fastvideo.models.dits.base import BaseDiT
+
+
+class CachableDiT(BaseDiT):
+    param_names_mapping = DiTConfig().param_names_mapping
+"""
+    port = """\
+from fastvideo.configs.models.dits import LostConfig
+from fastvideo.models.dits.cachable import CachableDiT
+
+
+class LostTransformer3DModel(CachableDiT):
+    param_names_mapping = LostConfig().param_names_mapping
+
+    def forward(self, hidden_states):
+        return hidden_states
+"""
+    ports = ports_of(tmp_path, {f"{DITS}/cachable.py": shared, f"{DITS}/lost.py": port})
+    assert ports["LostTransformer3DModel"].config is None

@@ -125,6 +125,14 @@ def test_messages_say_what_to_do() -> None:
     )
 
 
+@pytest.mark.parametrize(("code", "told"), [("DIT499", True), ("DIT401", False), ("DIT901", False)])
+def test_codes_that_no_rule_has(code: str, told: bool) -> None:
+    suppressions = find_suppressions(analyse("a.py", f"x = 1  # ditproof: ignore[{code}] why\n"))
+    found = apply_suppressions([], suppressions, frozenset(), frozenset({"DIT401", "DIT403"}))
+    expected = [("DIT003", f"no rule has the code {code}: it suppresses nothing")] if told else []
+    assert [(f.code, f.message) for f in found] == expected
+
+
 # --------------------------------------------------------------------------- while typing
 
 TYPED = f"""\

@@ -115,6 +115,9 @@ class Serving:
     argument: str
     """The keyword by which a pipeline hands the DiT to a stage, and the stage's attribute for it."""
 
+    tuple_switch: str = "return_dict"
+    """The keyword by which a stage that gives False asks for a tuple instead of an output object."""
+
 
 @dataclass(frozen=True)
 class DistributedWrapper:
