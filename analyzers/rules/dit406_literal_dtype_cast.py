@@ -183,8 +183,8 @@ RULE = Rule(
     what=(
         "Follows values through `forward` and the functions of the file that it calls. Reports a cast to "
         "`torch.bfloat16` or `torch.float16` (`.to`, `.type`, `dtype=`, `.half()`, `.bfloat16()`, also under "
-        "another name) whose result flows into what is returned and is not cast again on the way, and one that "
-        "a loop over the blocks hands to them or that rounds a residual sum (`x = (x + ...).to(...)`), "
+        "another name) whose result flows into what is returned and is not cast again on the way, and one "
+        "that a loop over the blocks hands to them or that rounds a residual sum (`x = (x + ...).to(...)`), "
         "whatever comes after it. Reports in the same places, and on the output of a layer wherever it "
         "goes, a cast to the dtype of a tensor that holds integers."
     ),
