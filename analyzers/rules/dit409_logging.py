@@ -93,8 +93,12 @@ def _called(context: Context, function: FunctionFacts | None, fact: CallFact) ->
         return None if own or fact.call.keyword("file") is not None else callee
     if fact.use.kind == "attribute" and fact.use.detail in _SETTINGS:
         return None
-    found = context.names.resolve(file.path, callee)
-    return callee if isinstance(found, External) and _STANDARD.fullmatch(found.dotted) else None
+    return callee
+
+
+def _is_standard(context: Context, callee: str) -> bool:
+    found = context.names.resolve(context.file.path, callee)
+    return isinstance(found, External) and _STANDARD.fullmatch(found.dotted) is not None
 
 
 _FILE = "fastvideo/models/dits/sound_mask.py"

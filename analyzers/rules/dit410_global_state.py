@@ -24,6 +24,10 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at calls in functions, and at those that run at import and touch no device (DIT504 has those)."""
     if not context.file.path.startswith(context.profile.dits + "/"):
         return
+    callees = context.file.callees | {p.fact.callee for p in context.file.at_import}
+    names = {_named(context, callee) for callee in callees}
+    if not any(_SETTERS.fullmatch(name) or _SEEDS.fullmatch(name) for name in names):
+        return
     for _, function in context.file.all_functions():
         calls = [function.at(f.call.span) for f in function.fact.calls]
         named = [
