@@ -208,6 +208,7 @@ def _cast(left: ast.AST, right: ast.AST) -> str | None:
         not isinstance(left, ast.Call)
         or not isinstance(left.func, ast.Attribute)
         or left.func.attr not in _CASTS
+        or _only_moves(left)
     ):
         return None
     if form(left.func.value) == form(right):
@@ -216,6 +217,14 @@ def _cast(left: ast.AST, right: ast.AST) -> str | None:
         same = form(left.func.value) == form(right.func.value)
         return "a cast" if same and left.func.attr != right.func.attr else None
     return None
+
+
+def _only_moves(call: ast.Call) -> bool:
+    """Whether `x.to(...)` names a device and no dtype."""
+    given = [*((None, a) for a in call.args), *((k.arg, k.value) for k in call.keywords)]
+    return bool(given) and all(
+        name in ("device", "non_blocking") or "device" in ast.unparse(value) for name, value in given
+    )
 
 
 def _dtype(left: ast.AST, right: ast.AST) -> str | None:

@@ -46,8 +46,9 @@ def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
             chain = list(_chain(node))
             seen.update(id(link) for link, _, _ in chain if link is not None)
             branches = _affirmed([(test, block) for _, test, block in chain])
-            if branches[-1][0] is not None and node in before:
-                branches.append((None, before[node]))
+            unset = [s for name, s in before.get(node, ()) if any(_binds(b, name) for _, b in branches)]
+            if unset and branches[-1][0] is not None:
+                branches.append((None, unset))
             found += _from_chain(branches, annotations, taken)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.IfExp):
             found += _from_choice(node, node.value, annotations, taken)
@@ -80,10 +81,10 @@ def _affirmed(branches: list[_Branch]) -> list[_Branch]:
     return branches
 
 
-def _presets(tree: ast.AST) -> dict[ast.If, list[ast.stmt]]:
+def _presets(tree: ast.AST) -> dict[ast.If, list[tuple[str, ast.stmt]]]:
     """The statements `name = None` above an `if` in the same block, for names that nothing binds between
     the two or behind the `if`."""
-    found: dict[ast.If, list[ast.stmt]] = {}
+    found: dict[ast.If, list[tuple[str, ast.stmt]]] = {}
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             block: list[ast.stmt] = value if isinstance(value := getattr(node, field, None), list) else []
@@ -91,7 +92,7 @@ def _presets(tree: ast.AST) -> dict[ast.If, list[ast.stmt]]:
             for index, statement in enumerate(block):
                 if isinstance(statement, ast.If):
                     later = block[index + 1 :]
-                    found[statement] = [at for name, at in unset.items() if not _binds(later, name)]
+                    found[statement] = [(n, at) for n, at in unset.items() if not _binds(later, n)]
                 unset = {name: at for name, at in unset.items() if not _binds([statement], name)}
                 cleared = _cleared([statement])
                 if cleared is not None:

@@ -51,6 +51,8 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         statements[0] = line.with_changes(body=[cst.Expr(cst.SimpleString(text))])
     else:
         text = f"{_paragraph(kernel, indent, opening=_QUOTES).lstrip()}\n{indent}{_QUOTES}"
+        if isinstance(definition, cst.ClassDef) and statements:
+            statements[0] = _apart(statements[0])
         statements.insert(0, cst.SimpleStatementLine([cst.Expr(cst.SimpleString(text))]))
     changed = module.deep_replace(
         definition, definition.with_changes(body=with_statements(block, statements))
@@ -58,6 +60,14 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     assert isinstance(changed, cst.Module)
     piece = found[0]
     return {path: source.restored(source.text[: piece.begin] + changed.code + source.text[piece.end :])}
+
+
+def _apart(line: cst.BaseStatement) -> cst.BaseStatement:
+    """The statement with an empty line above it, as one stands behind the docstring of a class."""
+    leading = getattr(line, "leading_lines", ())
+    if leading and leading[0].comment is None:
+        return line
+    return line.with_changes(leading_lines=[cst.EmptyLine(indent=False), *leading])
 
 
 def _paragraph(kernel: str, indent: str, *, opening: str = "") -> str:

@@ -349,6 +349,10 @@ RULE = Rule(
     check=check,
     fixable=Applicability.UNSAFE,
     valid=(
+        Example(
+            "a local name that may be either",
+            {_SOUND: _port("make = nn.Linear if dim < 64 else ReplicatedLinear\nself.to_q = make(dim, dim)")},
+        ),
         Example("FastVideo's linears, and nn.Linear for the whole model", {}),
         Example(
             "model-level projections and embedders",
@@ -414,6 +418,20 @@ RULE = Rule(
                 )
             },
             findings=(Expected(_SOUND, 26, "SoundBlock > SoundSelfAttention", Severity.ERROR),),
+        ),
+        Example(
+            "an import and a local name that do not say Linear",
+            {
+                _SOUND: _port(
+                    "make = nn.Linear\nself.to_q = make(dim, dim)\nself.to_k = Plain(dim, dim)"
+                ).replace(
+                    "from torch import nn", "from torch import nn\nfrom torch.nn import Linear as Plain", 1
+                )
+            },
+            findings=(
+                Expected(_SOUND, 15, "the attention of a repeated block", Severity.ERROR),
+                Expected(_SOUND, 16, "the attention of a repeated block", Severity.ERROR),
+            ),
         ),
         Example(
             "layers whose calls the fix unpacks",

@@ -12,6 +12,7 @@ from analyzers.findings import Finding, Location, Severity
 from analyzers.project.comments import comments_about
 from analyzers.project.outside import outside_names
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.rules.examples import TREE
 
 _HALF = frozenset({"torch.bfloat16", "torch.float16", "torch.half"})
 _WORDS = frozenset({"bfloat16", "float16", "half"})
@@ -167,6 +168,12 @@ class SoundBlock(nn.Module):
     }
 
 
+_DECLARED = (
+    TREE["fastvideo/models/dits/base.py"]
+    .replace("from torch import nn", "import torch\nfrom torch import nn")
+    .replace("timestep, guidance=None", "timestep: torch.LongTensor, guidance=None")
+)
+
 RULE = Rule(
     code="DIT406",
     name="literal-dtype-cast",
@@ -176,9 +183,10 @@ RULE = Rule(
     what=(
         "Follows values through `forward` and the functions of the file that it calls. Reports a cast to "
         "`torch.bfloat16` or `torch.float16` (`.to`, `.type`, `dtype=`, `.half()`, `.bfloat16()`, also under "
-        "another name) whose result flows into what is returned and is not cast again on the way. Reports "
-        "in the same place, and on the output of a layer wherever it goes, a cast to the dtype of a tensor "
-        "that holds integers."
+        "another name) whose result flows into what is returned and is not cast again on the way, and one "
+        "that a loop over the blocks hands to them or that rounds a residual sum (`x = (x + ...).to(...)`), "
+        "whatever comes after it. Reports in the same places, and on the output of a layer wherever it "
+        "goes, a cast to the dtype of a tensor that holds integers."
     ),
     why=(
         "The residual stream runs in the dtype that the pipeline chose; its rounding grows with depth. A "
@@ -191,9 +199,10 @@ RULE = Rule(
     ),
     exceptions=(
         "A cast whose result is cast again before it is returned: right before a kernel with the upcast "
-        "after it, or a rounding that is undone at once. Casts of weights, masks and conditioning that a "
-        "call takes beside its first argument. A cast with a comment that says that the official model does "
-        "it. New tensors (`torch.zeros(..., dtype=...)`) and autocast."
+        "after it, or a rounding that is undone at once. Casts of masks, and of weights that a function "
+        "takes beside its first argument. Files that build their layers in that very dtype "
+        "(`params_dtype=torch.bfloat16`). A cast with a comment that says that the official model does it. "
+        "New tensors (`torch.zeros(..., dtype=...)`) and autocast."
     ),
     source="`.agents/skills/add-model-03-port-dit/SKILL.md`, Implementation Rules (dtype casts)",
     check=check,
@@ -232,6 +241,24 @@ RULE = Rule(
                 "position = torch.arange(4).to(ids.dtype)\n"
                 "return x.to(ids.device) + self.embed(position).to(x)",
                 parameters="x: torch.Tensor, ids: torch.Tensor",
+            ),
+        ),
+        Example(
+            "layers that are built in that dtype",
+            _block(
+                "for block in self.blocks:\n    x = block(x.to(_DTYPE))\nreturn x",
+                head="_DTYPE = torch.bfloat16\n\n",
+                extra="\n    def build(self, dim):\n"
+                "        return ReplicatedLinear(dim, dim, params_dtype=_DTYPE)\n",
+            ),
+        ),
+        Example(
+            "rotated before a kernel, with the upcast after it, and a mask for the blocks",
+            _block(
+                "q = (x * cos + x.flip(-1) * sin).to(torch.bfloat16)\n"
+                "x = x + F.scaled_dot_product_attention(q, q, q).to(x.dtype)\n"
+                "for block in self.blocks:\n    x = block(x, attention_mask.to(torch.bfloat16))\nreturn x",
+                parameters="x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attention_mask=None",
             ),
         ),
         Example(
@@ -284,6 +311,37 @@ RULE = Rule(
                 "    x = layer(x)\nreturn (x,)"
             ),
             findings=(Expected(_SOUND, 15),),
+        ),
+        Example(
+            "what the blocks are handed, though the result is cast back",
+            _block(
+                "dtype = x.dtype\ntemb = self.embed(t).to(torch.bfloat16)\nx = x.to(torch.bfloat16)\n"
+                "for index, block in enumerate(self.blocks):\n    x = block(x, temb)\nreturn x.to(dtype)",
+                parameters="x: torch.Tensor, t: torch.Tensor",
+            ),
+            findings=(Expected(_SOUND, 14, "torch.bfloat16"), Expected(_SOUND, 15, "torch.bfloat16")),
+        ),
+        Example(
+            "a residual sum that is rounded at once",
+            _block(
+                "dtype = x.dtype\n# Back to the original shape.\n"
+                "x = (x.float() + gate * self.norm(x)).to(torch.bfloat16)\nreturn self.norm(x).to(dtype)",
+                parameters="x: torch.Tensor, gate: torch.Tensor",
+            ),
+            findings=(Expected(_SOUND, 15, "torch.bfloat16"),),
+        ),
+        Example(
+            "to the dtype of the timestep, which the base declares as integers",
+            {
+                "fastvideo/models/dits/base.py": _DECLARED,
+                "fastvideo/models/dits/sound.py": TREE["fastvideo/models/dits/sound.py"].replace(
+                    "for block in self.blocks:",
+                    "timestep = self.embed(timestep).to(timestep.dtype)\n        for block in self.blocks:",
+                ),
+            },
+            findings=(
+                Expected("fastvideo/models/dits/sound.py", 34, "'BaseDiT' declares it as a LongTensor"),
+            ),
         ),
         Example(
             "in a helper that forward returns",

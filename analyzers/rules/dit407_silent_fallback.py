@@ -144,6 +144,21 @@ RULE = Rule(
     check=check,
     valid=(
         Example(
+            "None until one of two tests finds a type",
+            _module(
+                "first = None\nif isinstance(image, list):\n    first = image[0]\n"
+                "if torch.is_tensor(image):\n    first = image\nreturn x if first is None else x + first",
+                parameters=_IMAGE,
+            ),
+        ),
+        Example(
+            "no other implementation behind the handler",
+            _module(
+                "try:\n    y = fused(x)\nexcept Exception:\n    y = None\n"
+                'if y is None:\n    raise RuntimeError("no kernel for this shape")\nreturn y'
+            ),
+        ),
+        Example(
             "an optional kernel, by its own error",
             _module(
                 "return fused(x) if fused is not None else x",
@@ -230,6 +245,34 @@ RULE = Rule(
         ),
     ),
     invalid=(
+        Example(
+            "None behind the handler, and another implementation behind the None",
+            _module(
+                "try:\n    y = fused(x)\nexcept Exception:\n    y = None\n"
+                "if y is None:\n    y = plain(x)\nreturn x + y"
+            ),
+            findings=(Expected(_SOUND, 13, "any error quietly takes another value for 'y'"),),
+        ),
+        Example(
+            "what was computed above stays",
+            _module("y = plain(x)\ntry:\n    y = fused(x)\nexcept Exception:\n    pass\nreturn x + y"),
+            findings=(Expected(_SOUND, 14, "quietly leaves 'y' as it was"),),
+        ),
+        Example(
+            "None above the chain, a negated test, an exact type",
+            _module(
+                "first = None\nif isinstance(image, list):\n    first = image[0]\n"
+                "if not isinstance(image, list):\n    second = None\nelse:\n    second = image[0]\n"
+                "if type(image) is list:\n    third = image[0]\nelse:\n    third = None\n"
+                "return blend(x, first, second, third)",
+                parameters=_IMAGE,
+            ),
+            findings=(
+                Expected(_SOUND, 11, "for a tensor 'first' becomes None"),
+                Expected(_SOUND, 15, "for a tensor 'second' becomes None"),
+                Expected(_SOUND, 21, "for a tensor 'third' becomes None"),
+            ),
+        ),
         Example(
             "an optional kernel behind a broad handler",
             _module(

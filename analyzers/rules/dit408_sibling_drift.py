@@ -126,6 +126,14 @@ RULE = Rule(
     source="`docs/contributing/`; `.agents/skills/add-model-03-port-dit/SKILL.md`, Implementation Rules",
     check=check,
     valid=(
+        Example(
+            "moved to a device in one of them",
+            {
+                _SOUND: _HEAD
+                + _block("SoundSelf")
+                + _block("SoundCross", result="residual + gate * x.to(device=temb.device)")
+            },
+        ),
         Example("equal copies", {_SOUND: _HEAD + _block("SoundSelf") + _block("SoundCross")}),
         Example(
             "explained by a comment",
