@@ -98,10 +98,13 @@ def _first(project: Project, path: str, pattern: re.Pattern[str]) -> tuple[Locat
 
 
 def is_registered(project: Project, family: str) -> bool:
-    """Whether the pipeline registry names the family, in whatever spelling: the port has landed."""
+    """Whether the pipeline registry names the family, in whatever spelling: the port has landed.
+
+    Where there is no pipeline registry to ask, it may have.
+    """
     registrations = project.profile.registrations
     if registrations is None or not project.sources.exists(registrations.registry):
-        return False
+        return True
     plain = family.replace("_", "").lower()
     words = project.sources.words(registrations.registry)
     return any(plain in word.replace("_", "").lower() for word in words)

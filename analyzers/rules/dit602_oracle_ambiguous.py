@@ -224,7 +224,7 @@ RULE = Rule(
     invalid=(
         Example(
             "not registered yet, compared with nothing",
-            {_NOISE: _PORT},
+            {_NOISE: _PORT, "fastvideo/registry.py": "from fastvideo.pipelines.basic.sound import presets\n"},
             findings=(Expected(_NOISE, 5, "names the official class that NoiseTransformer3DModel"),),
         ),
         Example(

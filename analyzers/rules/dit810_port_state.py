@@ -240,6 +240,7 @@ RULE = Rule(
         Example(
             "missing",
             {
+                "fastvideo/registry.py": "from fastvideo.pipelines.basic.sound import presets\n",
                 _TEST: _PARITY,
                 f"{_FOLDER}/test_noise_zero_parity.py": _PARITY,
                 "tests/local_tests/sound/PORT_STATUS.md": _GOOD,

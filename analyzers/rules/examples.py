@@ -231,6 +231,18 @@ def test_sound_transformer_parity():
     x = torch.randn(1, 16, 4, 4, 4)
     assert_close(port(x, x, x), official(x), atol=1e-2, rtol=1e-2)
 """,
+    "tests/local_tests/sound/PORT_STATUS.md": """# Sound
+
+## Summary
+
+The transformer is ported and compared.
+
+## Component Matrix
+
+| Component | Official definition | FastVideo target | Parity |
+|---|---|---|---|
+| transformer | `official_sound.py::SoundTransformer` | `SoundTransformer3DModel` | PASS |
+""",
 }
 
 

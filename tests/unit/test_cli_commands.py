@@ -15,6 +15,7 @@ __all__ = ["cli"]
 
 CLASS = "class SoundTransformer3DModel(BaseDiT):"
 TEST = "tests/local_tests/sound/test_sound_transformer_parity.py"
+STATUS = "tests/local_tests/sound/PORT_STATUS.md"
 
 
 def fake_python(folder: Path, **told: object) -> Path:
@@ -44,14 +45,14 @@ def test_ports_as_json(cli: Cli, tmp_path: Path) -> None:
             "exported": True,
             "reachable": "discovered",
             "oracle": {
-                "ref": "official_sound:SoundTransformer",
-                "source": "parity-test",
-                "path": TEST,
-                "line": 3,
+                "ref": "official_sound.py::SoundTransformer",
+                "source": "port-status",
+                "path": STATUS,
+                "line": 11,
             },
             "mapping": {"path": "fastvideo/configs/models/dits/sound.py", "line": 14, "rules": 1},
             "parity_tests": [TEST],
-            "status_file": None,
+            "status_file": STATUS,
             "evidence": {"tier1": None, "tier2": None, "tier3": None},
         }
     ]
@@ -64,7 +65,7 @@ def test_ports_as_a_table(cli: Cli, tmp_path: Path) -> None:
     assert outcome.code == 0
     rows = {line.split()[0]: line.split() for line in outcome.out.splitlines()}
     line = TREE[SOUND].splitlines().index(CLASS) + 1
-    sound = ["discovered", "yes", "1", "official_sound", "1", f"sound.py:{line}"]
+    sound = ["discovered", "yes", "1", "official_sound.py", "1", f"sound.py:{line}"]
     assert rows["SoundTransformer3DModel"][1:] == sound
     assert rows["Quiet"][1:] == ["unreachable", "?", "?", "-", "none", "quiet.py:4"]
     assert outcome.out.splitlines()[-1] == "2 ports, 1 unreachable: Quiet."

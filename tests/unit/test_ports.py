@@ -92,9 +92,13 @@ def test_who_names_the_oracle(tmp_path: Path) -> None:
     imported = "from diffusers import SoundTransformer3DModel\n" + TREE[test].replace(
         "SoundTransformer3DModel\n", "X\n", 1
     )
-    port = ports_of(tmp_path / "a", {test: imported})["SoundTransformer3DModel"]
+    status = "tests/local_tests/sound/PORT_STATUS.md"
+    port = ports_of(tmp_path / "a", {test: imported, status: None})["SoundTransformer3DModel"]
     assert port.oracle is not None
     assert (port.oracle.ref, port.oracle.source) == ("diffusers:SoundTransformer3DModel", "parity-test")
+    port = ports_of(tmp_path / "c", {test: imported})["SoundTransformer3DModel"]
+    assert port.oracle is not None
+    assert (port.oracle.ref, port.oracle.source) == ("official_sound.py::SoundTransformer", "port-status")
     stated = Settings(oracles={"SoundTransformer3DModel": "a/b.py::C"}, source="ditproof.toml")
     port = ports_of(tmp_path / "b", {test: imported}, stated)["SoundTransformer3DModel"]
     assert port.oracle is not None

@@ -53,3 +53,10 @@ def test_metadata_is_complete(rule: Rule) -> None:
     assert rule.invalid, "a rule shows what it reports"
     for text in (rule.summary, rule.what, rule.why, rule.how):
         assert text.strip()
+
+
+def test_the_sound_tree_is_sound(tmp_path: Path) -> None:
+    """Every example is this tree with something laid over it: what it shows must come from that alone."""
+    write_tree(tmp_path, {})
+    project = Project(Sources(tmp_path), FASTVIDEO, Settings())
+    assert check_files(project, project.checked_files) == []
