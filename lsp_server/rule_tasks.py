@@ -44,7 +44,7 @@ TASKS: tuple[Task, ...] = (
     _task(
         "It fails, or is wrong, on several GPUs",
         "One GPU is right; sequence parallelism or sharding is not, or memory does not shrink.",
-        "203 206 403 404 405 409 504",
+        "203 206 403 404 405 409 504 505",
     ),
     _task(
         "LoRA trains nothing, quantization changes nothing",
@@ -69,7 +69,7 @@ TASKS: tuple[Task, ...] = (
     _task(
         "The pull request goes to review",
         "What a reviewer asks for: the official definition, the state of the port, clean production code.",
-        "501 502 503 601 602 807 809 810",
+        "501 502 503 505 601 602 807 809 810",
     ),
     _task(
         "A suppression is reported",

@@ -54,6 +54,8 @@ def as_block(body: cst.BaseSuite) -> tuple[cst.IndentedBlock, list[cst.BaseState
         cst.SimpleStatementLine([small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)])
         for small in body.body
     ]
+    # A comment behind the line speaks of all of it, or of its end.
+    lines[-1] = lines[-1].with_changes(trailing_whitespace=body.trailing_whitespace)
     return cst.IndentedBlock(lines), lines
 
 

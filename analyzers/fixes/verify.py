@@ -78,8 +78,10 @@ def _caused(
 
     A message quotes what stands in the code, so an edit of that place gives a known finding another
     message. It is the same one where its rule spoke of that very line before, not counting what the
-    edit settles, and says no more of it now.
+    edit settles, and says no more of it now. Nor does an edit cause what is said of a class that it
+    made a port: nobody had asked.
     """
+    made = {port.name for port in after.ports} - {port.name for port in before.ports}
     for path in sorted({path for _, path, _ in appeared}):
         lines = _same_lines(before.sources.text(path) or "", after.sources.text(path) or "")
         known = Counter((f.code, f.location.span.line) for f in find_all(before, path))
@@ -87,7 +89,8 @@ def _caused(
         for finding in find_all(after, path):
             place = (finding.code, lines.get(finding.location.span.line, -1))
             known[place] -= 1
-            if _identity(finding) in appeared and known[place] < 0:
+            about = finding.port or (finding.symbol or "").partition(".")[0]
+            if _identity(finding) in appeared and known[place] < 0 and about not in made:
                 return _identity(finding)
     return None
 

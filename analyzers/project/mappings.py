@@ -7,7 +7,7 @@ that whoever asks knows where something unknown may be.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -150,10 +150,16 @@ class Mappings:
 
     def _in_file(self, facts: FileFacts) -> tuple[MappingTable, ...]:
         found: dict[Span, MappingTable] = {}
-        for source in self._sources(facts):
+        waiting = deque(self._sources(facts))
+        while waiting:
+            source = waiting.popleft()
             owner, value = self._down_to(source.owner, source.value, _HOPS)
             if owner is None or value is None or owner.path != facts.path:
                 continue  # written down in another file, and looked at there
+            if isinstance(value, Mapping) and owner.at(value.span).span not in found:
+                merged = (item for key, item in value.items if key is None)
+                parts = [item for item in merged if not isinstance(item, Mapping)]
+                waiting.extend(_Source(source.name, owner, part, held=False) for part in parts)
             span = owner.at(value.span).span
             known = found.get(span)
             if known is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from analyzers.facts.kept_calls import kept_calls
 from analyzers.facts.model import Call, ClassFacts, Constant, Expr, Lambda, Placed, Reference, Subscript
 from analyzers.facts.model_calls import ModelCall, model_calls
 from analyzers.findings import Location
@@ -107,7 +108,12 @@ def _stages_in(project: Project, serving: Serving, path: str) -> tuple[_Stage, .
         for method in cls.fact.methods:
             for fact in method.calls:
                 given = fact.call.keyword(serving.argument)
-                if given is None or fact.call.callee is None or not _is_module(given, serving.argument):
+                if given is None or fact.call.callee is None:
+                    continue
+                if isinstance(given, Reference):
+                    kept = project.derived("kept calls", Placed(method, path, cls.line), kept_calls) or ()
+                    given = next((k.value for k in kept if k.name == given.dotted), given)
+                if not _is_module(given, serving.argument):
                     continue
                 stage = project.names.class_of(path, fact.call.callee)
                 if stage is not None:

@@ -8,16 +8,13 @@ names, all count as reached.
 
 from __future__ import annotations
 
-import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from analyzers.facts.bodies import Body
-from analyzers.facts.expressions import convert
 from analyzers.facts.flow import is_stub
+from analyzers.facts.kept_calls import kept_calls
 from analyzers.facts.model import (
     Call,
     ClassFacts,
@@ -74,29 +71,12 @@ def built_modules(project: Project, cls: Placed[ClassFacts]) -> tuple[Built, ...
 
 
 def _meant(project: Project, method: Placed[FunctionFacts], value: Expr | None) -> Expr | None:
-    """What a local name was given that is stored and read once (`norm = nn.LayerNorm(dim)`)."""
-    if not isinstance(value, Reference) or "." in value.dotted or method.fact.parameter(value.dotted):
+    """What a local name holds that is read once (`norm = nn.LayerNorm(dim)`): a second place that reads it
+    may put the module into another one."""
+    if not isinstance(value, Reference) or "." in value.dotted:
         return value
-    stored = project.derived("stored once", method, _stored_once)
-    return dict(stored or ()).get(value.dotted, value)
-
-
-def _stored_once(body: Body) -> tuple[tuple[str, Expr], ...]:
-    nodes = list(ast.walk(body.tree))
-    names = [n for n in nodes if isinstance(n, ast.Name)]
-    mentions = Counter(n.id for n in names)
-    stores = Counter(n.id for n in names if not isinstance(n.ctx, ast.Load))
-    return tuple(
-        (target.id, convert(node.value))
-        for node in nodes
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-        and isinstance(node.value, ast.Call)
-        # A second place that reads it may put the module into another one.
-        and stores[target.id] == 1
-        and mentions[target.id] == 2
-    )
+    kept = project.derived("kept calls", method, kept_calls) or ()
+    return next((k.value for k in kept if k.name == value.dotted and k.reads == 1), value)
 
 
 def _module_built(project: Project, path: str, method: FunctionFacts, value: Expr | None) -> str | None:

@@ -5,40 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyzers.findings import Finding, Related, Severity
-from analyzers.project.registry import Discovered
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
 
 def check(context: Context) -> Iterator[Finding]:
     """Reports every place once, since any of them may be the one to rename."""
-    registry = context.project.registry
-    for name in dict.fromkeys(overwritten.name for overwritten, _ in registry.duplicates):
-        entries: dict[str, Discovered] = {}
-        for pair in registry.duplicates:
-            entries.update({entry.path: entry for entry in pair if entry.name == name})
-        here = entries.get(context.file.path)
-        if here is None or len(entries) < 2:
+    registry, names = context.project.registry, context.names
+    pairs = [(a, b) for a, b in registry.duplicates if a.path != b.path]
+    for name in dict.fromkeys(overwritten.name for overwritten, _ in pairs):
+        entries = {entry.path: entry for pair in pairs for entry in pair if entry.name == name}
+        here, winner = entries.pop(context.file.path, None), registry.discovered[name]
+        if here is None:
             continue
-        winner = registry.discovered[name]
-        others = [entry for path, entry in entries.items() if path != here.path]
-        if here.path == winner.path:
-            fate = f"overwrites the one in {' and '.join(entry.path for entry in others)}"
-        else:
-            fate = f"is overwritten by the one in {winner.path}"
-        meant = [context.names.class_of(entry.path, name) for entry in entries.values()]
-        same = None not in meant and len({context.names.qualified_class(cls) for cls in meant if cls}) == 1
-        if same:
-            consequence = "both lead to the same class; drop the EntryClass of the file that re-exports it"
-        else:
-            consequence = (
-                "only the order in which the disk lists the files decides; rename one, or drop its EntryClass"
-            )
-        times = "twice" if len(entries) == 2 else f"{len(entries)} times"
+        meant = {names.class_of(entry.path, name) for entry in (here, *entries.values())}
+        fate = "overwrites the others" if here.path == winner.path else f"is overwritten by {winner.path}"
+        decides = "only the order in which the disk lists the files decides; rename one"
+        if len(meant) == 1 and None not in meant:
+            decides = "all lead to the same class; drop the EntryClass of the file that re-exports it"
         yield context.finding(
             here.location,
-            f"'{name}' is registered {times}: this entry {fate}, and {consequence}",
+            f"'{name}' is registered {len(entries) + 1} times: this entry {fate}, and {decides}",
             symbol=name,
-            related=tuple(Related(other.location, "the other entry") for other in others),
+            related=tuple(Related(entry.location, "another entry") for entry in entries.values()),
         )
 
 
@@ -63,12 +51,10 @@ RULE = Rule(
     invalid=(
         Example(
             "a copied file that kept its class name",
-            {
-                _COPY: "class SoundTransformer3DModel:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n",
-            },
+            {_COPY: "class SoundTransformer3DModel:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n"},
             findings=(
-                Expected(_COPY, 5, "registered twice"),
-                Expected("fastvideo/models/dits/sound.py", 39, "registered twice"),
+                Expected(_COPY, 5, "registered 2 times"),
+                Expected("fastvideo/models/dits/sound.py", 39, "registered 2 times"),
             ),
         ),
         Example(
@@ -91,8 +77,8 @@ RULE = Rule(
                 "class Helper:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n"
             },
             findings=(
-                Expected(_COPY, 8, "both lead to the same class"),
-                Expected("fastvideo/models/dits/sound.py", 39, "both lead to the same class"),
+                Expected(_COPY, 8, "all lead to the same class"),
+                Expected("fastvideo/models/dits/sound.py", 39, "all lead to the same class"),
             ),
         ),
     ),

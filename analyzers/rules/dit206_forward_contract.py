@@ -432,6 +432,26 @@ RULE = Rule(
     ),
     invalid=(
         Example(
+            "a pipeline that keeps the model under a local name",
+            {
+                **_tree(
+                    "self, hidden_states, context, timestep, guidance=None, **kwargs",
+                    "self.transformer(latents, encoder_hidden_states=batch.prompt, timestep=t)",
+                ),
+                _PIPELINE: (_tree(_BASE, "latents, prompt, t")[_PIPELINE] or "")
+                .replace(
+                    'stage=DenoisingStage(transformer=self.get_module("transformer"), scheduler=None),',
+                    "stage=DenoisingStage(transformer=transformer, scheduler=None),",
+                )
+                .replace(
+                    "        self.add_stage(",
+                    '        transformer = self.get_module("transformer")\n        self.add_stage(',
+                    1,
+                ),
+            },
+            findings=(Expected(_FILE, 13, "requires 'context'"),),
+        ),
+        Example(
             "no pipeline yet, other names",
             _tree("self, x, encoder_hidden_states, sigma=None, guidance=None", body="return x"),
             findings=(

@@ -210,6 +210,21 @@ class EchoGrid:
             findings=(Expected(_FILE, 12, "never calls that of 'DiTArchConfig', it only names it, so"),),
         ),
         Example(
+            "a body of one line, with a comment",
+            {
+                _FILE: _config("").replace(
+                    "__post_init__(self) -> None:\n",
+                    "__post_init__(self): self.depth = 1; self.x = 2  # so\n",
+                )
+            },
+            findings=(Expected(_FILE, 12, "never calls that of 'DiTArchConfig'"),),
+            fixed={
+                _FILE: _config(
+                    "        super().__post_init__()\n        self.depth = 1\n        self.x = 2  # so\n"
+                ).replace("(self) -> None", "(self)")
+            },
+        ),
+        Example(
             "a docstring stays first",
             {
                 _FILE: _config(

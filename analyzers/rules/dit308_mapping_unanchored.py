@@ -206,6 +206,19 @@ RULE = Rule(
     ),
     invalid=(
         Example(
+            "in a constant that the mapping takes over",
+            {
+                _FILE: _config(
+                    '            **_BLOCKS,\n            r"^head\\.(.*)$": r"proj_out.\\1",\n'
+                ).replace(
+                    "\n\n@dataclass",
+                    '\n_BLOCKS = {r"blocks\\.(\\d+)\\.(.*)$": r"layers.\\1.\\2"}\n\n\n@dataclass',
+                    1,
+                )
+            },
+            findings=(Expected(_FILE, 5, "has no '^'"),),
+        ),
+        Example(
             "no ^, but to the end",
             {_FILE: _config('        r"transformer\\.(\\w*)\\.(.*)$": r"\\1.\\2",\n')},
             findings=(Expected(_FILE, 9, "has no '^': the loader asks", Severity.INFORMATION),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from analyzers.facts.model import Import, Placed, imported_target
+from analyzers.facts.model import Import, Placed, Reference, imported_target
 from analyzers.findings import Finding, Location, Severity
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -94,6 +94,8 @@ def _used(context: Context, item: Import) -> set[str]:
     ]
     if item.function is None:
         callees += [placed.fact.call.callee for placed in context.file.calls]
+        bases = (base for cls in context.file.classes for base in cls.fact.bases)
+        callees += [base.dotted for base in bases if isinstance(base, Reference)]
     for callee in callees:
         head, _, rest = (callee or "").partition(".")
         if head == item.bound and rest:
@@ -187,6 +189,18 @@ def vocoder(path: str):
         ),
     ),
     invalid=(
+        Example(
+            "a base class through a bare import",
+            {
+                "fastvideo/models/dits/sound_ff.py": "import diffusers.models.attention as attention\n\n\n"
+                "class SoundFeedForward(attention.FeedForward):\n    pass\n"
+            },
+            findings=(
+                Expected(
+                    "fastvideo/models/dits/sound_ff.py", 1, "'FeedForward' comes from the layers of diffusers"
+                ),
+            ),
+        ),
         Example(
             "a model and two layers",
             {

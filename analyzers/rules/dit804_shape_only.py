@@ -52,7 +52,7 @@ def _judge(context: Context, members: tuple[Member, ...]) -> _Verdict | None:
         start = context.project.sources.bodies.start(member.function)
         weak += [Location(member.function.path, s.shifted(start)) for s in found.weak]
         dropped += [Location(member.function.path, s.shifted(start)) for s in found.dropped]
-    if _is_scaffold(members[0].function.fact):
+    if _is_scaffold(members[0].function.fact) or _expects_a_refusal(members[0].function.fact):
         return None
     if dropped:
         says = "computes whether the outputs agree and drops the answer"
@@ -76,6 +76,12 @@ def _may_compare(context: Context, member: Member, found: Checks) -> bool:
 def _is_scaffold(test: FunctionFacts) -> bool:
     """Whether a test ends in a skip before anything could be compared: DIT802 speaks of that."""
     return any(c.call.callee in ("pytest.skip", "pytest.xfail") and not c.conditional for c in test.calls)
+
+
+def _expects_a_refusal(test: FunctionFacts) -> bool:
+    """Whether a test asserts that something raises: that is about behaviour, not about numbers."""
+    callees = {(c.call.callee or "").rpartition(".")[2] for c in test.calls}
+    return not callees.isdisjoint({"raises", "warns", "assertRaises", "assertRaisesRegex"})
 
 
 _TEST = "tests/local_tests/sound/test_sound_vae_parity.py"

@@ -87,10 +87,9 @@ class Pattern:
         """Literal text that every name it matches begins with; often empty."""
         return "" if self.compiled.flags & re.IGNORECASE else _literal_prefix(self.nodes)
 
-    def taken(self, names: Sequence[str]) -> list[str]:
-        """Those of the names that the loader finds it to match."""
-        prefix, match = self.prefix, self.compiled.match
-        return [name for name in names if name.startswith(prefix) and match(name) is not None]
+    def takes(self, name: str) -> bool:
+        """Whether the loader finds it to match a name."""
+        return name.startswith(self.prefix) and self.compiled.match(name) is not None
 
     @cached_property
     def is_anchored(self) -> bool:

@@ -79,7 +79,7 @@ class SymbolicRule:
     @cached_property
     def confused(self) -> tuple[str, str] | None:
         """Two siblings among the names of its alternatives (`q|k|v`) that become one name."""
-        if self.parsed is None or self.template is None or not self.target:
+        if self.parsed is None or self.template is None or not self.target or _SLIP.search(self.target):
             return None
         made: dict[str, list[str]] = {}
         for name in self.parsed.choices:
@@ -197,13 +197,16 @@ def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -
     rule = rules[position]
     assert rule.parsed is not None
     samples = rule.names
-    matching = [
-        (index, other, other.parsed.taken(samples))
+    earlier = [
+        (index, other, other.parsed)
         for index, other in enumerate(rules[:position])
         if not other.conditional and other.parsed is not None
     ]
-    if any(all(name not in taken for _, _, taken in matching) for name in samples):
-        return None
+    if not all(any(pattern.takes(name) for _, _, pattern in earlier) for name in samples):
+        return None  # nearly every rule, so that nothing more is worked out for it
+    matching = [
+        (index, other, [name for name in samples if pattern.takes(name)]) for index, other, pattern in earlier
+    ]
     for index, other, taken in matching:
         if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
@@ -387,6 +390,9 @@ _OPPOSED: Final = tuple(
 )
 """Words that tell siblings apart: where a checkpoint has the one, it has the other beside it."""
 
+_SLIP: Final = re.compile(r"[\x00-\x1f]|\$(?:\d|\{\w+\})")
+"""What a lost prefix r, or another language's way of writing it, leaves of a reference to a group."""
+
 _WORDS: Final = re.compile(r"[A-Za-z]+|\d+")
 
 
@@ -444,8 +450,8 @@ def _lost_index(rules: Sequence[SymbolicRule], position: int) -> str | None:
     rule = rules[position]
     if rule.parsed is None or rule.template is None or not rule.target:
         return None
-    if rule.target.endswith("_extra_state"):
-        return None  # not loaded
+    if rule.target.endswith("_extra_state") or _SLIP.search(rule.target):
+        return None  # not loaded; or no reference where one was meant, which DIT306 reports
     for before, groups in rule.indices:
         if groups & rule.template.references:
             continue
