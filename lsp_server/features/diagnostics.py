@@ -36,7 +36,7 @@ DELAY = 0.06
 """Seconds that changes are gathered before a look; after a key, before a push client is told of it."""
 LONGEST_DELAY = 0.4
 """Seconds after which that look is due even if the changes do not stop."""
-REST = 0.25
+REST = 0.35
 """Seconds after the last key before the full look that follows it."""
 LONGEST_REST = 5.0
 """Seconds after which a full look is due even if somebody types on."""
