@@ -18,15 +18,22 @@ def check(context: Context) -> Iterator[Finding]:
         if here is None:
             continue
         meant = {names.class_of(entry.path, name) for entry in (here, *entries.values())}
-        fate = "overwrites the others" if here.path == winner.path else f"is overwritten by {winner.path}"
+        fate = (
+            "overwrites what comes before" if here.path == winner.path else f"is overwritten by {winner.path}"
+        )
         decides = "only the order in which the disk lists the files decides; rename one"
         if len(meant) == 1 and None not in meant:
             decides = "all lead to the same class; drop the EntryClass of the file that re-exports it"
+        twice = len(entries) == 1
+        often = "twice" if twice else f"{len(entries) + 1} times"
         yield context.finding(
             here.location,
-            f"'{name}' is registered {len(entries) + 1} times: this entry {fate}, and {decides}",
+            f"'{name}' is registered {often}: this entry {fate}, and {decides}",
             symbol=name,
-            related=tuple(Related(entry.location, "another entry") for entry in entries.values()),
+            related=tuple(
+                Related(entry.location, "the other entry" if twice else "another entry")
+                for entry in entries.values()
+            ),
         )
 
 
@@ -53,8 +60,8 @@ RULE = Rule(
             "a copied file that kept its class name",
             {_COPY: "class SoundTransformer3DModel:\n    pass\n\n\nEntryClass = SoundTransformer3DModel\n"},
             findings=(
-                Expected(_COPY, 5, "registered 2 times"),
-                Expected("fastvideo/models/dits/sound.py", 39, "registered 2 times"),
+                Expected(_COPY, 5, "registered twice"),
+                Expected("fastvideo/models/dits/sound.py", 39, "registered twice"),
             ),
         ),
         Example(

@@ -152,6 +152,8 @@ def _unread(context: Context, cls: Placed[ClassFacts]) -> Iterator[Finding]:
         return
     inherited = {n for base in context.names.ancestry(cls).classes[1:] for n in own_fields(base)}
     files = sorted({path for port in ports for path in readers.model_files(port)})
+    if any(facts.broken for path in files if (facts := project.file(path)) is not None):
+        return  # the part that does not parse may read it
     mirrored = [project.mirrors.of(port) for port in ports]
     published = {known.name for of_port in mirrored for known in of_port}
     excused = inherited | published
