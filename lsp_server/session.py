@@ -34,7 +34,7 @@ SETTINGS_FILES = ("pyproject.toml", "ditproof.toml")
 
 KEY_RULES = frozenset(("DIT102", "DIT501", "DIT802", "DIT806", "DIT809"))
 """The rules that are asked at every key: each reads one file only, and costs less than 0.2 ms of CPU on
-the 2,500 lines of `ltx2.py` (the others together 38 ms)."""
+the 3,044 lines of `ltx2.py` (the others together 38 ms)."""
 
 
 @dataclass
