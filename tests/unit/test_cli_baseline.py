@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,15 @@ def test_writing_does_not_go_with_a_part_of_the_findings(
 ) -> None:
     assert cli("check", "--root", tree, "--write-baseline", *option).code == 2
     assert not (tree / NAME).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_file_whose_name_is_not_utf_8_is_recorded(cli: Cli, tree: Path) -> None:
+    tree_at(tree, {os.fsdecode(b"fastvideo/models/dits/q\xff.py"): NO_ENTRY.replace("Quiet", "Other")})
+    tree_at(tree, {"fastvideo/models/dits/größe.py": NO_ENTRY.replace("Quiet", "Third")})
+    assert "Recorded 5 findings" in cli("check", "--root", tree, "--write-baseline").err
+    assert cli("check", "--root", tree, "--baseline", tree / NAME).code == 0
+    assert "größe.py" in (tree / NAME).read_text(encoding="utf-8")
 
 
 def test_of_equal_findings_as_many_are_known_as_were_there() -> None:
