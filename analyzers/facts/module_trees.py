@@ -7,12 +7,12 @@ Only chunks that the caller asks for are parsed; nothing is kept here, so ask th
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analyzers.facts.model import FileFacts, PlacedChunk
 from analyzers.facts.name_uses import Stores
+from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
@@ -34,15 +34,8 @@ class PlacedNode:
 
 
 def tree_of(chunk: PlacedChunk) -> ast.Module | None:
-    """The tree of a chunk; None where it does not parse."""
-    if chunk.facts.problem is not None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(chunk.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    """The tree of a chunk; None where it does not parse or nests too deep."""
+    return parse_shallow(chunk.text) if chunk.facts.problem is None else None
 
 
 def constants(facts: FileFacts) -> dict[str, PlacedNode]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from analyzers.facts.bodies import Bodies, Body
 from analyzers.facts.file import FileAnalysis
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
@@ -13,6 +15,7 @@ from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import check_file
+from analyzers.rules.examples import write_tree
 
 TEXT = '''"""Größe."""
 
@@ -81,6 +84,37 @@ def test_a_text_that_does_not_parse_has_no_tree() -> None:
     method = _method(facts, "forward")
     assert Bodies().of(facts, method) is None
     assert Bodies().derive("returns", facts, method, lambda body: 1) is None
+
+
+DEEP = {
+    "operators": "x" + " + x" * 900,
+    "attributes": "x" + ".a" * 900,
+    "methods": "x" + ".a()" * 200,
+    "elements": "x" + "[0]" * 900,
+    "signs": "-" * 900 + "x",
+    "choices": "x if x else " * 900 + "x",
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_expressions_stop_no_rule(kind: str, tmp_path: Path) -> None:
+    path = f"{FASTVIDEO.dits}/deep.py"
+    lines = [
+        "from torch import bfloat16, nn",
+        "from torch.nn.functional import scaled_dot_product_attention",
+        "class Deep(nn.Module):",
+        "    def forward(self, x):",
+        f"        y = {DEEP[kind]}",
+        "        y = scaled_dot_product_attention(y.to(bfloat16), x, x)",
+        f"        for z in {DEEP[kind]}:",
+        "            y = z",
+        "        return y",
+        "    def other(self):",
+        "        print(1)",
+    ]
+    write_tree(tmp_path, {path: "\n".join(lines) + "\n"})
+    found = check_file(Project(Sources(tmp_path), FASTVIDEO, Settings()), path)
+    assert [f.location.span.line for f in found if f.code == "DIT409"] == [10]
 
 
 def test_documents_are_listed_and_checked_like_files(tmp_path: Path) -> None:
