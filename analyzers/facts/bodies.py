@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
+from analyzers.facts.expressions import span_of
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
 from analyzers.facts.name_uses import Stores
 from analyzers.facts.syntax import parse_shallow
@@ -53,10 +54,7 @@ class Body:
     @staticmethod
     def span(node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Span:
         """The span of a node, relative to the function's first line; columns in UTF-8 bytes."""
-        end_line, end_column = node.end_lineno, node.end_col_offset
-        assert end_line is not None
-        assert end_column is not None
-        return Span(node.lineno - 1, node.col_offset, end_line - 1, end_column)
+        return span_of(node)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analyzers.facts.expressions import span_of
 from analyzers.facts.model import FileFacts, PlacedChunk
 from analyzers.facts.name_uses import Stores
 from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import walk_tree
-from analyzers.findings import Location, Span
+from analyzers.findings import Location
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,7 @@ class PlacedNode:
 
     def at(self, path: str) -> Location:
         """Where it stands in its file."""
-        end_line, end_column = self.node.end_lineno, self.node.end_col_offset
-        assert end_line is not None
-        assert end_column is not None
-        span = Span(self.node.lineno - 1, self.node.col_offset, end_line - 1, end_column)
-        return Location(path, span.shifted(self.line))
+        return Location(path, span_of(self.node).shifted(self.line))
 
 
 def tree_of(chunk: PlacedChunk) -> ast.Module | None:
