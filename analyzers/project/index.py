@@ -263,7 +263,7 @@ class Project:
 
     def body(self, function: Placed[FunctionFacts]) -> PlacedBody | None:
         """The syntax tree of a function or method, for questions about the flow through it; None
-        where its text does not parse."""
+        where its text does not parse or is too deep."""
         facts = self.sources.facts(function.path)
         return self.sources.bodies.of(facts, function) if facts is not None else None
 
@@ -271,7 +271,7 @@ class Project:
         self, question: Hashable, function: Placed[FunctionFacts], answer: Callable[[Body], T]
     ) -> T | None:
         """What `answer` makes of a function's tree, kept until the function's own text changes (see
-        `Bodies.derive`); None where that text does not parse."""
+        `Bodies.derive`); None where that text does not parse or is too deep."""
         facts = self.sources.facts(function.path)
         return self.sources.bodies.derive(question, facts, function, answer) if facts is not None else None
 
