@@ -165,6 +165,9 @@ _PAIRS_OF_TWO_LAYOUTS = 2
 
 # --------------------------------------------------------------------------- shadowing
 
+_MOST_TOGETHER = 6
+"""Of more earlier rules than this, only those that take a sample are asked about together."""
+
 Keep: TypeAlias = "Callable[[Hashable, Callable[[], bool]], bool]"
 _Included: TypeAlias = "Callable[[SymbolicRule, Sequence[SymbolicRule]], bool]"
 
@@ -215,7 +218,14 @@ def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -
     for index, other, taken in matching:
         if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
-    several = [(index, other) for index, other, taken in matching if taken or not samples]
+    begins = rule.parsed.prefix
+    several = [
+        (index, other)
+        for index, other, pattern in earlier
+        if pattern.prefix.startswith(begins) or begins.startswith(pattern.prefix)
+    ]
+    if len(several) > _MOST_TOGETHER:
+        several = [(index, other) for index, other, taken in matching if taken or not samples]
     if len(several) > 1 and included(rule, tuple(other for _, other in several)):
         needed = several
         for candidate in several:
