@@ -35,6 +35,8 @@ _MOST_CHOICES = 32.0
 """Ways through a pattern, as a power of two, up to which names are put to it; see `is_costly`."""
 _LOOP = 6.0
 """The ways through a repetition without end: where it stops, in names of up to `_LONGEST_NAME`."""
+_CHOICE = 1.5
+"""What a choice counts for: unlike loops, which share one name, choices multiply in full."""
 _LONGEST_SPELLED = 2000
 """Nodes of a pattern whose finite repetitions are written out."""
 _LONGEST_NAME = 80
@@ -391,14 +393,14 @@ def _choices(nodes: Sequence[Node]) -> float:
         kind, value = node
         inside = [_choices(tuple(inner)) for inner in _inside(node)]
         if kind is constants.BRANCH:
-            ways += log2(len(inside)) + max(inside)
+            ways += _CHOICE * log2(len(inside)) + max(inside)
         elif kind in _REPEATS or str(kind) == "POSSESSIVE_REPEAT":
             least, most, _ = value
             unlimited = most is constants.MAXREPEAT
             if inside[0] and (unlimited or most > _MOST_REPEATS):
                 return inf
             ways += inside[0] * (1 if unlimited else most)
-            ways += _LOOP if unlimited else min(_LOOP, log2(most - least + 1))
+            ways += _LOOP if unlimited else min(_LOOP, _CHOICE * log2(most - least + 1))
         else:
             ways += sum(inside)
     return ways

@@ -222,6 +222,7 @@ def test_rules_are_found_again_after_an_edit(tmp_path: Path) -> None:
 COSTLY = {
     "loops in loops": [r"(.*)*(.*)*(.*)*(.*)*(.*)*x9$", r"^a.*"],
     "nested counts": [r"^(((a?){16}){16}){16}$"],
+    "choices that multiply": [r"^((x){0,3}){16}$", "^" + "(?:a|aa)" * 28 + "!$"],
     "counts that make a long name": [r"^((((((ab){16}){16}){16}){16}){16}){16}$"],
     "many alternatives": ["^" + "(a|b|.*)" * 30 + "c$"],
     "alternatives that take nothing": ["^" + "(?:$|b|^)" * 60],
