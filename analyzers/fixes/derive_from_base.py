@@ -14,13 +14,13 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     binds_from,
     only_class,
     only_method,
     parameter_names,
-    parse,
     super_init,
     with_import,
 )
@@ -30,7 +30,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the class has other bases, or builds its base by hand."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     base, home = text_argument(arguments, "base"), text_argument(arguments, "module")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
     if len(cls.bases) > 1 or any(b.star for b in cls.bases):
         raise Refused(f"'{name}' has several bases")
@@ -46,7 +46,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     result = cst.ensure_type(module.deep_replace(cls, changed), cst.Module)
     if not binds_from(module, home, base):
         result = with_import(result, home, base)
-    return {path: result.code}
+    return {path: source.restored(result.code)}
 
 
 def _passing_on(cls: cst.ClassDef, keywords: Sequence[str]) -> cst.ClassDef:

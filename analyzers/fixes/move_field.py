@@ -14,8 +14,8 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
-from analyzers.fixes.texts import Source, parse, source_of
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.texts import Source, open_module
 from analyzers.fixes.trees import is_docstring, only_class
 
 _OWNERS = ("dit_config.arch_config", "dit_config")
@@ -30,8 +30,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     trees: dict[str, cst.Module] = {}
     sources: dict[str, Source] = {}
     for file in dict.fromkeys((path, to, *texts_argument(arguments, "readers"))):
-        sources[file] = source_of(read_text(read, file), file)
-        trees[file] = parse(sources[file].text, file)
+        sources[file], trees[file] = open_module(read, file)
     trees[path], statement = _taken(trees[path], name, field)
     trees[to] = _given(trees[to], home, field, statement)
     for file in texts_argument(arguments, "readers"):

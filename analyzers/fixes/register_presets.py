@@ -14,17 +14,16 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.sequences import layout_of
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the others are not imported and listed."""
     path, group = text_argument(arguments, "path"), text_argument(arguments, "group")
     module = text_argument(arguments, "module")
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     known = [found for line in _lines(tree) if (found := _alias_of(line, group)) is not None]
     if not known:
         raise Refused(f"{path} imports no {group}")

@@ -13,9 +13,9 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
 from analyzers.fixes.exports import Exports
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import only_class
 
 
@@ -24,8 +24,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     old, new = text_argument(arguments, "old"), text_argument(arguments, "new")
     imports = [(text_argument(arguments, "module"), new)]
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     cls = only_class(tree, name)
     changed = _with_base(cls, old, new)
     dropped = [old]

@@ -12,14 +12,6 @@ from analyzers.fixes.base import Refused
 Statement = cst.BaseStatement | cst.BaseSmallStatement
 
 
-def parse(text: str, path: str) -> cst.Module:
-    """The tree of a text. Raises `Refused` where it does not parse."""
-    try:
-        return cst.parse_module(text)
-    except cst.ParserSyntaxError as error:
-        raise Refused(f"{path} does not parse (line {error.editor_line})") from error
-
-
 def only_class(module: cst.Module, name: str) -> cst.ClassDef:
     """The one top-level class of that name. Raises `Refused` where there is none, or several."""
     found = [s for s in module.body if isinstance(s, cst.ClassDef) and s.name.value == name]

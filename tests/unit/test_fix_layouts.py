@@ -13,7 +13,7 @@ from analyzers.fixes.base import Refused
 from analyzers.fixes.entries import registered, rewritten
 from analyzers.fixes.exports import changed_exports
 from analyzers.fixes.sequences import Layout, layout_of
-from analyzers.fixes.texts import source_of
+from analyzers.fixes.texts import parse, source_of
 
 
 def layout(text: str) -> Layout:
@@ -81,6 +81,12 @@ def test_line_ends_and_mark_come_back(newline: str, mark: str) -> None:
 def test_mixed_line_ends_are_refused() -> None:
     with pytest.raises(Refused, match="mixes line ends"):
         source_of("a = 1\r\nb = 2\n", "a.py")
+
+
+def test_a_form_feed_that_the_tree_would_lose_is_refused() -> None:
+    assert parse("x = 1\n\f\ny = 2\n", "a.py").code == "x = 1\n\f\ny = 2\n"
+    with pytest.raises(Refused, match="form feed"):
+        parse("x = 1\n\fy = 2\n", "a.py")
 
 
 @pytest.mark.parametrize(
