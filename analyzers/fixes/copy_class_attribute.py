@@ -15,13 +15,13 @@ import libcst as cst
 
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, text_argument
+from analyzers.fixes.imports import with_import
 from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     is_docstring,
     only_class,
     statement,
-    with_import,
     with_statements,
 )
 
@@ -50,13 +50,11 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     if copied is None:
         visible = _visible(module, {config})
         local = next((alias for alias, real in visible.items() if real == config), config)
-        if local == config and config not in visible and _binds(module, config):
-            raise Refused(f"'{config}' means something else in this file")
         copied = f"{local}()"
+    if not imported:
+        module = with_import(module, home, config)
     changed = module.deep_replace(cls, _assign(module, cls, attribute, f"{copied}.{attribute}"))
     assert isinstance(changed, cst.Module)
-    if not imported:
-        changed = with_import(changed, home, config)
     return {path: source.restored(changed.code)}
 
 
@@ -77,21 +75,6 @@ def _visible(module: cst.Module, makers: set[str]) -> dict[str, str]:
         if isinstance(item, cst.ClassDef) and item.name.value in makers:
             found[item.name.value] = item.name.value
     return found
-
-
-def _binds(module: cst.Module, name: str) -> bool:
-    for item in module.body:
-        if isinstance(item, (cst.ClassDef, cst.FunctionDef)) and item.name.value == name:
-            return True
-    for small in _small_statements(module.body):
-        if isinstance(small, (cst.Import, cst.ImportFrom)) and not isinstance(small.names, cst.ImportStar):
-            for alias in small.names:
-                local = alias.asname.name if alias.asname is not None else alias.name
-                if isinstance(local, cst.Name) and local.value == name:
-                    return True
-        if any(target == name for target, _ in _assigned(small)):
-            return True
-    return False
 
 
 def _source(module: cst.Module, cls: cst.ClassDef, visible: Mapping[str, str]) -> str | None:

@@ -15,14 +15,13 @@ import libcst.matchers as m
 
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.imports import with_import
 from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
-    binds_from,
     only_class,
     only_method,
     parameter_names,
     super_init,
-    with_import,
 )
 
 
@@ -43,9 +42,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         changed = changed.with_changes(lpar=cst.LeftParen(), rpar=cst.RightParen())
     if any(isinstance(s, cst.FunctionDef) and s.name.value == "__init__" for s in cls.body.body):
         changed = _passing_on(changed, texts_argument(arguments, "keywords"))
-    result = cst.ensure_type(module.deep_replace(cls, changed), cst.Module)
-    if not binds_from(module, home, base):
-        result = with_import(result, home, base)
+    result = cst.ensure_type(with_import(module, home, base).deep_replace(cls, changed), cst.Module)
     return {path: source.restored(result.code)}
 
 
