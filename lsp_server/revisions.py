@@ -38,11 +38,7 @@ def changes_since(root: Path, revision: str) -> Changes:
 
     Raises `CommandError` where git is missing, `root` is in no repository, or has no such revision.
     """
-    if _git(root, "rev-parse", "--is-inside-work-tree") is None:
-        raise CommandError(
-            f"--changed-since: {root} is not in a git repository.",
-            "leave the option out, or check a git checkout.",
-        )
+    _require_work_tree(root)
     # `--end-of-options`: what begins with a dash is no option.
     named = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if named is None:
@@ -61,12 +57,31 @@ def changes_since(root: Path, revision: str) -> Changes:
             f"run `git diff {commit}` in {root} to see why.",
         )
     paths = frozenset(p for p in (tracked + untracked).decode("utf-8", "surrogateescape").split("\0") if p)
-    return Changes(commit, paths, _contents(root, commit, sorted(p for p in paths if p.endswith(READABLE))))
+    # `git cat-file` takes one name a line: what a name with a line end held cannot be asked.
+    readable = sorted(path for path in paths if path.endswith(READABLE) and "\n" not in path)
+    return Changes(commit, paths, _contents(root, commit, readable))
+
+
+def _require_work_tree(root: Path) -> None:
+    """Raises `CommandError` where git has no work tree at `root`, or refuses to read it."""
+    done = _run(root, "rev-parse", "--is-inside-work-tree")
+    if done.stdout.strip() == b"true":
+        return
+    said = done.stderr.decode("utf-8", "replace").partition("\n")[0].removeprefix("fatal: ").rstrip(".")
+    if done.returncode == 0 or said.startswith("not a git repository"):
+        raise CommandError(
+            f"--changed-since: {root} is not in a git repository.",
+            "leave the option out, or check a git checkout.",
+        )
+    raise CommandError(
+        f"--changed-since: git refuses to read {root}: {said}.",
+        f"run `git status` in {root} to see how to mend that.",
+    )
 
 
 def _contents(root: Path, commit: str, paths: list[str]) -> dict[str, bytes | None]:
-    """What files held at a commit; None where there was none."""
-    request = "".join(f"{commit}:./{path}\n" for path in paths if "\n" not in path)
+    """What files held at a commit; None where there was none. No path has a line end."""
+    request = "".join(f"{commit}:./{path}\n" for path in paths)
     answer = _git(root, "cat-file", "--batch", given=request.encode("utf-8", "surrogateescape"))
     if answer is None:
         raise CommandError(
@@ -90,14 +105,18 @@ def _contents(root: Path, commit: str, paths: list[str]) -> dict[str, bytes | No
 
 def _git(root: Path, *arguments: str, given: bytes | None = None) -> bytes | None:
     """What a git command prints; None where it fails. Raises `CommandError` where there is no git."""
+    done = _run(root, *arguments, given=given)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _run(root: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["git", *arguments], cwd=root, env=environment, input=given, capture_output=True, check=False
         )
     except FileNotFoundError:
         raise CommandError("--changed-since needs git, which is not on the PATH.", "install git.") from None
-    return done.stdout if done.returncode == 0 else None
 
 
 def findings_since(

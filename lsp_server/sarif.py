@@ -6,6 +6,7 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -90,7 +91,7 @@ def _location(location: Location, lines: LinesOf) -> dict[str, Any]:
     place = place_json(location, lines)
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": quote(location.path), "uriBaseId": _ROOT},
+            "artifactLocation": {"uri": quote(os.fsencode(location.path)), "uriBaseId": _ROOT},
             "region": {
                 "startLine": place["line"],
                 "startColumn": place["column"],

@@ -8,16 +8,16 @@ longer, since it is small.
 from __future__ import annotations
 
 import ast
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
+from analyzers.facts.expressions import span_of
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
 from analyzers.facts.name_uses import Stores
-from analyzers.facts.syntax import parse
+from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 
@@ -54,10 +54,7 @@ class Body:
     @staticmethod
     def span(node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword) -> Span:
         """The span of a node, relative to the function's first line; columns in UTF-8 bytes."""
-        end_line, end_column = node.end_lineno, node.end_col_offset
-        assert end_line is not None
-        assert end_column is not None
-        return Span(node.lineno - 1, node.col_offset, end_line - 1, end_column)
+        return span_of(node)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ class Bodies:
         self._texts: _Recent[Hashable, object] = _Recent(TEXTS)
 
     def of(self, file: FileFacts, function: Placed[FunctionFacts]) -> PlacedBody | None:
-        """The tree of a function or method of that file; None where its text does not parse now."""
+        """The tree of a function or method of that file; None where its text does not parse now,
+        or is too deep (see `parse_shallow`)."""
         found = self._text(file, function)
         if found is None:
             return None
@@ -112,7 +110,8 @@ class Bodies:
         function: Placed[FunctionFacts],
         answer: Callable[[Body], T],
     ) -> T | None:
-        """`answer(body)`, kept by `question` and the function's text; None where that does not parse.
+        """`answer(body)`, kept by `question` and the function's text; None where there is no tree
+        (see `of`).
 
         The answer must depend on the body alone, and its spans must be relative to the function's
         first line (`Body.span`); `start` tells where that is.
@@ -129,16 +128,15 @@ class Bodies:
         return self._derived.get((question, text), compute)  # type: ignore[return-value]
 
     def derive_chunk(self, question: Hashable, text: str, answer: Callable[[ast.Module], T]) -> T | None:
-        """`answer(tree)` of a whole chunk, kept by `question` and the text; None where it does not parse.
+        """`answer(tree)` of a whole chunk, kept by `question` and the text; None where it
+        does not parse or is too deep.
 
         For the statements of a module; spans are relative to the chunk's first line.
         """
 
         def compute() -> T | None:
-            try:
-                return answer(parse(text))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                return None
+            tree = parse_shallow(text)
+            return answer(tree) if tree is not None else None
 
         return self._derived.get((question, text), compute)  # type: ignore[return-value]
 
@@ -167,14 +165,8 @@ class Bodies:
 def _parse(text: str, name: str) -> Body | None:
     """The tree of a function whose text may be indented; None where it is not that function."""
     indented = text[:1] in (" ", "\t")
-    try:
-        with warnings.catch_warnings():
-            # An odd escape in a string is the user's matter, at most Python's.
-            warnings.simplefilter("ignore")
-            module = ast.parse("if 1:\n" + text if indented else text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    statement = module.body[0] if module.body else None
+    module = parse_shallow("if 1:\n" + text if indented else text)
+    statement = module.body[0] if module is not None and module.body else None
     if isinstance(statement, ast.If) and indented:
         statement = statement.body[0]
     if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name != name:

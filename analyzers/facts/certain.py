@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
+from analyzers.facts.flow_names import constant_truth
 from analyzers.facts.model import PlacedChunk
 from analyzers.facts.module_trees import tree_of
 from analyzers.facts.name_uses import parameters
@@ -52,7 +53,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[CertainCall]:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue
         if isinstance(statement, ast.If):
-            truth = _constant(statement.test)
+            truth = constant_truth(statement.test)
             if truth is not None:
                 yield from _statements(statement.body if truth else statement.orelse)
                 continue
@@ -62,7 +63,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[CertainCall]:
                 for block, holds in ((statement.body, True), (statement.orelse, False)):
                     given = (flag[0], flag[1] is holds)
                     yield from (replace(c, given=(given, *c.given)) for c in _of_block(block))
-        elif isinstance(statement, ast.While) and _constant(statement.test):
+        elif isinstance(statement, ast.While) and constant_truth(statement.test):
             yield from _statements(statement.body)
             raise _Stop
         elif isinstance(statement, (ast.With, ast.AsyncWith)):
@@ -122,16 +123,6 @@ def _in_expression(node: ast.expr, but: ast.expr | None = None) -> Iterator[Cert
             yield from _in_expression(inner)
 
 
-def _constant(test: ast.expr) -> bool | None:
-    """The truth of a literal condition, None where it is none."""
-    if isinstance(test, ast.Constant):
-        return bool(test.value)
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = _constant(test.operand)
-        return None if inner is None else not inner
-    return None
-
-
 def _flag(test: ast.expr) -> tuple[str, bool] | None:
     """The name that a condition asks, and the truth that it needs for the condition to hold."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
@@ -141,22 +132,19 @@ def _flag(test: ast.expr) -> tuple[str, bool] | None:
 
 
 def _may_leave(statement: ast.stmt) -> bool:
-    """Whether a `return` or `raise` stands somewhere in a statement, functions inside it left out."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+    """Whether a `return` stands somewhere in a statement, functions inside it left out."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return False
     if isinstance(statement, ast.Return):
         return True
-    return any(isinstance(child, ast.stmt) and _may_leave(child) for child in child_nodes(statement)) or any(
-        _may_leave(inner)
-        for child in child_nodes(statement)
-        if isinstance(child, ast.ExceptHandler)
-        for inner in child.body
-    )
+    children = child_nodes(statement)
+    inner = [s for c in children if isinstance(c, (ast.ExceptHandler, ast.match_case)) for s in c.body]
+    return any(_may_leave(child) for child in (*children, *inner) if isinstance(child, ast.stmt))
 
 
 def certain_in_branches(chunk: PlacedChunk) -> Iterator[CertainCall]:
     """The calls that importing a module-level `if True:` certainly makes."""
     tree = tree_of(chunk)
     for statement in tree.body if tree is not None else ():
-        if isinstance(statement, ast.If) and _constant(statement.test) is not None:
+        if isinstance(statement, ast.If) and constant_truth(statement.test) is not None:
             yield from _of_block([statement])

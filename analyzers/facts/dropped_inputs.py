@@ -10,6 +10,7 @@ from typing import TypeAlias
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.fallbacks import is_telling
+from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import child_nodes, walk_tree
 from analyzers.findings import Span
 
@@ -187,10 +188,10 @@ def _members(annotation: ast.expr) -> Iterator[str]:
         else:
             yield outer
     elif isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        try:
-            yield from _members(ast.parse(annotation.value, mode="eval").body)
-        except SyntaxError:
-            return  # no type that can be read, so none is wanted
+        tree = parse_shallow(annotation.value.strip())
+        for statement in tree.body if tree is not None else ():
+            if isinstance(statement, ast.Expr):
+                yield from _members(statement.value)
     else:
         yield (dotted_name(annotation) or "").rpartition(".")[2]
 

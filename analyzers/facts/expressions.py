@@ -34,7 +34,7 @@ def span_of(node: ast.expr | ast.stmt | ast.excepthandler | ast.keyword | ast.al
     return Span(node.lineno - 1, node.col_offset, end - 1, column)
 
 
-def dotted_name(node: ast.expr) -> str | None:
+def dotted_name(node: ast.AST) -> str | None:
     """`a.b.c` for a chain of attributes that starts at a name, else None."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):

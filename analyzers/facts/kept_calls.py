@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import convert
 from analyzers.facts.model import Expr
+from analyzers.facts.name_uses import parameters
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,13 @@ class KeptCall:
 
 def kept_calls(body: Body) -> tuple[KeptCall, ...]:
     """The names that one plain assignment gives the value of a call, and nothing else stores."""
-    nodes = list(ast.walk(body.tree))
-    names = [n for n in nodes if isinstance(n, ast.Name)]
+    names = [n for n in body.nodes if isinstance(n, ast.Name)]
     mentions = Counter(n.id for n in names)
     stores = Counter(n.id for n in names if not isinstance(n.ctx, ast.Load))
-    arguments = body.tree.args
-    given = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    given = parameters(body.tree)
     return tuple(
         KeptCall(target.id, convert(node.value), mentions[target.id] - 1)
-        for node in nodes
+        for node in body.nodes
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
         for target in node.targets
         if isinstance(target, ast.Name) and stores[target.id] == 1 and target.id not in given

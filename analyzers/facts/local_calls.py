@@ -19,6 +19,11 @@ def key_of(cls: ClassFacts | None, function: FunctionFacts) -> FunctionKey:
     return (cls.name if cls is not None else "", function.name)
 
 
+def is_forward(name: str) -> bool:
+    """Whether a method of that name runs when its module is called, or is a part of that."""
+    return name.strip("_").startswith("forward") or name == "__call__"
+
+
 def calls_by_name(file: FileFacts) -> dict[FunctionKey, frozenset[FunctionKey]]:
     """Each function of the file -> the functions of the file that it calls by name."""
     defined = {key_of(cls.fact if cls else None, f.fact) for cls, f in file.all_functions()}

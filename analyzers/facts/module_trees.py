@@ -7,14 +7,15 @@ Only chunks that the caller asks for are parsed; nothing is kept here, so ask th
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analyzers.facts.expressions import span_of
 from analyzers.facts.model import FileFacts, PlacedChunk
 from analyzers.facts.name_uses import Stores
+from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import walk_tree
-from analyzers.findings import Location, Span
+from analyzers.findings import Location
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,12 @@ class PlacedNode:
 
     def at(self, path: str) -> Location:
         """Where it stands in its file."""
-        end_line, end_column = self.node.end_lineno, self.node.end_col_offset
-        assert end_line is not None
-        assert end_column is not None
-        span = Span(self.node.lineno - 1, self.node.col_offset, end_line - 1, end_column)
-        return Location(path, span.shifted(self.line))
+        return Location(path, span_of(self.node).shifted(self.line))
 
 
 def tree_of(chunk: PlacedChunk) -> ast.Module | None:
-    """The tree of a chunk; None where it does not parse."""
-    if chunk.facts.problem is not None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(chunk.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    """The tree of a chunk; None where it does not parse or nests too deep."""
+    return parse_shallow(chunk.text) if chunk.facts.problem is None else None
 
 
 def constants(facts: FileFacts) -> dict[str, PlacedNode]:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from analyzers.facts.expressions import dotted_name
 from analyzers.facts.walking import child_nodes, walk_tree
 
 STEPS = 20_000
@@ -416,7 +417,7 @@ class _Interpreter:
         raise Undecided
 
     def _call(self, node: ast.Call, scope: Scope) -> object:
-        dotted = _dotted(node.func)
+        dotted = dotted_name(node.func)
         known = _MODULES.get(dotted) if dotted is not None else None
         if known is not None and dotted is not None and self._is_module(dotted.partition(".")[0], scope):
             argument = self.value(node.args[0], scope) if len(node.args) == 1 else None
@@ -559,15 +560,6 @@ def _pairs(node: ast.Dict) -> Iterator[tuple[ast.expr, ast.expr]]:
         if key is None:
             raise Undecided
         yield key, value
-
-
-def _dotted(node: ast.expr) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        base = _dotted(node.value)
-        return f"{base}.{node.attr}" if base is not None else None
-    return None
 
 
 def tokens(closure: Closure) -> frozenset[str]:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from analyzers.facts.bodies import Body, Function
-from analyzers.facts.walking import child_nodes, walk_tree
+from analyzers.facts.bodies import Body
+from analyzers.facts.expressions import dotted_name
+from analyzers.facts.walking import child_nodes
 from analyzers.findings import Span
 
 _TYPE_TESTS = frozenset({"isinstance", "type", "is_tensor", "len"})
@@ -62,18 +63,15 @@ class Result:
 
 def results(body: Body) -> tuple[Result, ...]:
     """The results of the calls of attributes of the instance, in order of place."""
-    return tuple(sorted(_Flow(body.tree).results(), key=lambda r: r.call))
+    return tuple(sorted(_Flow(body).results(), key=lambda r: r.call))
 
 
 class _Flow:
-    def __init__(self, tree: Function) -> None:
-        self._tree = tree
+    def __init__(self, body: Body) -> None:
+        tree = self._tree = body.tree
+        self._nodes = body.nodes
         first = [*tree.args.posonlyargs, *tree.args.args][:1]
         self._instance = first[0].arg if first else None
-
-    @cached_property
-    def _nodes(self) -> list[ast.AST]:
-        return list(walk_tree(self._tree))
 
     @cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
@@ -98,7 +96,7 @@ class _Flow:
         layers = self._layers()
         for node in self._nodes:
             if isinstance(node, ast.Call):
-                named = _dotted(node.func)
+                named = dotted_name(node.func)
                 if named is None:
                     yield from self._of_element(node)
                     continue
@@ -145,7 +143,7 @@ class _Flow:
         return [*args.posonlyargs, *args.args, *args.kwonlyargs]
 
     def _chain(self, node: ast.AST) -> str | None:
-        head, _, rest = (_dotted(node) or "").partition(".")
+        head, _, rest = (dotted_name(node) or "").partition(".")
         return rest if head == self._instance and rest else None
 
     # ------------------------------------------------------------------ one result
@@ -173,7 +171,7 @@ class _Flow:
             kept.id if kept is not None else None,
             kept is not None and isinstance(first, ast.Name) and first.id == kept.id,
             tuple(spots),
-            _dotted(first.func) if isinstance(first, ast.Call) else None,
+            dotted_name(first.func) if isinstance(first, ast.Call) else None,
             targets,
             frozenset(n for n in targets if all(isinstance(p.ctx, ast.Store) for p in self._names[n])),
         )
@@ -261,7 +259,10 @@ class _Flow:
 
     def _is_type_test(self, name: ast.Name) -> bool:
         parent = self._parents[name]
-        return isinstance(parent, ast.Call) and (_dotted(parent.func) or "").rpartition(".")[2] in _TYPE_TESTS
+        return (
+            isinstance(parent, ast.Call)
+            and (dotted_name(parent.func) or "").rpartition(".")[2] in _TYPE_TESTS
+        )
 
     # ------------------------------------------------------------------ one use
 
@@ -313,7 +314,7 @@ class _Flow:
         ]
         sequences = (ast.List, ast.Tuple, ast.ListComp)
         return any(
-            isinstance(v, sequences) or (isinstance(v, ast.Call) and _dotted(v.func) in ("list", "tuple"))
+            isinstance(v, sequences) or (isinstance(v, ast.Call) and dotted_name(v.func) in ("list", "tuple"))
             for v in bound
         )
 
@@ -328,9 +329,9 @@ def _iterated(parent: ast.AST, above: ast.AST | None, name: ast.Name) -> ast.exp
     if not isinstance(call, ast.Call) or above.target is not parent:
         return None
     index = parent.elts.index(name)
-    if _dotted(call.func) == "enumerate" and index == 1 and call.args:
+    if dotted_name(call.func) == "enumerate" and index == 1 and call.args:
         return call.args[0]
-    return call.args[index] if _dotted(call.func) == "zip" and index < len(call.args) else None
+    return call.args[index] if dotted_name(call.func) == "zip" and index < len(call.args) else None
 
 
 def _unpacked(target: ast.Tuple | ast.List, node: ast.expr) -> Spot:
@@ -353,17 +354,9 @@ def _index(node: ast.expr) -> tuple[str, int | None]:
 def callee_text(node: ast.expr) -> str | None:
     """`self.norm`, `torch.cat` or `self.to_out[1]`; None for anything else."""
     if isinstance(node, ast.Subscript):
-        base, (kind, index) = _dotted(node.value), _index(node.slice)
+        base, (kind, index) = dotted_name(node.value), _index(node.slice)
         return f"{base}[{index}]" if base is not None and kind == "index" else None
-    return _dotted(node)
-
-
-def _dotted(node: ast.AST) -> str | None:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+    return dotted_name(node)
 
 
 def _field(parent: ast.AST, child: ast.AST) -> str:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
 
-from analyzers.facts.bodies import Body, Function
+from analyzers.facts.bodies import Body
 from analyzers.facts.expressions import dotted_name
 from analyzers.facts.flow_names import PURE_METHODS, constant_index
+from analyzers.facts.walking import child_nodes
 from analyzers.findings import Span
 
 Key: TypeAlias = "int | str"
@@ -67,20 +68,20 @@ class Parts:
 
 def parts_of(body: Body) -> Parts:
     """The parts that a method returns and takes."""
-    looked = _Looked(body.tree)
+    looked = _Looked(body)
     return Parts(tuple(looked.returned()), tuple(looked.takings()))
 
 
 class _Looked:
-    def __init__(self, tree: Function) -> None:
-        self._tree = tree
-        self._nodes = list(ast.walk(tree))
+    def __init__(self, body: Body) -> None:
+        tree = self._tree = body.tree
+        self._nodes = body.nodes
         arguments = [*tree.args.posonlyargs, *tree.args.args]
         self._own = arguments[0].arg if arguments else None
 
     @cached_property
     def _parents(self) -> dict[int, ast.AST]:
-        return {id(child): node for node in self._nodes for child in ast.iter_child_nodes(node)}
+        return {id(child): node for node in self._nodes for child in child_nodes(node)}
 
     @cached_property
     def _mentions(self) -> dict[str, list[ast.Name]]:

@@ -6,7 +6,11 @@ import ast
 import warnings
 
 from analyzers.facts.model import SyntaxProblem
+from analyzers.facts.walking import is_deeper
 from analyzers.findings import Span
+
+DEEPEST = 100
+"""Levels of a tree that is walked by recursion; the deepest of FastVideo's has 42."""
 
 
 def parse(text: str) -> ast.Module:
@@ -14,6 +18,16 @@ def parse(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
+
+
+def parse_shallow(text: str) -> ast.Module | None:
+    """The tree of a text that may be walked by recursion; None where it does not parse, or is deeper than
+    `DEEPEST` levels: a chain of a thousand operators must not exhaust the stack of whoever asks."""
+    try:
+        tree = parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return None if is_deeper(tree, DEEPEST) else tree
 
 
 def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:

@@ -50,3 +50,21 @@ def child_nodes(node: ast.AST) -> list[ast.AST]:
         elif isinstance(value, ast.AST):
             found.append(value)
     return found
+
+
+def is_deeper(tree: ast.AST, levels: int) -> bool:
+    """Whether a tree has more levels than that, its root being one."""
+    level = [tree]
+    for _ in range(levels):
+        below: list[ast.AST] = []
+        for node in level:
+            for name in _CHILDREN[node.__class__]:
+                value = getattr(node, name, None)
+                if value.__class__ is list:
+                    below += [item for item in value if isinstance(item, ast.AST)]
+                elif isinstance(value, ast.AST):
+                    below.append(value)
+        if not below:
+            return False
+        level = below
+    return True

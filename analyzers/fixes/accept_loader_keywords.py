@@ -16,13 +16,13 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     is_docstring,
     only_class,
     only_method,
-    parse,
     super_init,
     with_statements,
 )
@@ -32,7 +32,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where a name that would be bound is in use."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     keywords, added = texts_argument(arguments, "keywords"), texts_argument(arguments, "added")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     init = only_method(only_class(module, name), "__init__")
     changed = init.with_changes(params=_by_keyword(init.params))
     if {new for key in ("renamed", "unpacked") for _, new in _pairs(arguments.get(key))} & _bound(module):
@@ -49,7 +49,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     for word in added:
         changed = _with_keyword(changed, word)
     changed = _opened(changed, module, opening)
-    return {path: cst.ensure_type(module.deep_replace(init, changed), cst.Module).code}
+    return {path: source.restored(cst.ensure_type(module.deep_replace(init, changed), cst.Module).code)}
 
 
 def _pairs(value: JsonValue) -> Iterable[tuple[str, str]]:

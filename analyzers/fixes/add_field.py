@@ -12,9 +12,9 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.exports import Exports
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import is_docstring, only_class, statement
 
 
@@ -22,8 +22,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the class has the field, or is written in one line."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     field, default = text_argument(arguments, "field"), text_argument(arguments, "default")
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     cls = only_class(tree, name)
     if not isinstance(cls.body, cst.IndentedBlock):
         raise Refused(f"'{name}' is written in one line")

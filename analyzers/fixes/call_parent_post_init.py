@@ -11,14 +11,14 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     calls_method,
     is_docstring,
     only_class,
     only_method,
-    parse,
     self_name,
     statement,
     with_statements,
@@ -30,7 +30,7 @@ _NAME = "__post_init__"
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the parent's is called already."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     method = only_method(only_class(module, name), _NAME)
     if calls_method(method, _NAME):
         raise Refused(f"{name}.{_NAME} calls its parent's already")
@@ -41,7 +41,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     statements.insert(1 if is_docstring(statements[0]) else 0, statement(module, f"{parent}.{_NAME}()"))
     changed = module.deep_replace(method, method.with_changes(body=with_statements(block, statements)))
     assert isinstance(changed, cst.Module)
-    return {path: changed.code}
+    return {path: source.restored(changed.code)}
 
 
 def _file_names_its_classes(module: cst.Module) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import libcst as cst
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     calls_method,
     only_class,
     only_method,
-    parse,
     returns_early,
     self_name,
     statement,
@@ -29,7 +29,7 @@ _NAME = "__post_init__"
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where `__init__` can return before its end, or calls it already."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
     init = only_method(cls, "__init__")
     if calls_method(init, _NAME):
@@ -43,4 +43,4 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     statements.append(statement(module, f"{self_name(init)}.{_NAME}()"))
     changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
     assert isinstance(changed, cst.Module)
-    return {path: changed.code}
+    return {path: source.restored(changed.code)}

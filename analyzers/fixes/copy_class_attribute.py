@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import libcst as cst
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
+from analyzers.fixes.imports import with_import
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     is_docstring,
     only_class,
-    parse,
     statement,
-    with_import,
     with_statements,
 )
 
@@ -43,21 +43,19 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     config, home = text_argument(arguments, "config"), text_argument(arguments, "module")
     listed = arguments.get("makers")
     makers = {m for m in listed if isinstance(m, str)} if isinstance(listed, list) else {config}
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
-    source = _source(module, cls, _visible(module, makers))
-    imported = source is not None or config in _visible(module, {config}).values()
-    if source is None:
+    copied = _source(module, cls, _visible(module, makers))
+    imported = copied is not None or config in _visible(module, {config}).values()
+    if copied is None:
         visible = _visible(module, {config})
         local = next((alias for alias, real in visible.items() if real == config), config)
-        if local == config and config not in visible and _binds(module, config):
-            raise Refused(f"'{config}' means something else in this file")
-        source = f"{local}()"
-    changed = module.deep_replace(cls, _assign(module, cls, attribute, f"{source}.{attribute}"))
-    assert isinstance(changed, cst.Module)
+        copied = f"{local}()"
     if not imported:
-        changed = with_import(changed, home, config)
-    return {path: changed.code}
+        module = with_import(module, home, config)
+    changed = module.deep_replace(cls, _assign(module, cls, attribute, f"{copied}.{attribute}"))
+    assert isinstance(changed, cst.Module)
+    return {path: source.restored(changed.code)}
 
 
 # --------------------------------------------------------------------------- where to copy from
@@ -77,21 +75,6 @@ def _visible(module: cst.Module, makers: set[str]) -> dict[str, str]:
         if isinstance(item, cst.ClassDef) and item.name.value in makers:
             found[item.name.value] = item.name.value
     return found
-
-
-def _binds(module: cst.Module, name: str) -> bool:
-    for item in module.body:
-        if isinstance(item, (cst.ClassDef, cst.FunctionDef)) and item.name.value == name:
-            return True
-    for small in _small_statements(module.body):
-        if isinstance(small, (cst.Import, cst.ImportFrom)) and not isinstance(small.names, cst.ImportStar):
-            for alias in small.names:
-                local = alias.asname.name if alias.asname is not None else alias.name
-                if isinstance(local, cst.Name) and local.value == name:
-                    return True
-        if any(target == name for target, _ in _assigned(small)):
-            return True
-    return False
 
 
 def _source(module: cst.Module, cls: cst.ClassDef, visible: Mapping[str, str]) -> str | None:

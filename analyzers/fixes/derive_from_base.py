@@ -14,15 +14,14 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.imports import with_import
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
-    binds_from,
     only_class,
     only_method,
     parameter_names,
-    parse,
     super_init,
-    with_import,
 )
 
 
@@ -30,7 +29,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the class has other bases, or builds its base by hand."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     base, home = text_argument(arguments, "base"), text_argument(arguments, "module")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
     if len(cls.bases) > 1 or any(b.star for b in cls.bases):
         raise Refused(f"'{name}' has several bases")
@@ -43,10 +42,8 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         changed = changed.with_changes(lpar=cst.LeftParen(), rpar=cst.RightParen())
     if any(isinstance(s, cst.FunctionDef) and s.name.value == "__init__" for s in cls.body.body):
         changed = _passing_on(changed, texts_argument(arguments, "keywords"))
-    result = cst.ensure_type(module.deep_replace(cls, changed), cst.Module)
-    if not binds_from(module, home, base):
-        result = with_import(result, home, base)
-    return {path: result.code}
+    result = cst.ensure_type(with_import(module, home, base).deep_replace(cls, changed), cst.Module)
+    return {path: source.restored(result.code)}
 
 
 def _passing_on(cls: cst.ClassDef, keywords: Sequence[str]) -> cst.ClassDef:

@@ -11,7 +11,7 @@ from libcst.helpers import get_absolute_module_for_import
 
 from analyzers.fixes.base import Refused
 from analyzers.fixes.sequences import LINE_LENGTH, Layout, layout_of, layout_of_import
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import parse, pieces, source_of
 
 _BLANK = cst.Module([])
 
@@ -202,6 +202,22 @@ def changed_exports(text: str, path: str, change: ChangeExports) -> str:
     source = source_of(text, path)
     package = path.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
     return source.restored(change(Exports(path, package, parse(source.text, path))).tree.code)
+
+
+def with_import_above(text: str, path: str, package: str, imported: str) -> str:
+    """A module's text with the class or function of that full dotted name imported.
+
+    Only the head of the file, up to its first definition, goes through libcst.
+    """
+    head = 0
+    for piece in pieces(text):
+        if piece.text.lstrip().startswith(("class ", "def ", "async def ", "@")):
+            break
+        head = piece.end
+    module, _, name = imported.rpartition(".")
+    above = Exports(path, package, parse(text[:head], path)).with_import(module, name).tree.code
+    gap = "" if above.endswith("\n") else "\n\n"
+    return above + gap + text[head:]
 
 
 def _import_text(node: cst.ImportFrom, layout: Layout) -> str:

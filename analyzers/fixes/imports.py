@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 import libcst as cst
-import libcst.matchers as m
 from libcst import helpers
 
 from analyzers.fixes.base import Refused
+from analyzers.fixes.sequences import LINE_LENGTH
 from analyzers.fixes.trees import is_docstring, statement
 
 
@@ -25,7 +26,7 @@ def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
         for small in line.body:
             if _imports(small, home, name):
                 return module
-    if _uses(module, name):
+    if _is_taken(module, home, name):
         raise Refused(f"'{name}' means something else in this file")
     for index in places:
         line = body[index]
@@ -39,11 +40,27 @@ def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
     return module.with_changes(body=body)
 
 
-def _uses(module: cst.Module, name: str) -> bool:
-    """Whether the name stands anywhere on its own: `dist.name` and `f(name=1)` are other names."""
-    apart = {id(node.attr) for node in m.findall(module, m.Attribute()) if isinstance(node, cst.Attribute)}
-    apart |= {id(node.keyword) for node in m.findall(module, m.Arg()) if isinstance(node, cst.Arg)}
-    return any(id(node) not in apart for node in m.findall(module, m.Name(name)))
+def _is_taken(module: cst.Module, home: str, name: str) -> bool:
+    """Whether the file means something else by the name, or reads it and does not show from where."""
+    is_read = is_imported = False
+    for node in ast.walk(ast.parse(module.code)):
+        if isinstance(node, ast.Name) and node.id == name:
+            if not isinstance(node.ctx, ast.Load):
+                return True
+            is_read = True
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            from_home = isinstance(node, ast.ImportFrom) and not node.level and node.module == home
+            for alias in node.names:
+                if from_home and alias.name == name and alias.asname is None:
+                    is_imported = True  # under a condition: for the type checker, or in a function
+                elif (alias.asname or alias.name.partition(".")[0]) == name:
+                    return True
+        elif isinstance(node, ast.arg):
+            if node.arg == name:
+                return True
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            return True
+    return is_read and not is_imported
 
 
 def _imports(small: cst.BaseSmallStatement, home: str, name: str) -> bool:
@@ -65,14 +82,15 @@ def _is_from(small: cst.BaseSmallStatement, home: str) -> bool:
 
 
 def _extended(small: cst.ImportFrom, home: str, name: str) -> cst.ImportFrom | None:
-    """The import with one more name, where it is one plain line."""
+    """The import with one more name, where that is one plain line."""
     if not _is_from(small, home) or isinstance(small.names, cst.ImportStar) or small.lpar is not None:
         return None
     names = list(small.names)
     if not names or not isinstance(names[-1].comma, cst.MaybeSentinel):
         return None
     names[-1] = names[-1].with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
-    return small.with_changes(names=[*names, cst.ImportAlias(cst.Name(name))])
+    extended = small.with_changes(names=[*names, cst.ImportAlias(cst.Name(name))])
+    return extended if len(cst.Module([]).code_for_node(extended)) <= LINE_LENGTH else None
 
 
 def _place(body: Sequence[cst.BaseStatement]) -> int:

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 import libcst as cst
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.sequences import layout_of
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the list is no plain display."""
     path, group = text_argument(arguments, "path"), text_argument(arguments, "group")
     name = text_argument(arguments, "name")
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     for line in tree.body:
         small = line.body[0] if isinstance(line, cst.SimpleStatementLine) else None
         if isinstance(small, cst.Assign) and len(small.targets) == 1:

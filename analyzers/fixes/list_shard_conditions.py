@@ -12,15 +12,14 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.imports import with_import
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
-    binds_from,
     is_docstring,
     only_class,
-    parse,
     statement,
-    with_import,
     with_statements,
 )
 
@@ -30,11 +29,11 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     attribute, function = text_argument(arguments, "attribute"), text_argument(arguments, "function")
     lists = texts_argument(arguments, "lists")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
     if m.findall(module, m.Name(function)):
         raise Refused(f"'{function}' means something else in {path}")
-    imports = not binds_from(module, "dataclasses", "field")
+    module = with_import(module, "dataclasses", "field")
     field = statement(module, f"{attribute}: list = field(default_factory=lambda: [{function}])")
     block, statements = as_block(cls.body)
     declared = [i for i, line in enumerate(statements) if _declares(line, attribute)]
@@ -64,7 +63,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
         changed.with_changes(leading_lines=[*blank, *comments]),
     ]
     result = module.with_changes(body=body)
-    return {path: (with_import(result, "dataclasses", "field") if imports else result).code}
+    return {path: source.restored(result.code)}
 
 
 def _condition(function: str, lists: list[str]) -> str:

@@ -14,9 +14,9 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
-from analyzers.fixes.texts import Source, parse, source_of
-from analyzers.fixes.trees import is_docstring, only_class
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.texts import Source, open_module
+from analyzers.fixes.trees import dotted_name, is_docstring, only_class
 
 _OWNERS = ("dit_config.arch_config", "dit_config")
 _PIPELINE = "pipeline_config"
@@ -30,8 +30,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     trees: dict[str, cst.Module] = {}
     sources: dict[str, Source] = {}
     for file in dict.fromkeys((path, to, *texts_argument(arguments, "readers"))):
-        sources[file] = source_of(read_text(read, file), file)
-        trees[file] = parse(sources[file].text, file)
+        sources[file], trees[file] = open_module(read, file)
     trees[path], statement = _taken(trees[path], name, field)
     trees[to] = _given(trees[to], home, field, statement)
     for file in texts_argument(arguments, "readers"):
@@ -128,7 +127,7 @@ class _Readers(cst.CSTTransformer):
                 target = small.targets[0].target
                 if isinstance(target, cst.Name):
                     again = target.value in known
-                    known[target.value] = None if again else _dotted(small.value)
+                    known[target.value] = None if again else dotted_name(small.value)
         self.aliases.append(known)
         return True
 
@@ -140,7 +139,7 @@ class _Readers(cst.CSTTransformer):
 
     def visit_Call(self, node: cst.Call) -> bool:  # noqa: N802 - libcst's naming
         if m.matches(node.func, m.Name("getattr") | m.Name("hasattr")) and len(node.args) > 1:
-            chain, asked = _dotted(node.args[0].value) or "", node.args[1].value
+            chain, asked = dotted_name(node.args[0].value) or "", node.args[1].value
             by_name = isinstance(asked, cst.SimpleString) and asked.evaluated_value == self.field
             if by_name and (self._pipeline(chain) is not None or _is_called_config(chain)):
                 how = cst.ensure_type(node.func, cst.Name).value
@@ -152,7 +151,7 @@ class _Readers(cst.CSTTransformer):
     ) -> cst.Attribute:
         if original_node.attr.value != self.field:
             return updated_node
-        chain = _dotted(original_node.value)
+        chain = dotted_name(original_node.value)
         home = self._pipeline(chain) if chain is not None else None
         if home is None:
             if _is_called_config(chain or ""):
@@ -177,12 +176,3 @@ def _is_called_config(chain: str) -> bool:
     """Whether a chain may be the DiT's config, as its last name says."""
     last = chain.rpartition(".")[2]
     return last in ("cfg", "config", "arch", "arch_config", "dit_config", "model_config")
-
-
-def _dotted(node: cst.BaseExpression) -> str | None:
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        base = _dotted(node.value)
-        return f"{base}.{node.attr.value}" if base is not None else None
-    return None

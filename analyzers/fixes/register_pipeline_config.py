@@ -13,9 +13,9 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.exports import Exports
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
 
 _WORKLOADS = "WorkloadType"
 
@@ -24,8 +24,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the registrations do not stand in one function."""
     path, function = text_argument(arguments, "path"), text_argument(arguments, "function")
     config, module = text_argument(arguments, "config"), text_argument(arguments, "module")
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     holders = [
         node
         for node in tree.body

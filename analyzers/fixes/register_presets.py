@@ -14,17 +14,17 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.sequences import layout_of
-from analyzers.fixes.texts import parse, source_of
+from analyzers.fixes.texts import open_module
+from analyzers.fixes.trees import dotted_name
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where the others are not imported and listed."""
     path, group = text_argument(arguments, "path"), text_argument(arguments, "group")
     module = text_argument(arguments, "module")
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     known = [found for line in _lines(tree) if (found := _alias_of(line, group)) is not None]
     if not known:
         raise Refused(f"{path} imports no {group}")
@@ -83,12 +83,6 @@ def _listing(tree: cst.Module, names: set[str], path: str) -> cst.List | cst.Tup
     return found[0]
 
 
-def _dotted(node: cst.BaseExpression | None) -> str:
-    if isinstance(node, cst.Attribute):
-        return f"{_dotted(node.value)}.{node.attr.value}"
-    return node.value if isinstance(node, cst.Name) else ""
-
-
 def _alias_of(line: cst.CSTNode, group: str) -> tuple[str, str] | None:
     """(module, bound name) of a lone import of a list of presets."""
     small = line.body[0] if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1 else None
@@ -96,4 +90,4 @@ def _alias_of(line: cst.CSTNode, group: str) -> tuple[str, str] | None:
         return None
     if len(small.names) != 1 or small.names[0].evaluated_name != group:
         return None
-    return _dotted(small.module), small.names[0].evaluated_alias or group
+    return dotted_name(small.module) or "", small.names[0].evaluated_alias or group

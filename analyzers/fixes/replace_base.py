@@ -13,10 +13,10 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
 from analyzers.fixes.exports import Exports
-from analyzers.fixes.texts import parse, source_of
-from analyzers.fixes.trees import only_class
+from analyzers.fixes.texts import open_module
+from analyzers.fixes.trees import dotted_name, only_class
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
@@ -24,8 +24,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     old, new = text_argument(arguments, "old"), text_argument(arguments, "new")
     imports = [(text_argument(arguments, "module"), new)]
-    source = source_of(read_text(read, path), path)
-    tree = parse(source.text, path)
+    source, tree = open_module(read, path)
     cls = only_class(tree, name)
     changed = _with_base(cls, old, new)
     dropped = [old]
@@ -47,7 +46,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
 
 def _with_base(cls: cst.ClassDef, old: str, new: str) -> cst.ClassDef:
     bases = list(cls.bases)
-    index = next((i for i, b in enumerate(bases) if _dotted(b.value) == old), None)
+    index = next((i for i, b in enumerate(bases) if dotted_name(b.value) == old), None)
     if index is None:
         raise Refused(f"'{cls.name.value}' does not derive from '{old}'")
     bases[index] = bases[index].with_changes(value=cst.Name(new))
@@ -60,7 +59,7 @@ def _with_annotation(cls: cst.ClassDef, written: str, wanted: str) -> cst.ClassD
             if (
                 isinstance(small, cst.AnnAssign)
                 and m.matches(small.target, m.Name("arch_config"))
-                and _dotted(small.annotation.annotation) == written
+                and dotted_name(small.annotation.annotation) == written
             ):
                 return cst.ensure_type(
                     cls.deep_replace(small.annotation.annotation, cst.Name(wanted)), cst.ClassDef
@@ -92,12 +91,3 @@ def _is_used(tree: cst.Module, name: str) -> bool:
 def _package(path: str) -> str:
     """The package that a file lies in, dotted."""
     return path.rpartition("/")[0].replace("/", ".")
-
-
-def _dotted(node: cst.BaseExpression) -> str | None:
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        base = _dotted(node.value)
-        return f"{base}.{node.attr.value}" if base is not None else None
-    return None

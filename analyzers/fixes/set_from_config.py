@@ -13,13 +13,13 @@ import libcst as cst
 import libcst.matchers as m
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument, texts_argument
+from analyzers.fixes.base import Read, Refused, text_argument, texts_argument
+from analyzers.fixes.texts import open_module
 from analyzers.fixes.trees import (
     as_block,
     only_class,
     only_method,
     parameter_names,
-    parse,
     returns_early,
     self_name,
     statement,
@@ -31,7 +31,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     """The new text. Raises `Refused` where `__init__` may return early, or gives the name another value."""
     path, name = text_argument(arguments, "path"), text_argument(arguments, "class")
     parameter, wanted = text_argument(arguments, "parameter"), texts_argument(arguments, "names")
-    module = parse(read_text(read, path), path)
+    source, module = open_module(read, path)
     cls = only_class(module, name)
     init = only_method(cls, "__init__")
     if parameter not in parameter_names(init):
@@ -53,7 +53,7 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     if len(statements) > len(wanted):
         statements = [line for line in statements if not m.matches(line, m.SimpleStatementLine([m.Pass()]))]
     changed = module.deep_replace(init, init.with_changes(body=with_statements(block, statements)))
-    return {path: cst.ensure_type(changed, cst.Module).code}
+    return {path: source.restored(cst.ensure_type(changed, cst.Module).code)}
 
 
 def _attribute(own: str, name: str) -> m.Attribute:

@@ -1,8 +1,8 @@
 """A file taken apart for an edit: its top-level statements, each parsed by libcst only when asked.
 
 Parsing a whole 3,000-line model with libcst costs half a second; a statement costs nothing. Texts
-in here have `\\n` as line end and no byte order mark: `Source` remembers both and gives them back,
-so that every byte outside an edit stays.
+in here have `\\n` as line end, no byte order mark and no form feed at the start (libcst drops both):
+`Source` remembers them and gives them back, so that every byte outside an edit stays.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import libcst as cst
 
 from analyzers.facts.chunks import split
-from analyzers.fixes.base import Refused
+from analyzers.fixes.base import Read, Refused, read_text
 
 _COMMENTS_AT_END = re.compile(r"(?:(?<=\n)|\A)(?:#[^\n]*\n)+\Z")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text with its line end and byte order mark set aside."""
+    """A text with its line end and what stands before its first character set aside."""
 
     text: str
     newline: str
@@ -33,8 +33,8 @@ class Source:
 
 def source_of(text: str, path: str) -> Source:
     """Sets line ends and mark aside. Raises `Refused` where line ends are mixed."""
-    mark = "\ufeff" if text.startswith("\ufeff") else ""
-    body = text[len(mark) :]
+    body = text.lstrip("\ufeff\f")
+    mark = text[: len(text) - len(body)]
     ends = set(re.findall(r"\r\n|\r|\n", body))
     if len(ends) > 1:
         raise Refused(f"{path} mixes line ends: make them alike first")
@@ -71,11 +71,23 @@ def parse_piece(piece: Piece, path: str) -> cst.Module:
 
 
 def parse(text: str, path: str) -> cst.Module:
-    """The syntax tree of a text. Raises `Refused` where it does not parse."""
+    """The syntax tree of a text. Raises `Refused` where it does not parse, or not into all of the text."""
     try:
-        return cst.parse_module(text)
+        tree = cst.parse_module(text)
     except cst.ParserSyntaxError as error:
         raise Refused(f"{path} does not parse: {error.message}") from error
+    if "\f" in text and tree.code != text:
+        raise Refused(f"{path} has a form feed in front of a statement: put it on a line of its own first")
+    return tree
+
+
+def open_module(read: Read, path: str) -> tuple[Source, cst.Module]:
+    """A file's source and its whole tree; `source.restored(tree.code)` is the file again.
+
+    Raises `Refused` where it cannot be read, does not parse or mixes line ends.
+    """
+    source = source_of(read_text(read, path), path)
+    return source, parse(source.text, path)
 
 
 def without_statement(text: str, begin: int, length: int) -> str:

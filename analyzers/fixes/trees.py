@@ -12,14 +12,6 @@ from analyzers.fixes.base import Refused
 Statement = cst.BaseStatement | cst.BaseSmallStatement
 
 
-def parse(text: str, path: str) -> cst.Module:
-    """The tree of a text. Raises `Refused` where it does not parse."""
-    try:
-        return cst.parse_module(text)
-    except cst.ParserSyntaxError as error:
-        raise Refused(f"{path} does not parse (line {error.editor_line})") from error
-
-
 def only_class(module: cst.Module, name: str) -> cst.ClassDef:
     """The one top-level class of that name. Raises `Refused` where there is none, or several."""
     found = [s for s in module.body if isinstance(s, cst.ClassDef) and s.name.value == name]
@@ -82,65 +74,6 @@ def statement(module: cst.Module, text: str) -> cst.SimpleStatementLine:
 def calls_method(function: cst.FunctionDef, name: str) -> bool:
     """Whether a function calls a method of that name on anything."""
     return bool(m.findall(function, m.Call(func=m.Attribute(attr=m.Name(name)))))
-
-
-def with_import(module: cst.Module, home: str, name: str) -> cst.Module:
-    """The module with `from home import name` after its last top-level `from` import."""
-    body = list(module.body)
-    line = statement(module, f"from {home} import {name}")
-    imports = [
-        index
-        for index, item in enumerate(body)
-        if isinstance(item, cst.SimpleStatementLine)
-        and isinstance(item.body[0], (cst.Import, cst.ImportFrom))
-        and not _is_future(item.body[0])
-    ]
-    futures = [
-        index
-        for index, item in enumerate(body)
-        if isinstance(item, cst.SimpleStatementLine) and _is_future(item.body[0])
-    ]
-    first_class = next((i for i, item in enumerate(body) if isinstance(item, cst.ClassDef)), len(body))
-    early = [i for i in imports if i < first_class]
-    if early:
-        place = early[-1] + 1
-    elif futures:
-        place = futures[-1] + 1
-    else:
-        place = 1 if body and is_docstring(body[0]) else 0
-    body.insert(place, line)
-    return module.with_changes(body=body)
-
-
-def _is_future(small: cst.BaseSmallStatement) -> bool:
-    return (
-        isinstance(small, cst.ImportFrom)
-        and isinstance(small.module, cst.Name)
-        and small.module.value == "__future__"
-    )
-
-
-def binds_from(module: cst.Module, home: str, name: str) -> bool:
-    """Whether a top-level statement imports `name` from `home` under that name.
-
-    Raises `Refused` where the name means something else in the file.
-    """
-    found = False
-    for line in module.body:
-        if isinstance(line, (cst.ClassDef, cst.FunctionDef)) and line.name.value == name:
-            raise Refused(f"'{name}' means something else in this file")
-        for small in line.body if isinstance(line, cst.SimpleStatementLine) else ():
-            if m.findall(small, m.AssignTarget(target=m.Name(name))):
-                raise Refused(f"'{name}' means something else in this file")
-            if not isinstance(small, (cst.Import, cst.ImportFrom)) or isinstance(small.names, cst.ImportStar):
-                continue
-            for alias in small.names:
-                if (alias.evaluated_alias or alias.evaluated_name) != name:
-                    continue
-                if isinstance(small, cst.Import) or dotted_name(small.module) != home:
-                    raise Refused(f"'{name}' means something else in this file")
-                found = True
-    return found
 
 
 def dotted_name(node: cst.BaseExpression | None) -> str | None:

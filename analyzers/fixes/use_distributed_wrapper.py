@@ -13,10 +13,9 @@ from libcst import helpers
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from analyzers.findings import JsonValue
-from analyzers.fixes.base import Read, Refused, read_text, text_argument
+from analyzers.fixes.base import Read, Refused, text_argument
 from analyzers.fixes.imports import with_import
-from analyzers.fixes.texts import source_of
-from analyzers.fixes.trees import parse
+from analyzers.fixes.texts import open_module
 
 
 def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
@@ -27,12 +26,12 @@ def edit(arguments: Mapping[str, JsonValue], read: Read) -> dict[str, str]:
     line, column = arguments.get("line"), arguments.get("column")
     if not isinstance(line, int) or not isinstance(column, int):
         raise Refused("the edit needs the place of the call")
-    source = source_of(read_text(read, path), path)
+    source, tree = open_module(read, path)
     lines = source.text.split("\n")
     if line >= len(lines):
         raise Refused(f"there is no call of '{callee}' at that place")
     characters = len(lines[line].encode()[:column].decode("utf-8", "ignore"))
-    wrapped = MetadataWrapper(parse(source.text, path))
+    wrapped = MetadataWrapper(tree)
     positions = wrapped.resolve(PositionProvider)
     call = next(
         (

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, read_text, text_argument
-from analyzers.fixes.exports import Exports
+from analyzers.fixes.exports import with_import_above
 from analyzers.fixes.replacements import Place, Replacement, begin_of, end_of, replaced
-from analyzers.fixes.texts import parse, pieces, source_of
+from analyzers.fixes.texts import pieces, source_of
 
 LOGGER = "logger"
 _MAKERS = ("getLogger", "get_logger")
@@ -115,24 +115,10 @@ def _with_factory(text: str, path: str, factory: str) -> str:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package
     ]
     if own or not imports:
-        head = _head(text)
-        exports = Exports(path, package, parse(text[:head], path))
-        imported = exports.with_import(module, name).tree.code
-        gap = "" if imported.endswith("\n") else "\n\n"
-        return imported + gap + text[head:]
+        return with_import_above(text, path, package, factory)
     lines = text.split("\n")
     end = imports[-1].end_lineno or imports[-1].lineno
     return "\n".join([*lines[:end], "", f"from {module} import {name}", *lines[end:]])
-
-
-def _head(text: str) -> int:
-    """Where the first definition begins: only what stands above goes through libcst."""
-    head = 0
-    for piece in pieces(text):
-        if piece.text.lstrip().startswith(("class ", "def ", "async def ", "@")):
-            break
-        head = piece.end
-    return head
 
 
 def _with_logger(text: str, path: str, maker: str) -> str:

@@ -15,14 +15,13 @@ from collections.abc import Mapping
 
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Refused, text_argument
-from analyzers.fixes.exports import Exports
+from analyzers.fixes.exports import with_import_above
 from analyzers.fixes.linear_constructions import LAST, MIXED, Held, NewLinear, keywords_of, rewritten, stored
 from analyzers.fixes.linear_type_tests import widened
 from analyzers.fixes.linear_uses import Uses
 from analyzers.fixes.receivers import Receivers, Whose, means
 from analyzers.fixes.replacements import Replacement, replaced, replacing
 from analyzers.fixes.source_trees import SourceTree, parse_source
-from analyzers.fixes.texts import parse, pieces
 from analyzers.project.index import Project
 from analyzers.project.layers import LINEAR
 
@@ -145,7 +144,7 @@ def _edited(project: Project, tree: SourceTree, found: list[Replacement], linear
         facts = project.file(tree.path)
         if _binds(tree, name) or (facts is not None and name in facts.aliases):
             raise Refused(f"'{name}' means something else in {tree.path}")
-        text = _with_import(project, tree.path, text, linear)
+        text = with_import_above(text, tree.path, project.profile.package, linear)
     return tree.source.restored(text)
 
 
@@ -157,15 +156,3 @@ def _binds(tree: SourceTree, name: str) -> bool:
         or (isinstance(n, ast.arg) and n.arg == name)
         for n in ast.walk(tree.module)
     )
-
-
-def _with_import(project: Project, path: str, text: str, linear: str) -> str:
-    """Only the head of the file, up to its first definition, goes through libcst."""
-    head = 0
-    for piece in pieces(text):
-        if piece.text.lstrip().startswith(("class ", "def ", "async def ", "@")):
-            break
-        head = piece.end
-    module, _, name = linear.rpartition(".")
-    exports = Exports(path, project.profile.package, parse(text[:head], path))
-    return exports.with_import(module, name).tree.code + text[head:]

@@ -134,6 +134,9 @@ def baseline_text(baseline: Baseline) -> str:
         }
         if count > 1:
             row["count"] = count
-        rows.append("    " + json.dumps(row, ensure_ascii=False))
+        text = json.dumps(row, ensure_ascii=False)
+        # A file name need not be UTF-8; such a row is written with escapes.
+        encodable = text.encode("utf-8", "ignore").decode("utf-8") == text
+        rows.append("    " + (text if encodable else json.dumps(row)))
     body = "[\n" + ",\n".join(rows) + "\n  ]" if rows else "[]"
     return f'{{\n  "version": {VERSION},\n  "findings": {body}\n}}\n'

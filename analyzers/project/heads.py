@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from analyzers.facts.bodies import Function, PlacedBody
+from analyzers.facts.expressions import dotted_name
 from analyzers.facts.model import Assignment, ClassFacts, Constant, FunctionFacts, Placed
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location
@@ -85,7 +86,7 @@ class Scope:
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and len(node.values) == 2:
             first = self.count(node.values[0], depth - 1)
             return self.count(node.values[1], depth - 1) if isinstance(first, Nothing) else _number(first)
-        if isinstance(node, ast.Call) and _dotted(node.func) == "int" and len(node.args) == 1:
+        if isinstance(node, ast.Call) and dotted_name(node.func) == "int" and len(node.args) == 1:
             return self.count(node.args[0], depth - 1)
         return None
 
@@ -106,7 +107,7 @@ class Scope:
         return value.value if isinstance(value, Constant) and type(value.value) is int else None
 
     def _attribute(self, node: ast.Attribute, depth: int) -> Count | None:
-        chain = _dotted(node)
+        chain = dotted_name(node)
         instance = self.method.fact.parameters[0].name if self.method.fact.parameters else None
         if chain is None:
             return None
@@ -191,7 +192,7 @@ class Scope:
             outer = Scope(self.project, owner, method, {})
             body = outer.body()
             for node in body.nodes if body is not None else ():
-                if not isinstance(node, ast.Call) or not self._is_own(_dotted(node.func), method):
+                if not isinstance(node, ast.Call) or not self._is_own(dotted_name(node.func), method):
                     continue
                 given = dict(zip(names, node.args, strict=False))
                 given |= {k.arg: k.value for k in node.keywords if k.arg is not None}
@@ -221,14 +222,6 @@ def _default(value: object) -> Count | None:
 
 def _number(count: Count | None) -> Count | None:
     return count if isinstance(count, int) else None
-
-
-def _dotted(node: ast.AST) -> str | None:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
 
 
 def _stores(tree: Function, name: str) -> list[ast.Name]:

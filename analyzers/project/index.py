@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from pathlib import Path
@@ -60,13 +61,13 @@ class Project:
 
         Raises `MalformedBaseline` where the file is missing or is no baseline.
         """
-        path = self.settings.baseline
-        if path is None:
+        named = self.settings.baseline
+        if named is None:
             return Baseline()
-        text = self.sources.text(path)
-        if text is None:
-            raise MalformedBaseline(self.sources.problem(path) or "cannot be read")
-        return parse_baseline(text)
+        place = Path(os.path.normpath(self.root / named))
+        # Changes are told by relative path.
+        path = place.relative_to(self.root).as_posix() if place.is_relative_to(self.root) else str(place)
+        return self.sources.memory.get(("baseline", path), partial(_read_baseline, self.sources, path))
 
     @cached_property
     def recorded(self) -> Baseline:
@@ -262,7 +263,7 @@ class Project:
 
     def body(self, function: Placed[FunctionFacts]) -> PlacedBody | None:
         """The syntax tree of a function or method, for questions about the flow through it; None
-        where its text does not parse."""
+        where its text does not parse or is too deep."""
         facts = self.sources.facts(function.path)
         return self.sources.bodies.of(facts, function) if facts is not None else None
 
@@ -270,6 +271,13 @@ class Project:
         self, question: Hashable, function: Placed[FunctionFacts], answer: Callable[[Body], T]
     ) -> T | None:
         """What `answer` makes of a function's tree, kept until the function's own text changes (see
-        `Bodies.derive`); None where that text does not parse."""
+        `Bodies.derive`); None where that text does not parse or is too deep."""
         facts = self.sources.facts(function.path)
         return self.sources.bodies.derive(question, facts, function, answer) if facts is not None else None
+
+
+def _read_baseline(sources: Sources, path: str) -> Baseline:
+    text = sources.text(path)
+    if text is None:
+        raise MalformedBaseline(sources.problem(path) or "cannot be read")
+    return parse_baseline(text)

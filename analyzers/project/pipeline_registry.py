@@ -15,7 +15,7 @@ from functools import partial
 
 from analyzers.facts.entries import DISCOVERED_NAME
 from analyzers.facts.predicates import Closure, Scope, Undecided, bound_names, evaluate, execute
-from analyzers.facts.syntax import parse
+from analyzers.facts.syntax import parse_shallow
 from analyzers.facts.walking import walk_tree
 from analyzers.findings import Location, Span
 from analyzers.project.names import Names
@@ -85,11 +85,13 @@ def _read(sources: Sources, where: Registrations) -> PipelineRegistry | None:
     facts = sources.facts(path)
     if text is None or facts is None or facts.broken:
         return None
+    tree = parse_shallow(text)
+    if tree is None:
+        return None
+    reader = _Reader(path, tree, where.register)
     try:
-        tree = parse(text)
-        reader = _Reader(path, tree, where.register)
         reader.read()
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except RecursionError:  # functions that call one another, hundreds deep
         return None
     lowers, first = _resolver(tree)
     return PipelineRegistry(tuple(reader.found), reader.complete, lowers, first, frozenset(_mentions(tree)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from analyzers.findings import Finding, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.symbolic import MergeFault
+from analyzers.weights.symbolic import MOST_MISSING, MergeFault
 from analyzers.weights.tables import merge_faults_in
 
 
@@ -44,7 +44,8 @@ def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterato
         )
         return
     if fault.missing:
-        indices = " and ".join(str(index) for index in fault.missing)
+        indices = " and ".join(str(index) for index in fault.missing[:MOST_MISSING])
+        indices += " and others" if len(fault.missing) > MOST_MISSING else ""
         word = "indices" if len(fault.missing) > 1 else "index"
         message = (
             f"the merge into '{own.target}' needs {total} sources and lacks {word} {indices}: it never "

@@ -90,7 +90,7 @@ def _fix(context: Context, cls: Placed[ClassFacts], attribute: str | None) -> Fi
     linear = context.profile.replicated_linear
     return Fix(
         f"Make '{attribute}' a {linear.rpartition('.')[2]} and unpack its calls",
-        "use_replicated_linear",
+        "use-replicated-linear",
         {"path": cls.path, "class": cls.fact.name, "attribute": attribute, "linear": linear},
         Applicability.UNSAFE,
     )

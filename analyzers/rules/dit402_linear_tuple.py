@@ -99,7 +99,7 @@ def _of_result(
         place = result.call.shifted(start)
         fix = Fix(
             title,
-            "unpack_linear",
+            "unpack-linear",
             {"path": method.path, "line": place.line, "column": place.column, "form": form},
         )
     yield context.finding(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from analyzers.facts.casts import Cast, Flow, flowing_casts
-from analyzers.facts.local_calls import FunctionKey, key_of
+from analyzers.facts.local_calls import FunctionKey, is_forward, key_of
 from analyzers.facts.model import ClassFacts, FunctionFacts, Placed, Reference
 from analyzers.findings import Finding, Location, Severity
 from analyzers.project.comments import comments_about
@@ -123,7 +123,7 @@ def _flowing_out(
 ) -> frozenset[FunctionKey]:
     """The functions whose result flows into what a `forward` of the file returns, `forward` included."""
     defined = {key_of(cls.fact if cls else None, f.fact): f.fact for cls, f in functions}
-    found = {key for key in defined if key[0] and _is_forward(key[1])}
+    found = {key for key in defined if key[0] and is_forward(key[1])}
     pending = list(found)
     while pending:
         cls, _ = key = pending.pop()
@@ -135,10 +135,6 @@ def _flowing_out(
                 found.add(called)
                 pending.append(called)
     return frozenset(found)
-
-
-def _is_forward(name: str) -> bool:
-    return name.strip("_").startswith("forward") or name == "__call__"
 
 
 _SOUND = "fastvideo/models/dits/sound_cast.py"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from analyzers.facts.dropped_inputs import dropped_inputs
 from analyzers.facts.fallbacks import SilentHandler, silent_handlers, silent_module_handlers
-from analyzers.facts.local_calls import calls_by_name, key_of, reachable
+from analyzers.facts.local_calls import calls_by_name, is_forward, key_of, reachable
 from analyzers.findings import Finding, Location, Severity
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 
@@ -64,7 +64,7 @@ def _dropped(context: Context) -> Iterator[Finding]:
     forwards = [
         key_of(cls.fact, function.fact)
         for cls, function in functions
-        if cls is not None and _is_forward(function.fact.name)
+        if cls is not None and is_forward(function.fact.name)
     ]
     reached = reachable(forwards, calls_by_name(context.file))
     for cls, function in functions:
@@ -80,10 +80,6 @@ def _dropped(context: Context) -> Iterator[Finding]:
                 f"{becomes}, and the model runs without that input, silently",
                 symbol=f"{cls.fact.name}.{function.fact.name}" if cls is not None else function.fact.name,
             )
-
-
-def _is_forward(name: str) -> bool:
-    return name.strip("_").startswith("forward") or name == "__call__"
 
 
 _SOUND = "fastvideo/models/dits/sound_fallback.py"

@@ -16,7 +16,7 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at the ports of a model file; silent in a tree that has no parity tests to learn from."""
     project = context.project
     ports = [p for p in project.ports if p.cls.path == context.file.path]
-    if not ports or context.file.broken or not _has_tests(project):
+    if not ports or not _has_tests(project):
         return
     for port in ports:
         if port.cls.fact.partial or project.is_helper_base(port):
@@ -38,8 +38,7 @@ def check(context: Context) -> Iterator[Finding]:
             yield context.finding(
                 port.location,
                 f"{names} are all named as the official counterpart of {port.name}: they may compute "
-                "different "
-                "numbers, and nothing says which one counts",
+                "different numbers, and nothing says which one counts",
                 symbol=port.name,
                 port=port.name,
                 related=tuple(Related(o.location, f"names '{o.ref}'") for o in port.oracles),
@@ -167,6 +166,7 @@ RULE = Rule(
     ),
     source="`.agents/skills/add-model/contracts/component_context.md` (`official_definition_files`)",
     check=check,
+    reports_missing=True,
     valid=(
         Example(
             "imported by its parity test",

@@ -15,7 +15,7 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 def check(context: Context) -> Iterator[Finding]:
     """Looks at the tests of a file that claim parity, through everything that they reach."""
     facts = context.file
-    if not context.profile.is_parity_test(facts.path) or facts.broken:
+    if not context.profile.is_parity_test(facts.path):
         return
     reach = context.project.tests
     judged = [(test, _judge(context, reach.reached(test))) for test in reach.claimants(facts)]
@@ -125,6 +125,7 @@ RULE = Rule(
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Non-Skip Activation Checklist",
     check=check,
+    reports_missing=True,
     valid=(
         Example("compares values", {}),
         Example(

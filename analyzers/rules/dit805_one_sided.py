@@ -65,8 +65,7 @@ def _constant(context: Context) -> Iterator[Finding]:
         yield context.finding(
             assigned.at(value.span),
             f"{name} is '{value.value}', a module of {context.profile.title} itself: the test compares the "
-            "port "
-            "with the port",
+            "port with the port",
         )
 
 

@@ -20,7 +20,7 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks at component parity tests; those of whole pipelines have one scope only."""
     facts, profile = context.file, context.profile
     constant = profile.parity.scope_constant
-    if constant is None or not profile.declares_scope(facts.path) or facts.broken:
+    if constant is None or not profile.declares_scope(facts.path):
         return
     tests = collected(facts)
     if not tests or not profile.parity.pipeline_entries.isdisjoint(context.project.sources.words(facts.path)):
@@ -103,6 +103,7 @@ RULE = Rule(
     ),
     source="`.agents/skills/add-model-02-parity/SKILL.md`, Early Scaffold Rules",
     check=check,
+    reports_missing=True,
     valid=(
         Example("a constant", {_TEST: _test('PARITY_SCOPE = "implementation_subcomponent"\n')}),
         Example("annotated", {_TEST: _test('PARITY_SCOPE: str = "both"\n')}),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from math import inf, log2
 from typing import Any, Final, TypeAlias
 
 from analyzers.weights.languages import ALL_CHARACTERS, FIRST, LAST, Languages, characters
@@ -29,6 +30,17 @@ LONGEST = 400
 """Patterns longer than this are not looked into."""
 _MOST_REPEATS = 16
 """Largest finite repetition that is written out."""
+
+_MOST_CHOICES = 32.0
+"""Ways through a pattern, as a power of two, up to which names are put to it; see `is_costly`."""
+_LOOP = 6.0
+"""The ways through a repetition without end: where it stops, in names of up to `_LONGEST_NAME`."""
+_CHOICE = 1.5
+"""What a choice counts for: unlike loops, which share one name, choices multiply in full."""
+_LONGEST_SPELLED = 2000
+"""Nodes of a pattern whose finite repetitions are written out."""
+_LONGEST_NAME = 80
+"""Sample names are at most this long."""
 
 _FILLERS: Final = ("weight", "a.b", "x1_")
 """What stands for `.*` in sample names."""
@@ -76,6 +88,11 @@ class Pattern:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return tuple(parser.parse(self.text))
+
+    @cached_property
+    def is_costly(self) -> bool:
+        """Whether `re` may take very long over a name, as over `(a+)+b`, or a sample would be very long."""
+        return _choices(self.nodes) > _MOST_CHOICES or _spelled_out(self.nodes) > _LONGEST_SPELLED
 
     @cached_property
     def groups(self) -> dict[int, Node]:
@@ -128,8 +145,12 @@ class Pattern:
         """Names that the pattern matches, one for each way through its alternatives (`q|k|v`), as far
         as there are few."""
         made = _ways(self.nodes, _FILLERS[0])
-        names = dict.fromkeys(name for way in made for name in (way, way + _FILLERS[0]) if is_name(name))
-        return tuple(name for name in names if self.compiled.match(name) is not None)
+        names = dict.fromkeys(name for way in made for name in (way, way + _FILLERS[0]))
+        return tuple(
+            name
+            for name in names
+            if len(name) <= _LONGEST_NAME and is_name(name) and self.compiled.match(name) is not None
+        )
 
     def shortest(self, name: str) -> str:
         """A name that it matches, without what stands for a `.*` at its beginning."""
@@ -141,7 +162,7 @@ class Pattern:
         made = _sample(self.nodes, filler)
         # What matches only a beginning (`blocks` and a dot) may need more to be a name.
         for name in (made, made + filler):
-            if is_name(name) and self.compiled.match(name) is not None:
+            if len(name) <= _LONGEST_NAME and is_name(name) and self.compiled.match(name) is not None:
                 return name
         return None
 
@@ -219,9 +240,12 @@ def _compiled(languages: Languages, nodes: Sequence[Node], at_start: bool | None
     if not nodes:
         return then(at_start)
     node, rest = nodes[0], nodes[1:]
+    known: dict[bool | None, int] = {}  # asked once by each choice, and again by each choice behind it
 
     def following(start: bool | None) -> int:
-        return _compiled(languages, rest, start, then)
+        if start not in known:
+            known[start] = _compiled(languages, rest, start, then)
+        return known[start]
 
     kind, value = node
     if kind is constants.SUBPATTERN:
@@ -360,6 +384,38 @@ def _literal_prefix(nodes: Sequence[Node]) -> str:
         elif kind is not constants.AT:
             break
     return text
+
+
+def _choices(nodes: Sequence[Node]) -> float:
+    """In how many ways the nodes may be tried on a name, as a power of two; no more than an estimate."""
+    ways = 0.0
+    for node in nodes:
+        kind, value = node
+        inside = [_choices(tuple(inner)) for inner in _inside(node)]
+        if kind is constants.BRANCH:
+            ways += _CHOICE * log2(len(inside)) + max(inside)
+        elif kind in _REPEATS or str(kind) == "POSSESSIVE_REPEAT":
+            least, most, _ = value
+            unlimited = most is constants.MAXREPEAT
+            if inside[0] and (unlimited or most > _MOST_REPEATS):
+                return inf
+            ways += inside[0] * (1 if unlimited else most)
+            ways += _LOOP if unlimited else min(_LOOP, _CHOICE * log2(most - least + 1))
+        else:
+            ways += sum(inside)
+    return ways
+
+
+def _spelled_out(nodes: Sequence[Node]) -> int:
+    """How many nodes there are where each finite repetition is written out."""
+    size = 0
+    for node in nodes:
+        kind, value = node
+        inner = sum(_spelled_out(tuple(nodes)) for nodes in _inside(node))
+        repeats = kind in _REPEATS or str(kind) == "POSSESSIVE_REPEAT"
+        times = (value[0] if value[1] is constants.MAXREPEAT else value[1]) if repeats else 1
+        size += 1 + inner * max(1, times)
+    return size
 
 
 def _asserts(node: Node) -> bool:
@@ -512,7 +568,8 @@ def parse_template(pattern: Pattern, text: str) -> Template:
 
     Raises `re.error` or `IndexError`, as `re.sub` does, where it rejects the text.
     """
-    pattern.compiled.sub(text, "")
+    if "\\" in text:
+        parser.parse_template(text, pattern.compiled)
     parts: list[str | int] = []
     position = 0
     for found in _REFERENCE.finditer(text):
@@ -520,7 +577,7 @@ def parse_template(pattern: Pattern, text: str) -> Template:
         position = found.end()
         name, number, octal = found["name"], found["number"], found["octal"]
         if name is not None:
-            parts.append(int(name) if name.isdigit() else pattern.compiled.groupindex[name])
+            parts.append(pattern.compiled.groupindex[name] if name.isidentifier() else int(name))
         elif number is not None:
             parts.append(int(number))
         elif octal is not None:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
@@ -45,8 +45,9 @@ class SymbolicRule:
 
     @cached_property
     def parsed(self) -> Pattern | None:
-        """The pattern, where there is one that compiles."""
-        return parse_pattern(self.pattern) if self.pattern is not None else None
+        """The pattern, where there is one that compiles and can be put to names in little time."""
+        pattern = parse_pattern(self.pattern) if self.pattern is not None else None
+        return None if pattern is None or pattern.is_costly else pattern
 
     @cached_property
     def template(self) -> Template | None:
@@ -127,13 +128,17 @@ class Shadow:
     same: bool
 
 
+MOST_MISSING = 8
+"""So many missing indices of a merge are named."""
+
+
 @dataclass(frozen=True)
 class MergeFault:
     """A merge that cannot come out right.
 
-    `rules`: those of the group, in order. `missing`: indices that no rule gives. `counts`: the
-    different n where they disagree. `repeated`: pairs of rules that give the same index to two
-    tensors of one checkpoint.
+    `rules`: those of the group, in order. `missing`: indices that no rule gives, of more than
+    `MOST_MISSING` the first, and one too many. `counts`: the different n where they disagree.
+    `repeated`: pairs of rules that give the same index to two tensors of one checkpoint.
     """
 
     rules: tuple[int, ...]
@@ -159,6 +164,9 @@ _PAIRS_OF_TWO_LAYOUTS = 2
 
 
 # --------------------------------------------------------------------------- shadowing
+
+_MOST_TOGETHER = 6
+"""Of more earlier rules than this, only those that take a sample are asked about together."""
 
 Keep: TypeAlias = "Callable[[Hashable, Callable[[], bool]], bool]"
 _Included: TypeAlias = "Callable[[SymbolicRule, Sequence[SymbolicRule]], bool]"
@@ -210,7 +218,14 @@ def _takers(rules: Sequence[SymbolicRule], position: int, included: _Included) -
     for index, other, taken in matching:
         if len(taken) == len(samples) and included(rule, (other,)):
             return (index,)
-    several = [(index, other) for index, other, taken in matching if taken or not samples]
+    begins = rule.parsed.prefix
+    several = [
+        (index, other)
+        for index, other, pattern in earlier
+        if pattern.prefix.startswith(begins) or begins.startswith(pattern.prefix)
+    ]
+    if len(several) > _MOST_TOGETHER:
+        several = [(index, other) for index, other, taken in matching if taken or not samples]
     if len(several) > 1 and included(rule, tuple(other for _, other in several)):
         needed = several
         for candidate in several:
@@ -313,7 +328,8 @@ def _fault_of(
         counts.add(merge[1])
     if len(counts) > 1:
         return MergeFault(group, counts=tuple(sorted(counts)))
-    missing = sorted(set(range(counts.pop())) - set(given))
+    lacking = (index for index in range(counts.pop()) if index not in given)
+    missing = tuple(islice(lacking, MOST_MISSING + 1))
     repeated = tuple(
         (first, second)
         for same in given.values()
@@ -322,7 +338,7 @@ def _fault_of(
         if side_by_side(rules[first], rules[second]) is not None
     )
     if missing and not _given_elsewhere(rules, merging, group, semantics):
-        return MergeFault(group, missing=tuple(missing), repeated=repeated)
+        return MergeFault(group, missing=missing, repeated=repeated)
     return MergeFault(group, repeated=repeated) if repeated else None
 
 

@@ -38,6 +38,19 @@ def require_baseline(project: Project) -> None:
         ) from None
 
 
+def baseline_to_write(project: Project) -> Baseline:
+    """What is recorded in the file that `record_baseline` writes; nothing where there is no such file.
+
+    Raises `CommandError` where it holds something else than a baseline.
+    """
+    path = project.settings.baseline or DEFAULT_BASELINE
+    if not os.path.lexists(project.root / path):
+        return Baseline()
+    named = Project(project.sources, project.profile, replace(project.settings, baseline=path))
+    require_baseline(named)
+    return named.baseline
+
+
 def record_baseline(project: Project, files: tuple[str, ...], *, everything: bool) -> str:
     """Records the findings of the files, in place of what was recorded of them; a sentence on what was done.
 
@@ -45,21 +58,18 @@ def record_baseline(project: Project, files: tuple[str, ...], *, everything: boo
     Raises `CommandError` where the file cannot be written, or holds something else than a baseline.
     """
     path = project.settings.baseline or DEFAULT_BASELINE
-    target = project.root / path
-    named = replace(project.settings, baseline=path)
-    project = Project(project.sources, project.profile, named)
-    old = Baseline()
-    if target.exists():
-        require_baseline(project)
-        old = project.baseline
+    old = baseline_to_write(project)
     found = [finding for file in files for finding in find_all(project, file)]
     new = old.updated(found, judged_by(project, None if everything else files), project.line)
     try:
-        write_atomically(target, baseline_text(new).encode("utf-8"), 0o644)
+        # The file behind a link is written, not the link replaced.
+        target = (project.root / path).resolve()
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
+        write_atomically(target, baseline_text(new).encode("utf-8"), mode)
     except OSError as error:
         raise CommandError(
             f"{path} was not written: {error.strerror or error}.",
-            "make its folder writable.",
+            "see that its folder is there, can be written to and has room, or name another with --baseline.",
             ExitCode.NOT_RUN,
         ) from error
     return f"Recorded {count(new.total, 'finding')} in {path}."

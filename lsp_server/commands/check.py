@@ -17,6 +17,7 @@ from analyzers.project.sources import FactsCache
 from analyzers.rules.engine import find_all
 from lsp_server.commands.baselines import (
     DEFAULT_BASELINE,
+    baseline_to_write,
     judged_by,
     record_baseline,
     require_baseline,
@@ -171,7 +172,9 @@ def _check(tree: Tree, paths: tuple[str, ...], wanted: Options) -> int:
     sources = TracedSources(tree.root, facts)
     project = project_of(tree, sources)
     files = requested_files(project, paths)
-    if not wanted.write_baseline:
+    if wanted.write_baseline:
+        baseline_to_write(project)  # before the fixes: one that cannot be replaced ends the run
+    else:
         require_baseline(project)
     changes = changes_since(tree.root, wanted.changed_since) if wanted.changed_since is not None else None
     fixed = 0

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from analyzers.facts.bodies import Bodies, Body
+from analyzers.facts.certain import certain_calls
+from analyzers.facts.dropped_inputs import dropped_inputs
 from analyzers.facts.file import FileAnalysis
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
 from analyzers.project.index import Project
@@ -13,6 +17,7 @@ from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import check_file
+from analyzers.rules.examples import write_tree
 
 TEXT = '''"""Größe."""
 
@@ -81,6 +86,57 @@ def test_a_text_that_does_not_parse_has_no_tree() -> None:
     method = _method(facts, "forward")
     assert Bodies().of(facts, method) is None
     assert Bodies().derive("returns", facts, method, lambda body: 1) is None
+
+
+DEEP = {
+    "operators": "x" + " + x" * 900,
+    "attributes": "x" + ".a" * 900,
+    "methods": "x" + ".a()" * 200,
+    "elements": "x" + "[0]" * 900,
+    "signs": "-" * 900 + "x",
+    "choices": "x if x else " * 900 + "x",
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_expressions_stop_no_rule(kind: str, tmp_path: Path) -> None:
+    path = f"{FASTVIDEO.dits}/deep.py"
+    lines = [
+        "from torch import bfloat16, nn",
+        "from torch.nn.functional import scaled_dot_product_attention",
+        "class Deep(nn.Module):",
+        "    def forward(self, x):",
+        f"        y = {DEEP[kind]}",
+        "        y = scaled_dot_product_attention(y.to(bfloat16), x, x)",
+        f"        for z in {DEEP[kind]}:",
+        "            y = z",
+        "        return y",
+        "    def other(self):",
+        "        print(1)",
+    ]
+    write_tree(tmp_path, {path: "\n".join(lines) + "\n"})
+    found = check_file(Project(Sources(tmp_path), FASTVIDEO, Settings()), path)
+    assert [f.location.span.line for f in found if f.code == "DIT409"] == [10]
+
+
+@pytest.mark.parametrize("annotation", ["'a\\0b'", repr("int" + " | int" * 1500)])
+def test_an_annotation_in_quotes_may_be_anything(annotation: str) -> None:
+    text = (
+        f"def f(image: {annotation} = None):\n"
+        "    if isinstance(image, list):\n        image = image[0]\n"
+        "    else:\n        image = None\n"
+    )
+    facts = FileAnalysis("a.py").update(text)
+    assert Bodies().derive("dropped", facts, _method(facts, "f"), dropped_inputs) == ()
+
+
+def test_a_return_in_a_case_ends_what_every_run_does() -> None:
+    analysis = FileAnalysis("a.py")
+    text = "def f(x):\n    before()\n    match x:\n        case 1:\n            return\n    behind()\n"
+    facts = analysis.update(text)
+    body = Bodies().of(facts, _method(facts, "f"))
+    assert body is not None
+    assert [call.callee for call in certain_calls(body.body)] == ["before"]
 
 
 def test_documents_are_listed_and_checked_like_files(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,12 +122,61 @@ def test_what_is_no_baseline_is_told_and_kept(cli: Cli, tree: Path, text: str, r
     assert (tree / NAME).read_text() == text
 
 
+def test_nothing_is_fixed_where_the_baseline_cannot_be_replaced(cli: Cli, tree: Path) -> None:
+    (tree / NAME).write_text("notes of mine")
+    before = (tree / QUIET_DIT).read_text()
+    assert cli("check", "--root", tree, "--fix", "--write-baseline").code == 2
+    assert (tree / QUIET_DIT).read_text() == before
+    assert (tree / NAME).read_text() == "notes of mine"
+
+
+def test_a_link_to_the_baseline_and_its_permissions_stay(cli: Cli, tree: Path) -> None:
+    (tree / "shared.json").write_text('{"version": 1, "findings": []}')
+    (tree / "shared.json").chmod(0o664)
+    (tree / NAME).symlink_to("shared.json")
+    assert cli("check", "--root", tree, "--write-baseline").code == 0
+    assert (tree / NAME).is_symlink()
+    assert len(json.loads((tree / "shared.json").read_text())["findings"]) == 3
+    assert (tree / "shared.json").stat().st_mode & 0o777 == 0o664
+
+
+def test_what_cannot_be_written_is_told_and_the_old_one_stays(
+    cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("check", "--root", tree, "--write-baseline")
+    before, names = (tree / NAME).read_text(), sorted(p.name for p in tree.iterdir())
+    tree_at(tree, {OTHER_DIT: NO_ENTRY.replace("Quiet", "Other")})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        outcome = cli("check", "--root", tree, "--write-baseline", "--no-cache")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert f"{NAME} was not written: No space left on device." in outcome.err
+    assert (tree / NAME).read_text() == before
+    assert sorted(p.name for p in tree.iterdir()) == names
+    outcome = cli("check", "--root", tree, "--write-baseline", "--baseline", tree / "none" / NAME)
+    assert outcome.code == 3
+    assert "was not written: No such file or directory." in outcome.err
+
+
 @pytest.mark.parametrize("option", [("--diff",), ("--changed-since", "HEAD")])
 def test_writing_does_not_go_with_a_part_of_the_findings(
     cli: Cli, tree: Path, option: tuple[str, ...]
 ) -> None:
     assert cli("check", "--root", tree, "--write-baseline", *option).code == 2
     assert not (tree / NAME).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_file_whose_name_is_not_utf_8_is_recorded(cli: Cli, tree: Path) -> None:
+    tree_at(tree, {os.fsdecode(b"fastvideo/models/dits/q\xff.py"): NO_ENTRY.replace("Quiet", "Other")})
+    tree_at(tree, {"fastvideo/models/dits/größe.py": NO_ENTRY.replace("Quiet", "Third")})
+    assert "Recorded 5 findings" in cli("check", "--root", tree, "--write-baseline").err
+    assert cli("check", "--root", tree, "--baseline", tree / NAME).code == 0
+    assert "größe.py" in (tree / NAME).read_text(encoding="utf-8")
 
 
 def test_of_equal_findings_as_many_are_known_as_were_there() -> None:

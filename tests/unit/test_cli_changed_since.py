@@ -113,6 +113,26 @@ def test_no_repository_is_told(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mon
     assert "is not in a git repository" in outcome.err
 
 
+def test_a_name_with_a_line_end_stops_nothing(cli: Cli, tree: Path) -> None:
+    tree_at(tree, {OTHER_DIT: OTHER, "fastvideo/models/dits/a\nb.py": "LIMIT = 3\n"})
+    assert places(cli, tree) == [("DIT101", OTHER_DIT)]
+
+
+def test_why_git_refuses_is_told(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    outcome = cli("check", "--root", tree, "--changed-since", "HEAD")
+    assert outcome.code == 2
+    assert "dubious ownership" in outcome.err
+    assert "is not in a git repository" not in outcome.err
+
+
+def test_the_repository_itself_is_no_work_tree(cli: Cli, tree: Path) -> None:
+    inside = tree_at(tree.parent / ".git" / "tree")
+    outcome = cli("check", "--root", inside, "--changed-since", "HEAD")
+    assert outcome.code == 2
+    assert "is not in a git repository" in outcome.err
+
+
 def test_no_git_is_told(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     outcome = cli("check", "--root", tree, "--changed-since", "HEAD")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -78,6 +80,17 @@ def test_sarif_fingerprints_hold_while_lines_move(cli: Cli, tmp_path: Path) -> N
     assert prints() == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_sarif_names_a_file_whose_name_is_not_utf_8(cli: Cli, tmp_path: Path) -> None:
+    name = os.fsdecode(b"fastvideo/models/dits/q\xff.py")
+    tree_at(tmp_path, {name: NO_ENTRY})
+    log = cli("check", "--root", tmp_path, "--format", "sarif").json
+    jsonschema.Draft4Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(log)
+    [result] = log["runs"][0]["results"]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "fastvideo/models/dits/q%FF.py"
+
+
 def test_github_shows_each_finding_where_the_workflow_looks(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +102,7 @@ def test_github_shows_each_finding_where_the_workflow_looks(
     assert len(lines) == 2
     assert lines[0].startswith(
         f"::warning file=python/{COPY},line=5,endLine=5,col=14,endColumn=37,title=DIT106 registry-duplicate::"
-        "'SoundTransformer3DModel' is registered twice"
+        "'SoundTransformer3DModel' is registered 2 times"
     )
     assert "Found 2 findings" in outcome.err
     assert cli("check", "--root", root, "--format", "github", "--quiet").err == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,18 @@ def with_crlf(text: str) -> str:
     return text.replace("\n", "\r\n")
 
 
-@pytest.mark.parametrize("dress", [under_header, with_crlf], ids=lambda d: d.__name__)
+def with_carriage_returns(text: str) -> str:
+    return text.replace("\n", "\r")
+
+
+def behind_form_feed(text: str) -> str:
+    return "\f" + text
+
+
+DRESSES = [under_header, with_crlf, with_carriage_returns, behind_form_feed]
+
+
+@pytest.mark.parametrize("dress", DRESSES, ids=lambda d: d.__name__)
 @pytest.mark.parametrize(("rule", "example"), FIXED)
 def test_bytes_outside_the_edit_stay(
     rule: Rule, example: Example, dress: Callable[[str], str], tmp_path: Path
@@ -93,6 +105,26 @@ def test_bytes_outside_the_edit_stay(
     changed = take_all(tmp_path, rule)
     for path, wanted in example.fixed.items():
         assert changed.get(path, dressed[path]) == dress(wanted)
+
+
+@pytest.mark.parametrize(("rule", "example"), FIXED)
+def test_a_byte_order_mark_stays_and_mixed_line_ends_are_refused(
+    rule: Rule, example: Example, tmp_path: Path
+) -> None:
+    write_tree(tmp_path, example.files)
+    sound = project_at(tmp_path)
+    for fix in [f.fix for f in findings(sound, rule) if f.fix is not None]:
+        plain = run_operation(fix.operation, fix.arguments, sound)
+        if not all(path.endswith(".py") and sound.sources.text(path) is not None for path in plain):
+            continue
+        texts = {path: sound.sources.text(path) or "" for path in plain}
+        marked = with_texts(sound, {path: f"\ufeff{text}" for path, text in texts.items()})
+        assert run_operation(fix.operation, fix.arguments, marked) == {
+            path: f"\ufeff{text}" for path, text in plain.items()
+        }
+        mixed = with_texts(sound, {path: f"{text}# end\r\n" for path, text in texts.items()})
+        with pytest.raises(Refused, match="mixes line ends"):
+            run_operation(fix.operation, fix.arguments, mixed)
 
 
 @pytest.mark.parametrize(("rule", "example"), FIXED)
@@ -131,10 +163,13 @@ def test_a_fix_taken_twice_changes_nothing_more(rule: Rule, example: Example, tm
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
-def test_a_rule_says_whether_it_has_fixes(rule: Rule, tmp_path: Path) -> None:
+def test_a_rule_says_whether_it_has_fixes_and_each_has_an_edit(rule: Rule, tmp_path: Path) -> None:
     found = []
     for number, example in enumerate(rule.invalid):
         root = tmp_path / str(number)
         write_tree(root, example.files)
         found += [f.fix for f in findings(project_at(root), rule) if f.fix is not None]
     assert bool(found) == (rule.fixable is not None)
+    for fix in found:
+        module = import_module(f"analyzers.fixes.{fix.operation.replace('-', '_')}")
+        assert hasattr(module, "edit") != hasattr(module, "edit_project"), fix.operation

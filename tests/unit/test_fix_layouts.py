@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from analyzers.fixes.base import Refused
 from analyzers.fixes.entries import registered, rewritten
 from analyzers.fixes.exports import changed_exports
+from analyzers.fixes.imports import with_import
 from analyzers.fixes.sequences import Layout, layout_of
-from analyzers.fixes.texts import source_of
+from analyzers.fixes.texts import parse, source_of
 
 
 def layout(text: str) -> Layout:
@@ -83,6 +84,12 @@ def test_mixed_line_ends_are_refused() -> None:
         source_of("a = 1\r\nb = 2\n", "a.py")
 
 
+def test_a_form_feed_that_the_tree_would_lose_is_refused() -> None:
+    assert parse("x = 1\n\f\ny = 2\n", "a.py").code == "x = 1\n\f\ny = 2\n"
+    with pytest.raises(Refused, match="form feed"):
+        parse("x = 1\n\fy = 2\n", "a.py")
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -132,3 +139,44 @@ def test_a_comment_above_a_dropped_import_stays() -> None:
     text = "from .a import A\n\n# the rest\nfrom .b import B\nfrom .c import C\n"
     result = changed_exports(text, "p/__init__.py", lambda e: e.without_import("B"))
     assert result == "from .a import A\n\n# the rest\nfrom .c import C\n"
+
+
+IMPORT = "from home import name\n"
+FOR_TYPES = "if TYPE_CHECKING:\n    from home import name\n\n\ndef f(x: name): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 1\n", f"{IMPORT}x = 1\n"),
+        ('"""Doc."""\nimport torch\n', f'"""Doc."""\nimport torch\n{IMPORT}'),
+        (IMPORT, IMPORT),
+        ("from home import other\n", "from home import other, name\n"),
+        ("from home import other as o\nx.name = f(name=1)\n", None),
+        (f"from home import {'o' * 100}\n", f"from home import {'o' * 100}\n{IMPORT}"),
+        ("from home import (\n    other,\n)\n", f"from home import (\n    other,\n)\n{IMPORT}"),
+        (FOR_TYPES, IMPORT + FOR_TYPES),
+    ],
+)
+def test_an_import_joins_its_like_or_follows_the_others(before: str, after: str | None) -> None:
+    wanted = before.replace("as o", "as o, name") if after is None else after
+    assert with_import(cst.parse_module(before), "home", "name").code == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from elsewhere import name\n",
+        "from .home import name\n",
+        "import name.inner\n",
+        "from elsewhere import *\nname()\n",
+        "name = 1\n",
+        "class name: ...\n",
+        "def f(name): ...\n",
+        "for name in x: ...\n",
+        "def f():\n    async def name(): ...\n",
+    ],
+)
+def test_an_import_of_a_name_that_is_taken_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="means something else"):
+        with_import(cst.parse_module(text), "home", "name")

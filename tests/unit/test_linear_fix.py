@@ -42,7 +42,7 @@ def fixed(root: Path, files: dict[str, str], attribute: str = "fc", cls: str = "
         "attribute": attribute,
         "linear": FASTVIDEO.replicated_linear,
     }
-    return edited_texts(project, Fix("", "use_replicated_linear", arguments))
+    return edited_texts(project, Fix("", "use-replicated-linear", arguments))
 
 
 NEW = "self.fc = ReplicatedLinear(dim, dim)"
@@ -241,7 +241,7 @@ def test_rewritten(before: tuple[str, str], after: tuple[str, str], newline: str
     (tmp_path / PORT).write_bytes(block(*before).replace("\n", newline).encode("utf-8"))
     project = Project(Sources(tmp_path), FASTVIDEO, Settings())
     arguments = {"path": PORT, "class": "Block", "attribute": "fc", "linear": FASTVIDEO.replicated_linear}
-    result = edited_texts(project, Fix("", "use_replicated_linear", arguments))
+    result = edited_texts(project, Fix("", "use-replicated-linear", arguments))
     assert result == {PORT: block(*after).replace("\n", newline)}
 
 

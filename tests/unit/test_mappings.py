@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +16,12 @@ from analyzers.fixes.verify import edited_texts
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
 from analyzers.project.profile import FASTVIDEO
+from analyzers.project.profiles.base import MappingSemantics
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import check_file
 from analyzers.rules.examples import write_tree
-from analyzers.weights.symbolic import shadows
+from analyzers.weights.symbolic import SymbolicRule, merge_faults, shadows
 from analyzers.weights.tables import as_texts
 
 CONFIG = "fastvideo/configs/models/dits/echo.py"
@@ -213,3 +217,55 @@ def test_rules_are_found_again_after_an_edit(tmp_path: Path) -> None:
     text = HEADER + arch('field(default_factory=lambda: {"^(.*)$": "x",\n        "^a$": "b"})')
     after = Project(Sources.overlaid(project.sources, {CONFIG: text}), FASTVIDEO, Settings())
     assert [f.location.span.line for f in check_file(after, CONFIG) if f.code == "DIT307"] == [10]
+
+
+COSTLY = {
+    "loops in loops": [r"(.*)*(.*)*(.*)*(.*)*(.*)*x9$", r"^a.*"],
+    "nested counts": [r"^(((a?){16}){16}){16}$"],
+    "choices that multiply": [r"^((x){0,3}){16}$", "^" + "(?:a|aa)" * 28 + "!$"],
+    "counts that make a long name": [r"^((((((ab){16}){16}){16}){16}){16}){16}$"],
+    "many alternatives": ["^" + "(a|b|.*)" * 30 + "c$"],
+    "alternatives that take nothing": ["^" + "(?:$|b|^)" * 60],
+    "repeated assertions": ["^" + "(?:(?:(?:(?!a)b){0,2}){0,2}){0,2}" * 4, "^" + "(?:(?!a)b)?" * 24, "^b"],
+    "two of them": ["^" + "(?:(?=a)|b)" * 20, "^" + "(?:(?=a)|b)" * 20],
+    "slow on another rule's names": [r"^(\w+)+!$", "^" + "a" * 40, r"^(a|aa)+!$"],
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("semantics", ["first-match", "chained"])
+@pytest.mark.parametrize("patterns", COSTLY.values(), ids=COSTLY)
+def test_a_costly_pattern_costs_no_time(
+    patterns: list[str], semantics: MappingSemantics, tmp_path: Path
+) -> None:
+    rules = "".join(f"            {pattern!r}: 'to',\n" for pattern in patterns)
+    text = (
+        "@dataclass\nclass EchoArchConfig(DiTArchConfig):\n    param_names_mapping: dict = field(\n"
+        f"        default_factory=lambda: {{\n{rules}        }})\n"
+    )
+    sources = project_with(tmp_path, text).sources
+    project = Project(sources, replace(FASTVIDEO, mapping_semantics=semantics), Settings())
+    begin = time.process_time()
+    check_file(project, CONFIG)
+    assert time.process_time() - begin < 1
+
+
+def test_a_merge_of_absurd_size_is_counted_as_far_as_it_is_told() -> None:
+    rules = [SymbolicRule("^a$", "q", (0, 10**15)), SymbolicRule("^b$", "q", (2, 10**15))]
+    (fault,) = merge_faults(rules, "first-match")
+    assert fault.missing == (1, 3, 4, 5, 6, 7, 8, 9, 10)
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"^(?:blocks\.)?(\d+)\.(\w+)\.(\d+)\.(.*)$", r"^(?:img|txt)_(q|k|v)\.(.*)$"]
+)
+def test_usual_patterns_are_not_costly(pattern: str) -> None:
+    assert SymbolicRule(pattern, "x").parsed is not None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python 3.12 rejects such a reference")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_reference_with_spaces_is_read_as_python_reads_it() -> None:
+    rule = SymbolicRule("^(a)$", r"x\g< 1 >")
+    assert rule.template is not None
+    assert rule.template.parts == ("x", 1)

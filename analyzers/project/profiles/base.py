@@ -218,8 +218,6 @@ class Profile:
     """Classes whose fields are sampling and run-time settings, by full dotted name."""
     metadata_in_arch: bool = False
     """Whether an arch config holds all of a checkpoint's metadata, read or not, by intent."""
-    chained_mappings: bool = False
-    """Whether `get_param_names_mapping` applies rule after rule, instead of the first that matches."""
     registry_fallback: str | None = None
     """The architecture that the model registry takes where it does not know a name."""
     component_loaders: Loader | None = None

@@ -56,7 +56,6 @@ SGLANG: Final = Profile(
         "load_customized",
     ),
     mapping_semantics="chained",
-    chained_mappings=True,
     lora_reads_config=True,
     metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),
