@@ -53,7 +53,7 @@ async def test_what_is_recorded_is_not_shown_and_what_is_new_is(copied: Path) ->
         editor.change(COPY, "import os\n\n\n" + COPIED)
         assert not (await editor.pull(COPY)).items
         editor.change(COPY, COPIED + "EntryClass = [SoundTransformer3DModel]\n")
-        assert "DIT106" in codes((await editor.pull(COPY)).items)
+        await editor.diagnostics(COPY, lambda found: "DIT106" in codes(found))
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["relative", "absolute"])

