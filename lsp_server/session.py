@@ -1,11 +1,17 @@
 """One tree over the time of an editing session.
 
-Invariant: only the analysis thread touches a `Session`; it is not safe to share.
+Invariants
+----------
+* Only the analysis thread touches a `Session`; it is not safe to share.
+* What is carried over from an earlier look is an answer between two keys, never the last one: whoever
+  asks for it (`at_once`) asks for `findings` when the typist rests. Fixes are made of `findings` alone.
+* Only texts that an editor holds may differ between a look and what is carried over from it: when
+  anything else has changed (a save, the disk, settings), everything is looked at anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,9 +28,13 @@ from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_file
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
-from lsp_server.moving import moved
+from lsp_server.moving import Shift
 
 SETTINGS_FILES = ("pyproject.toml", "ditproof.toml")
+
+KEY_RULES = frozenset(("DIT102", "DIT501", "DIT802", "DIT806", "DIT809"))
+"""The rules that are asked at every key: each reads one file only, and costs less than 0.2 ms of CPU on
+the 3,044 lines of `ltx2.py` (the others together 38 ms)."""
 
 
 @dataclass
@@ -59,6 +69,7 @@ class Session:
         self.settings = Settings()
         self.profile: Profile = FASTVIDEO
         self._parsed: dict[str, tuple[Sequence[str], list[Finding]]] = {}
+        self._looked: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._findings: dict[tuple[str, bool], list[Finding]] = {}
         self._load_settings()
         self.project = Project(self.sources, self.profile, self.settings)
@@ -73,6 +84,8 @@ class Session:
             self.sources.refresh()
         elif changes.files:
             self.sources.refresh(changes.files)
+        if changes.everything or changes.files:
+            self._looked.clear()
         if changes.everything or changes.files.intersection(SETTINGS_FILES):
             self._load_settings()
             self._parsed.clear()
@@ -80,6 +93,7 @@ class Session:
             if text is None:
                 self.sources.close(path)
                 self._parsed.pop(path, None)
+                self._looked.pop(path, None)
             else:
                 self.sources.open(path, text)
         self._findings.clear()
@@ -115,8 +129,24 @@ class Session:
             known = check_file(self.project, path, _quick_rules() if quick else None)
             if not quick:
                 known = self._with_those_of_before(path, known)
+                if self.sources.is_open(path):
+                    self._looked[path] = (self.lines(path).lines, known)
             self._findings[path, quick] = known
         return known
+
+    def at_once(self, path: str) -> list[Finding]:
+        """The findings of one file while someone types: those of the text itself and of `KEY_RULES`;
+        of the others what the last look found, at its present lines. `findings` where there was none."""
+        looked = self._looked.get(path)
+        if (path, False) in self._findings or looked is None or not self.profile.is_checked(path):
+            return self.findings(path)
+        found = check_file(self.project, path, _key_rules())
+        facts = self.project.file(path)
+        broken = facts is not None and facts.broken
+        before, earlier = looked
+        # What does not parse hides what stands in it from every rule.
+        settled = {"DIT001"} if broken else {"DIT001", *KEY_RULES}
+        return self._joined(path, found, before, (f for f in earlier if f.code not in settled))
 
     def _with_those_of_before(self, path: str, found: list[Finding]) -> list[Finding]:
         """While an open file does not parse: also what was found when it last did, on lines that stand.
@@ -129,15 +159,22 @@ class Session:
         facts = self.project.file(path)
         if facts is None or facts.unreadable is not None:
             return found
-        lines = self.lines(path).lines
         if not facts.broken:
-            self._parsed[path] = (lines, found)
+            self._parsed[path] = (self.lines(path).lines, found)
             return found
         before, earlier = self._parsed.get(path, ((), []))
+        return self._joined(path, found, before, earlier)
+
+    def _joined(
+        self, path: str, found: list[Finding], before: Sequence[str], earlier: Iterable[Finding]
+    ) -> list[Finding]:
+        """What is found, and what was found in the lines `before` and still stands."""
+        shift = Shift(before, self.lines(path).lines)
         present = {(finding.code, finding.message) for finding in found}
-        kept = (moved(finding, before, lines) for finding in earlier)
-        missing = [f for f in kept if f is not None and (f.code, f.message) not in present]
-        return sorted([*found, *missing], key=lambda finding: finding.sort_key)
+        kept = (
+            shift.finding(finding) for finding in earlier if (finding.code, finding.message) not in present
+        )
+        return sorted([*found, *(f for f in kept if f is not None)], key=lambda finding: finding.sort_key)
 
     def all_findings(self) -> Iterator[tuple[str, list[Finding]]]:
         """Every checked file with its findings, a file a step."""
@@ -166,3 +203,8 @@ class Session:
 @cache
 def _quick_rules() -> tuple[Rule, ...]:
     return tuple(rule for rule in all_rules() if rule.tier is Tier.FILE)
+
+
+@cache
+def _key_rules() -> tuple[Rule, ...]:
+    return tuple(rule for rule in all_rules() if rule.code in KEY_RULES)

@@ -59,4 +59,4 @@ def _take(server: Server, given: object) -> None:
     server.settings = before.updated(given)
     if server.settings.docs != before.docs:
         for tree in server.trees.trees:
-            server.diagnoser.schedule(tree, anew=True)
+            server.diagnoser.schedule(tree)

@@ -4,8 +4,11 @@ Invariants
 ----------
 * Nothing is sent for a version that is no longer the document's.
 * A tree has at most one look under way; changes during it lead to one more, not to a queue.
-* Other open files are looked at again after every change, since findings cross files. A client that
-  asks for itself is told to ask again only if what it holds has become wrong.
+* A key is answered with `Session.at_once`; a full look at every open file (findings cross files)
+  always follows, when the typist rests. Everything else that happens (a file is opened, saved, changed
+  on disk; a setting; a verdict) leads to a full look at once.
+* A client that asks for itself is told to ask again only if what it holds has become wrong; by then all
+  that it may ask for has been looked at fully.
 """
 
 from __future__ import annotations
@@ -30,9 +33,13 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 DELAY = 0.06
-"""Seconds of rest after a change before other files are looked at, and this one for a push client."""
+"""Seconds that changes are gathered before a look; after a key, before a push client is told of it."""
 LONGEST_DELAY = 0.4
-"""Seconds after which a look is due even if the changes do not stop."""
+"""Seconds after which that look is due even if the changes do not stop."""
+REST = 0.35
+"""Seconds after the last key before the full look that follows it."""
+LONGEST_REST = 5.0
+"""Seconds after which a full look is due even if somebody types on."""
 
 
 def register(server: Server) -> None:
@@ -47,8 +54,8 @@ def register(server: Server) -> None:
     async def document_diagnostic(
         params: types.DocumentDiagnosticParams,
     ) -> types.DocumentDiagnosticReport:
-        found, revision = await server.diagnoser.present(params.text_document.uri)
-        identity = server.diagnoser.answered(params.text_document.uri, found, revision)
+        found = await server.diagnoser.present(params.text_document.uri)
+        identity = server.diagnoser.answered(params.text_document.uri, found)
         if identity == params.previous_result_id:
             return types.RelatedUnchangedDocumentDiagnosticReport(result_id=identity)
         return types.RelatedFullDocumentDiagnosticReport(items=found, result_id=identity)
@@ -59,11 +66,10 @@ class Diagnoser:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._due: dict[Tree, float] = {}
-        self._timers: dict[Tree, asyncio.TimerHandle] = {}
+        self._due: dict[_Look, float] = {}
+        self._timers: dict[_Look, asyncio.TimerHandle] = {}
         self._looking: set[Tree] = set()
         self._told: dict[str, str] = {}
-        self._answered: dict[str, int] = {}
         self._settings_of: dict[Tree, int] = {}
         self._unopened: dict[str, str] = {}
         self._indexed: set[Tree] = set()
@@ -81,23 +87,27 @@ class Diagnoser:
         if self._told.pop(uri, None) is not None and not self._server.pulls:
             self._push(uri, None, [])
 
-    def schedule(self, tree: Tree, *, anew: bool = False) -> None:
-        """Looks at the tree's open files soon, once for any number of calls until then.
+    def schedule(self, tree: Tree) -> None:
+        """Looks fully at the tree's open files soon, once for any number of calls until then."""
+        self._plan(tree, True, DELAY, LONGEST_DELAY)
 
-        `anew`: what was answered may be wrong although no file has changed (a verdict, a setting).
-        """
-        if anew:
-            self._answered.clear()
+    def typed(self, tree: Tree) -> None:
+        """Tells of an open file that has another text soon, and looks fully when the typist rests."""
+        if not self._server.pulls:
+            self._plan(tree, False, DELAY, LONGEST_DELAY)
+        self._plan(tree, True, REST, LONGEST_REST)
+
+    def _plan(self, tree: Tree, full: bool, delay: float, longest: float) -> None:
         if self._stopped:
             return
         self.index(tree)
         loop = asyncio.get_running_loop()
-        due = self._due.setdefault(tree, loop.time() + LONGEST_DELAY)
-        timer = self._timers.pop(tree, None)
+        look = (tree, full)
+        due = self._due[look] = min(self._due.get(look, loop.time() + longest), loop.time() + longest)
+        timer = self._timers.pop(look, None)
         if timer is not None:
             timer.cancel()
-        when = min(loop.time() + DELAY, due)
-        self._timers[tree] = loop.call_at(when, self._start, tree)
+        self._timers[look] = loop.call_at(min(loop.time() + delay, due), self._start, look)
 
     def index(self, tree: Tree) -> None:
         """Reads a tree that is met for the first time, in steps beside everything else."""
@@ -115,27 +125,24 @@ class Diagnoser:
 
     # ------------------------------------------------------------------ answers
 
-    async def present(self, uri: str) -> tuple[list[types.Diagnostic], int]:
-        """The diagnostics of a document's present text (none for what no tree holds), and the revision
-        of the tree that they speak of."""
+    async def present(self, uri: str) -> list[types.Diagnostic]:
+        """The diagnostics of a document's present text (none for what no tree holds)."""
         while True:
             placed = self._server.place(uri)
             document = self._server.documents.get(uri)
             if placed is None or not placed[1].endswith(READABLE):
-                return [], 0
-            revision = placed[0].revision
+                return []
             version = document.version if document is not None else None
-            found = await self._diagnose(*placed)
+            found = await self._diagnose(*placed, full=False)
             now = self._server.documents.get(uri)
             if now is document and (now is None or now.version == version):
-                return found, revision
+                return found
 
-    def answered(self, uri: str, found: Sequence[types.Diagnostic], revision: int) -> str:
+    def answered(self, uri: str, found: Sequence[types.Diagnostic]) -> str:
         """Keeps what a client is being told; the identity of that answer."""
         identity = _identity(found)
         if self._server.pulls:
             self._told[uri] = identity
-            self._answered[uri] = revision
         return identity
 
     # ------------------------------------------------------------------ work
@@ -154,12 +161,13 @@ class Diagnoser:
         finally:
             tree.ready = True
             self._server.status.indexed(name, summary)
-        self.schedule(tree, anew=True)
+        self.schedule(tree)
         await self._server.refresh_lenses()
         await self._server.warm_edits(tree)
 
-    def _start(self, tree: Tree) -> None:
-        self._timers.pop(tree, None)
+    def _start(self, look: _Look) -> None:
+        self._timers.pop(look, None)
+        tree, _ = look
         if tree in self._looking:
             return  # it sees to what is due when it is done
         self._looking.add(tree)
@@ -167,23 +175,34 @@ class Diagnoser:
 
     async def _look(self, tree: Tree) -> None:
         try:
-            while self._due.pop(tree, None) is not None:
-                await self._tell_settings(tree)
-                await self._tell_verdicts(tree)
-                if self._server.pulls:
+            while (full := self._next(tree)) is not None:
+                if full:
+                    await self._tell_settings(tree)
+                    await self._tell_verdicts(tree)
+                if not self._server.pulls:
+                    await self._push_all(tree, full=full)
+                elif full:
                     await self._refresh_if_wrong(tree)
-                else:
-                    await self._push_all(tree)
-                if tree in self._timers:
-                    return  # changes go on; the timer comes back
         finally:
             self._looking.discard(tree)
 
-    async def _push_all(self, tree: Tree) -> None:
+    def _next(self, tree: Tree) -> bool | None:
+        """Whether the look that is due is a full one, which makes a smaller one needless; None where none
+        is, or the changes go on (its timer comes back)."""
+        for full in (True, False):
+            look = (tree, full)
+            if look in self._due and look not in self._timers:
+                del self._due[look]
+                return full
+        return None
+
+    async def _push_all(self, tree: Tree, *, full: bool) -> None:
         documents = sorted(self._server.opened(tree), key=lambda item: item[0].uri in self._told)
         for document, path in documents:
             version = document.version
-            found = await self._diagnose(tree, path)
+            if not full and document.uri in self._told:
+                continue  # its own text is the same
+            found = await self._diagnose(tree, path, full=full)
             if self._server.documents.get(document.uri) is not document or document.version != version:
                 continue  # a later look is due already
             identity = _identity(found)
@@ -192,17 +211,17 @@ class Diagnoser:
                 self._push(document.uri, version, found)
 
     async def _refresh_if_wrong(self, tree: Tree) -> None:
+        wrong = False
         for document, path in list(self._server.opened(tree)):
-            told = self._told.get(document.uri)
-            if told is None or self._answered.get(document.uri) == tree.revision:
-                continue  # not asked yet, or answered after the last change
+            if document.uri not in self._told:
+                continue  # not asked yet
             version = document.version
-            found = await self._diagnose(tree, path)
-            if document.version == version and _identity(found) != self._told.get(document.uri):
-                await self._server.refresh_diagnostics()
-                return
+            found = await self._diagnose(tree, path, full=True)
+            wrong |= document.version == version and _identity(found) != self._told.get(document.uri)
+        if wrong:
+            await self._server.refresh_diagnostics()
 
-    async def _diagnose(self, tree: Tree, path: str) -> list[types.Diagnostic]:
+    async def _diagnose(self, tree: Tree, path: str, *, full: bool) -> list[types.Diagnostic]:
         server = self._server
         encoding, settings = server.encoding, server.settings
         uris, root = server.uris_of(tree), tree.root
@@ -212,7 +231,10 @@ class Diagnoser:
             return uris.get(other) or uri_of(root, other)
 
         def question(session: Session) -> list[types.Diagnostic]:
-            found: list[Finding] = list(session.findings(path, quick=quick))
+            at_once = not full and not quick
+            found: list[Finding] = list(
+                session.at_once(path) if at_once else session.findings(path, quick=quick)
+            )
             found += server.verdicts.findings(root, path, session.sources.text)
             return to_diagnostics(
                 sorted(found, key=lambda f: f.sort_key),
@@ -242,7 +264,7 @@ class Diagnoser:
         for path in self._server.verdicts.paths(tree.root):
             uri = uri_of(tree.root, path)
             if path not in opened:
-                self._push_unopened(uri, await self._diagnose(tree, path))
+                self._push_unopened(uri, await self._diagnose(tree, path, full=True))
             elif self._unopened.pop(uri, None) is not None and self._server.pulls:
                 self._push(uri, None, ())
 
@@ -281,5 +303,8 @@ def _identity(found: Iterable[types.Diagnostic]) -> str:
 def _numbers(place: types.Range) -> tuple[int, int, int, int]:
     return place.start.line, place.start.character, place.end.line, place.end.character
 
+
+_Look = tuple["Tree", bool]
+"""A look at a tree, and whether it is a full one."""
 
 _NOTHING = _identity(())

@@ -211,7 +211,7 @@ class ParityRuns:
         if result.status != "cancelled":
             findings = tuple(findings_of(result, target.port_class))
             self._server.verdicts.put(Verdict(tree.root, target.test, findings, target.texts))
-            self._server.diagnoser.schedule(tree, anew=True)
+            self._server.diagnoser.schedule(tree)
         answer = verdict_json(target, result)
         uri = self._server.uris_of(tree).get(target.test.partition("::")[0])
         self._server.protocol.notify(

@@ -56,11 +56,11 @@ def register(server: Server) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        _text_changed(server, params.text_document.uri)
+        _text_changed(server, params.text_document.uri, typed=False)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
-        _text_changed(server, params.text_document.uri)
+        _text_changed(server, params.text_document.uri, typed=True)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
@@ -102,7 +102,7 @@ def _take_folder(server: Server, uri: str) -> None:
             server.diagnoser.index(tree)
 
 
-def _text_changed(server: Server, uri: str) -> None:
+def _text_changed(server: Server, uri: str, *, typed: bool) -> None:
     document = server.documents.get(uri)
     placed = server.place(uri)
     if document is None or placed is None:
@@ -110,10 +110,14 @@ def _text_changed(server: Server, uri: str) -> None:
     tree, path = placed
     if not path.endswith(READABLE):
         server.note(tree, Changes(files={path}))
+        server.diagnoser.schedule(tree)
+        return
+    server.note(tree, Changes(texts={path: document.text}))
+    server.diagnoser.changed(uri)
+    if typed:
+        server.diagnoser.typed(tree)
     else:
-        server.note(tree, Changes(texts={path: document.text}))
-        server.diagnoser.changed(uri)
-    server.diagnoser.schedule(tree)
+        server.diagnoser.schedule(tree)
 
 
 async def _watch(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,6 +120,71 @@ async def test_a_client_that_cannot_be_told_to_pull_again_is_pushed_to(tree: Pat
         assert editor.offered.diagnostic_provider is None
         editor.open(SOUND)
         await editor.diagnostics(SOUND, has("DIT106"))
+
+
+async def test_a_client_that_pulls_hears_of_what_the_full_look_found(tree: Path) -> None:
+    known = UNKNOWN.replace("Blok", "Block")
+    (tree / COPY).write_text(known)
+    async with editor_at(tree, able=capabilities(pull=True)) as editor:
+        editor.open(COPY)
+        await editor.indexed()
+        assert not (await editor.pull(COPY)).items
+        before = editor.refreshes
+        editor.change(COPY, UNKNOWN)
+        assert not (await editor.pull(COPY)).items, "between two keys, what was found before"
+        await editor.until(lambda: editor.refreshes > before, "no refresh when the typist rests")
+        assert codes((await editor.pull(COPY)).items) == ["DIT103"]
+        editor.change(COPY, "\n" + UNKNOWN)
+        assert codes((await editor.pull(COPY)).items) == ["DIT103"], "it went at the next key"
+        before = editor.refreshes
+        editor.change(COPY, known)
+        assert not (await editor.pull(COPY)).items, "the name is gone from its line"
+        await asyncio.sleep(1)
+        assert editor.refreshes == before, "told to ask for what it holds"
+
+
+async def test_a_client_that_pulls_hears_of_other_files_when_the_typist_rests(tree: Path) -> None:
+    (tree / COPY).write_text(COPIED)
+    async with editor_at(tree, able=capabilities(pull=True)) as editor:
+        editor.open(SOUND)
+        editor.open(COPY)
+        await editor.indexed()
+        assert codes((await editor.pull(SOUND)).items) == ["DIT106"]
+        assert codes((await editor.pull(COPY)).items) == ["DIT106"]
+        before = editor.refreshes
+        editor.change(COPY, COPIED.replace("SoundTransformer3DModel", "Other"))
+        await editor.until(lambda: editor.refreshes > before, "no refresh")
+        assert not (await editor.pull(SOUND)).items
+        assert not (await editor.pull(COPY)).items
+
+
+async def test_a_save_is_looked_at_in_full(tree: Path) -> None:
+    known = UNKNOWN.replace("Blok", "Block")
+    (tree / COPY).write_text(known)
+    async with editor_at(tree, able=capabilities(pull=True)) as editor:
+        editor.open(COPY)
+        await editor.indexed()
+        assert not (await editor.pull(COPY)).items
+        editor.change(COPY, UNKNOWN)
+        editor.saved_outside(COPY, UNKNOWN)
+        assert codes((await editor.pull(COPY)).items) == ["DIT103"]
+
+
+async def test_pushed_findings_do_not_flicker_between_keys(tree: Path) -> None:
+    async with editor_at(tree) as editor:
+        editor.open(COPY, UNKNOWN)
+        await editor.indexed()
+        await editor.diagnostics(COPY, has("DIT103"))
+        for count in range(1, 12):
+            editor.change(COPY, UNKNOWN.replace("= Blok", "= Blok  # " + "x" * count))
+            await asyncio.sleep(0.1)
+        last = editor.change(COPY, UNKNOWN.replace("Blok", "Blk"))
+        await editor.diagnostics(COPY, lambda found: found and "Blk" in found[0].message)
+        for publication in editor.published[editor.uri(COPY)]:
+            if publication.version not in (1, last):
+                assert codes(publication.diagnostics) == ["DIT103"]
+        late = [p for p in editor.published[editor.uri(COPY)] if p.version == last]
+        assert [codes(p.diagnostics) for p in late] == [[], ["DIT103"]]
 
 
 async def test_a_pull_answers_for_the_present_text(tree: Path) -> None:
