@@ -33,7 +33,7 @@ def test_text_shows_place_message_source_related_places_and_the_fix(cli: Cli, tm
         "  5 | EntryClass = SoundTransformer3DModel\n    |              ^^^^^^^^^^^^^^^^^^^^^^^\n"
         in outcome.out
     )
-    assert f"  = {SOUND}:39:14: another entry\n" in outcome.out
+    assert f"  = {SOUND}:39:14: the other entry\n" in outcome.out
     assert "  help: Append 'EntryClass = QuietTransformer3DModel' (--fix)\n" in outcome.out
     last = outcome.out.splitlines()[-1]
     assert last.startswith("Found 3 findings")
@@ -53,7 +53,7 @@ def test_json_has_the_documented_shape(cli: Cli, tmp_path: Path) -> None:
     assert document["summary"]["by_rule"] == {"DIT101": 1, "DIT106": 2}
     assert document["summary"]["ports"] == 2
     duplicate = next(f for f in document["findings"] if f["path"] == COPY)
-    assert duplicate.pop("message").startswith("'SoundTransformer3DModel' is registered 2 times")
+    assert duplicate.pop("message").startswith("'SoundTransformer3DModel' is registered twice")
     assert duplicate == {
         "code": "DIT106",
         "name": "registry-duplicate",
@@ -65,7 +65,7 @@ def test_json_has_the_documented_shape(cli: Cli, tmp_path: Path) -> None:
         "end_column": 37,
         "symbol": "SoundTransformer3DModel",
         "port": None,
-        "related": [{"path": SOUND, "line": 39, "message": "another entry"}],
+        "related": [{"path": SOUND, "line": 39, "message": "the other entry"}],
         "fix": None,
     }
     missing = next(f for f in document["findings"] if f["code"] == "DIT101")

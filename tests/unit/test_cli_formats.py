@@ -102,7 +102,7 @@ def test_github_shows_each_finding_where_the_workflow_looks(
     assert len(lines) == 2
     assert lines[0].startswith(
         f"::warning file=python/{COPY},line=5,endLine=5,col=14,endColumn=37,title=DIT106 registry-duplicate::"
-        "'SoundTransformer3DModel' is registered 2 times"
+        "'SoundTransformer3DModel' is registered twice"
     )
     assert "Found 2 findings" in outcome.err
     assert cli("check", "--root", root, "--format", "github", "--quiet").err == ""
