@@ -73,6 +73,9 @@ class Worker:
 
             for _ in session.warm_up():
                 pass
+            # What the rules ask of other files for a document is what its first fix would wait for.
+            for path in request["texts"]:
+                check_file(session.project, path)
         except Refused as refusal:
             return {"refused": str(refusal)}
         except Exception as error:  # noqa: BLE001 - one bad edit must not end the worker

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 FIX_ALL = "source.fixAll.ditproof"
-PATIENCE = {True: 2.0, False: 0.35}
-"""Seconds that an answer waits for the edit worker: when somebody asked, and when the editor did."""
+PATIENCE = {True: 20.0, False: 0.35}
+"""Seconds that an answer waits for the edit worker: when somebody asked, and when the editor did. Whoever
+asks rather waits for a worker that is still reading the tree than hears that there is no fix."""
 MOST_FIXES = 8
 CONTENT_MODIFIED = -32801
 
