@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tokenize
 
+from analyzers.facts.chunks import normalise_newlines
 from analyzers.project.sources import Sources
 
 _LAYOUT = (tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)
@@ -26,7 +27,8 @@ def used_in(sources: Sources, path: str, name: str) -> bool:
 def _used(text: str, name: str) -> bool:
     line: list[tokenize.TokenInfo] = []
     try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        # Python's tokenizer takes a lone carriage return for the end of a line before 3.12 only.
+        for token in tokenize.generate_tokens(io.StringIO(normalise_newlines(text)).readline):
             if token.type == tokenize.NEWLINE:
                 if _uses(line, name):
                     return True
