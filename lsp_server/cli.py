@@ -67,13 +67,9 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import PackageNotFoundError, version
+        from lsp_server.version import installed_version
 
-        try:
-            number = version("ditproof")
-        except PackageNotFoundError:
-            number = "(not installed: run from its sources)"
-        click.echo(f"ditproof {number}")
+        click.echo(f"ditproof {installed_version() or '(not installed: run from its sources)'}")
         ctx.exit()
 
 

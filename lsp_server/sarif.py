@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from analyzers.project.baseline import known_by
 from analyzers.project.index import Project
 from lsp_server.payloads import LinesOf, lines_of, place_json
 from lsp_server.rule_pages import Page, all_pages, page_markdown
+from lsp_server.version import installed_version
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -31,6 +31,7 @@ def sarif_json(project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
     pages = [page for page in all_pages() if page.code in reported]
     index = {page.code: number for number, page in enumerate(pages)}
     lines = lines_of(project.sources)
+    number = installed_version()
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -39,7 +40,7 @@ def sarif_json(project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "ditproof",
-                        "semanticVersion": _version(),
+                        **({"semanticVersion": number} if number is not None else {}),
                         "rules": [_rule(page) for page in pages],
                     }
                 },
@@ -113,10 +114,3 @@ def _fingerprints(project: Project, findings: Iterable[Finding]) -> list[str]:
         seen[plain] += 1
         prints.append(f"{plain}:{seen[plain]}")
     return prints
-
-
-def _version() -> str:
-    try:
-        return version("ditproof")
-    except PackageNotFoundError:
-        return "0.0.0"

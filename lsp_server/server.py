@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lsprotocol import types
@@ -31,6 +30,7 @@ from lsp_server.protocol import Protocol
 from lsp_server.session import Changes
 from lsp_server.status import Status
 from lsp_server.verdicts import Verdicts
+from lsp_server.version import installed_version
 from lsp_server.workspace import Tree, Workspace
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ class Server(LanguageServer):
     """State that several features need. Features are modules with a function `register(server)`."""
 
     def __init__(self) -> None:
-        super().__init__("ditproof", _version(), protocol_cls=Protocol, max_workers=2)
+        super().__init__(
+            "ditproof", installed_version() or "from its sources", protocol_cls=Protocol, max_workers=2
+        )
         self.documents = Documents()
         self.trees = Workspace()
         self.settings = ClientSettings()
@@ -162,10 +164,3 @@ class Server(LanguageServer):
         self.edits.close()
         self.trees.close()
         super().shutdown()  # type: ignore[no-untyped-call]
-
-
-def _version() -> str:
-    try:
-        return version("ditproof")
-    except PackageNotFoundError:  # run from a source tree that was not installed
-        return "0"

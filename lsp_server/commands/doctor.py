@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from lsp_server.commands.terminal import colours, printable, styled, write, writ
 from lsp_server.commands.workspace import Tree, open_tree, project_of
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
+from lsp_server.version import installed_version
 
 DEPENDENCIES = ("pygls", "lsprotocol", "libcst", "click", "rich")
 
@@ -130,9 +130,9 @@ def _json(seen: Examination) -> dict[str, Any]:
     tree, project, found = seen.tree, seen.project, seen.interpreter
     return {
         "version": 1,
-        "ditproof": _version("ditproof"),
-        "python": {"path": sys.executable, "version": platform.python_version()},
-        "dependencies": {name: _version(name) for name in DEPENDENCIES},
+        "ditproof": installed_version("ditproof"),
+        "python": {"path": sys.executable, "version": platform.pythoninstalled_version()},
+        "dependencies": {name: installed_version(name) for name in DEPENDENCIES},
         "root": None if tree is None else str(tree.root),
         "profile": None if tree is None else tree.profile.name,
         "settings": None if tree is None else tree.settings.source,
@@ -172,14 +172,14 @@ def _registry(project: Project) -> dict[str, Any]:
 
 def _text(seen: Examination, quiet: bool) -> str:
     rows: list[tuple[str, str]] = []
-    own = _version("ditproof") or "from its sources"
+    own = installed_version("ditproof") or "from its sources"
     if not quiet:
         rows += [
             (
                 "ditproof",
-                f"{own} on Python {platform.python_version()} ({sys.executable})",
+                f"{own} on Python {platform.pythoninstalled_version()} ({sys.executable})",
             ),
-            ("with", ", ".join(f"{name} {_version(name) or 'missing'}" for name in DEPENDENCIES)),
+            ("with", ", ".join(f"{name} {installed_version(name) or 'missing'}" for name in DEPENDENCIES)),
         ]
         if seen.tree is not None and seen.project is not None:
             rows += _tree_rows(seen.tree, seen.project)
@@ -247,10 +247,3 @@ def _interpreter_rows(
         ]
         rows.append(("", f"Python {'.'.join(map(str, found.version))}, {', '.join(has)}"))
     return rows
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
