@@ -112,6 +112,8 @@ class EditClient:
             except asyncio.CancelledError:
                 # A caller that gives up must not leave half a message in the pipe for the next one.
                 await asyncio.wait([asking])
+                if not asking.cancelled():
+                    asking.exception()  # a refusal that nobody waits for any more is no error
                 raise
 
     async def _ask_twice(self, root: Path, texts: Mapping[str, str], what: dict[str, Any]) -> dict[str, str]:

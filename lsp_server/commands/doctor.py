@@ -131,7 +131,7 @@ def _json(seen: Examination) -> dict[str, Any]:
     return {
         "version": 1,
         "ditproof": installed_version("ditproof"),
-        "python": {"path": sys.executable, "version": platform.pythoninstalled_version()},
+        "python": {"path": sys.executable, "version": platform.python_version()},
         "dependencies": {name: installed_version(name) for name in DEPENDENCIES},
         "root": None if tree is None else str(tree.root),
         "profile": None if tree is None else tree.profile.name,
@@ -177,7 +177,7 @@ def _text(seen: Examination, quiet: bool) -> str:
         rows += [
             (
                 "ditproof",
-                f"{own} on Python {platform.pythoninstalled_version()} ({sys.executable})",
+                f"{own} on Python {platform.python_version()} ({sys.executable})",
             ),
             ("with", ", ".join(f"{name} {installed_version(name) or 'missing'}" for name in DEPENDENCIES)),
         ]
