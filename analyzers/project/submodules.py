@@ -32,8 +32,6 @@ from analyzers.project.flows import reached_methods
 from analyzers.project.index import Project
 from analyzers.project.layers import built_class, submodule
 
-MODULE = "torch.nn.Module"
-
 _NO_MODULES = frozenset({"Parameter", "Buffer", "ParameterList", "ParameterDict", "UninitializedParameter"})
 _CONSTRUCTORS = ("__init__", "__post_init__", "__new__")
 _NO_CODE = re.compile(
