@@ -92,6 +92,7 @@ async function parityFails(session) {
   // The row names the line of the comparison that failed.
   const lines = readFileSync(join(session.workspace, TESTS, test), "utf8").split("\n");
   const line = lines.findIndex((text) => text.trimStart().startsWith("assert_close(")) + 1;
+  await session.filterPanel("DIT901");
   await session.problem("DIT901", `[Ln ${line},`).waitFor();
 
   await session.screenshot("parity-failed");

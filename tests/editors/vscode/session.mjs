@@ -143,10 +143,18 @@ export class Session {
       await input.waitFor({ timeout: 3000 });
     });
     await input.fill(`>${title}`);
-    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
-    await row.waitFor();
-    await this.page.keyboard.press("Enter");
-    await input.waitFor({ state: "hidden" });
+    await this.#accept(title);
+  }
+
+  /** Takes the entry of the open quick input that shows a text. */
+  async #accept(text) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: text }).first().waitFor();
+    // Enter is lost while the list is still being put together.
+    await retry(5, async () => {
+      if (await input.isVisible()) await this.page.keyboard.press("Enter");
+      await input.waitFor({ state: "hidden", timeout: 3000 });
+    });
   }
 
   /** The titles that the palette offers for a text. */
@@ -172,17 +180,19 @@ export class Session {
       await input.waitFor({ timeout: 3000 });
     });
     await input.fill(name);
-    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: name }).first().waitFor();
-    await this.page.keyboard.press("Enter");
+    await this.#accept(name);
     await this.page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
   }
 
   async goToLine(line) {
     const input = this.page.locator(".quick-input-widget input[type=text]");
-    await this.page.keyboard.press("Control+G");
+    await retry(5, async () => {
+      await this.page.keyboard.press("Control+G");
+      await input.waitFor({ timeout: 3000 });
+    });
     await input.fill(`:${line}`);
-    await this.page.keyboard.press("Enter");
-    await input.waitFor({ state: "hidden" });
+    await this.#accept(`line ${line}`);
+    await this.page.locator(".statusbar-item", { hasText: `Ln ${line},` }).waitFor();
   }
 
   /** Opens the quick fixes at the cursor and takes the one whose title matches. By keyboard: a transparent
