@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ from analyzers.project.registry import Registry, simulate
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.project.tests import TestReach
+from analyzers.weights.state import PortState
 
 T = TypeVar("T")
 
@@ -38,8 +39,16 @@ class Project:
     Make a new one after a change; facts of unchanged files live in `Sources`.
     """
 
-    def __init__(self, sources: Sources, profile: Profile, settings: Settings) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        profile: Profile,
+        settings: Settings,
+        states: Mapping[str, PortState] | None = None,
+    ) -> None:
+        """`states`: what was measured of the weights' names, by `path::Class` of the port."""
         self.sources = sources
+        self.states = states or {}
         self.profile = profile
         self.settings = settings
         sources.hold_for((profile, settings))

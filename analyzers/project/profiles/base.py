@@ -40,6 +40,20 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """What the loader of weights leaves out, and leaves empty, by design."""
+
+    skipped: tuple[str, ...] = ()
+    """Ends of names, after the mapping, that are no parameters and are passed over."""
+
+    may_be_absent: tuple[str, ...] = ()
+    """Parts of the names of parameters that a checkpoint may lack."""
+
+    lenient: tuple[str, ...] = ()
+    """Beginnings of the names of classes for which names without a place are passed over."""
+
+
+@dataclass(frozen=True)
 class Registrations:
     """Where pipelines are, and how one module registers their configs and presets by name."""
 
@@ -204,6 +218,7 @@ class Profile:
     """Config bases whose `__setattr__` sets fields as if it were not there."""
     mapping_semantics: MappingSemantics = "first-match"
     """How `get_param_names_mapping` applies the rules of a mapping."""
+    loading: Loading = field(default_factory=Loading)
     mapping_suffix: str = "param_names_mapping"
     """How the names of mappings end, in lower case."""
     mappings_of_names: tuple[str, ...] = ()
