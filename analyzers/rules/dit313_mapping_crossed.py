@@ -48,7 +48,8 @@ def _crossed(context: Context, table: MappingTable, crossed: CrossedRule) -> Fin
 
 def _merged(context: Context, table: MappingTable, merge: CrossedMerge) -> Iterator[Finding]:
     rules = [table.rules[place] for place in merge.rules]
-    own = next((rule for rule in rules if table.owns(rule)), None)
+    misplaced = [table.rules[place] for place in merge.misplaced]
+    own = next((rule for rule in misplaced if table.owns(rule)), None)
     if own is None:
         return  # the display that writes it down is looked at by itself
     given, expected = ", ".join(merge.given), ", ".join(merge.expected)
@@ -107,11 +108,11 @@ RULE = Rule(
     how="Correct the target, or the index of the merge. Where it is meant, say why in a suppression.",
     exceptions=(
         "Names in which no two opposed words stand: `linear_1` and `fc_in`, `norm2` and `norm3`, `net.0` and "
-        "`net.2`. Other words for the same (`self_attn` and `attn1`, `lora_down` and `lora_A`). Tensors of a "
-        "joint attention that a port splits (`self_attn.add_q_proj` to `cross_attention.to_qkv`). A scale "
-        "that is called a gate. Blocks that a whole mapping counts from another number. Merges of gate and up "
-        "whose target does not spell the order, since both are in use. Pairs that meet in one target, and merges "
-        "that are incomplete (DIT309, DIT310)."
+        "`net.2`. Other words for the same (`self_attn` and `attn1`, `lora_down` and `lora_A`). Tensors of "
+        "a joint attention that a port splits (`self_attn.add_q_proj` to `cross_attention.to_qkv`). A scale "
+        "that is called a gate. Blocks that a whole mapping counts from another number. Merges of gate and "
+        "up whose target does not spell the order, since both are in use. Pairs that meet in one target, "
+        "and merges that are incomplete (DIT309, DIT310)."
     ),
     source="`fastvideo/models/loader/utils.py`, `get_param_names_mapping` and `hf_to_custom_state_dict`",
     check=check,
@@ -256,13 +257,13 @@ RULE = Rule(
                     _merge("to_q", 0, "to_qkv")
                     + _merge("to_k", 2, "to_qkv")
                     + _merge("to_v", 1, "to_qkv")
-                    + _merge("mlp.up", 0, "gate_up_proj", 2)
-                    + _merge("mlp.gate", 1, "gate_up_proj", 2)
+                    + _merge(r"mlp\.up", 0, "gate_up_proj", 2)
+                    + _merge(r"mlp\.gate", 1, "gate_up_proj", 2)
                 )
             },
             findings=(
-                Expected(_FILE, 10, "puts q, v, k together where q, k, v is the order"),
-                Expected(_FILE, 14, "puts up, gate together where gate, up is the order"),
+                Expected(_FILE, 12, "puts q, v, k together where q, k, v is the order"),
+                Expected(_FILE, 13, "puts up, gate together where gate, up is the order"),
             ),
         ),
     ),

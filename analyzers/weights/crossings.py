@@ -36,9 +36,11 @@ class CrossedRule:
 @dataclass(frozen=True)
 class CrossedMerge:
     """A merge that puts its sources together in an unusual order. `rules`: those of the group by their
-    index. `given` and `expected`: the words that tell the sources, in order."""
+    index; `misplaced`: those whose index is not that of their word. `given` and `expected`: the words
+    that tell the sources, in order."""
 
     rules: tuple[int, ...]
+    misplaced: tuple[int, ...]
     given: tuple[str, ...]
     expected: tuple[str, ...]
 
@@ -160,8 +162,15 @@ def _crossed_merge(rules: Sequence[SymbolicRule], group: Sequence[int]) -> Cross
         counts.add(total)
     if counts != {len(by_index)} or sorted(by_index) != list(range(len(by_index))):
         return None  # incomplete, which is worse
-    given = tuple(word for index in sorted(words) if (word := words[index]) is not None)
+    telling = [index for index in sorted(words) if words[index] is not None]
+    given = tuple(words[index] or "" for index in telling)
     expected = expected_order(made, given) if len(given) > 1 else None
     if expected is None or expected == given:
         return None
-    return CrossedMerge(tuple(by_index[index] for index in sorted(by_index)), given, expected)
+    misplaced = (
+        by_index[index]
+        for index, is_word, meant in zip(telling, given, expected, strict=True)
+        if is_word != meant
+    )
+    in_order = tuple(by_index[index] for index in sorted(by_index))
+    return CrossedMerge(in_order, tuple(misplaced), given, expected)
