@@ -382,7 +382,7 @@ def _same_name_possible(first: SymbolicRule, second: SymbolicRule) -> bool:
 _REPEATED_PARTS: Final = re.compile(r"(?:^|[._])(?:blocks?|layers?)$")
 """Names of lists of which a model has several members."""
 
-_OPPOSED: Final = tuple(
+OPPOSED: Final = tuple(
     frozenset(words.split())
     for words in (
         "q k v o",
@@ -526,4 +526,4 @@ def _opposed(one: list[str], two: list[str]) -> bool:
     if len(different) != 1:
         return False
     a, b = different[0]
-    return (a.isdigit() and b.isdigit()) or any({a, b} <= words for words in _OPPOSED)
+    return (a.isdigit() and b.isdigit()) or any({a, b} <= words for words in OPPOSED)
