@@ -25,7 +25,7 @@ from analyzers.weights.headers import (
     shown,
 )
 from analyzers.weights.ranges import EndOfData, LocalFile
-from analyzers.weights.strangers import PICKLES, by_name, recognise
+from analyzers.weights.strangers import by_name, recognise
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -187,7 +187,7 @@ class _Reading:
         name = path.name or str(path)
         for pickled in names:
             stranger = by_name(path / pickled)
-            if stranger is not None and pickled.endswith((*PICKLES, ".gguf", ".incomplete", ".part")):
+            if stranger is not None and not pickled.endswith(".lock"):
                 return NotACheckpoint(
                     path, f"'{name}' holds no .safetensors file, and {stranger.message}", stranger.next_step
                 )
@@ -197,9 +197,7 @@ class _Reading:
             if (path / n).is_dir() and any(e.endswith(SUFFIX) for e in _quietly_listed(path / n))
         ]
         what = "is empty" if not names else "holds no .safetensors file and no index"
-        step = (
-            f"name the folder that does, as {shown(below)}" if below else "name a checkpoint's file or folder"
-        )
+        step = f"name the folder that does: {shown(below)}" if below else "name a checkpoint's file or folder"
         return NotACheckpoint(path, f"'{name}' {what}", step)
 
     # ------------------------------------------------------------------ putting it together
@@ -208,12 +206,19 @@ class _Reading:
         self, path: Path, shards: Iterable[Path], indexes: list[_Index], config: Mapping[str, object] | None
     ) -> Checkpoint:
         headers = [self._header(shard) for shard in shards]
+        self.problems += [problem for header in headers for problem in header.problems]
         headers_by_name = {header.file.name: header for header in headers}
-        for index in indexes:
-            self._check_index(index, headers_by_name)
+        indexed = {file for index in indexes for file in index.files.values()}
+        loose = [header.file.name for header in headers if header.file.name not in indexed]
+        if indexes and loose:
+            self.notes.append(
+                f"{shown(loose)} {'are' if len(loose) > 1 else 'is'} in no index: FastVideo reads every "
+                f"{SUFFIX} file of a folder, diffusers those that the index names"
+            )
         unplaced = dict.fromkeys(name for header in headers for name in header.unplaced)
         for index in indexes:
-            unplaced.update(dict.fromkeys(index.files))
+            untrue = self._check_index(index, headers_by_name)
+            unplaced.update(dict.fromkeys(name for name in index.files if name not in untrue))
         places = self._once(headers, indexes)
         known = {place.name for place in places}
         return Checkpoint(
@@ -250,7 +255,7 @@ class _Reading:
         for (one, other), names in twice.items():
             self._report(
                 other,
-                f"{'one tensor is' if len(names) == 1 else f'{len(names):,} tensors are'} in '{one.name}' "
+                f"{len(names):,} tensor{'s are' if len(names) > 1 else ' is'} in '{one.name}' "
                 "and "
                 f"again in '{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a "
                 "folder "
@@ -291,9 +296,10 @@ class _Reading:
             )
         return _Index(path, {name: file for name, file in found.items() if name not in set(odd)})
 
-    def _check_index(self, index: _Index, headers: Mapping[str, Header]) -> None:
+    def _check_index(self, index: _Index, headers: Mapping[str, Header]) -> frozenset[str]:
+        """Reports where the index and the files disagree; the names that it makes up."""
         if self.alone:
-            return
+            return frozenset()
         self._check_missing(index, headers)
         holders: dict[str, list[str]] = {}
         for header in headers.values():
@@ -348,6 +354,7 @@ class _Reading:
                 _REINDEX,
                 tuple(unnamed),
             )
+        return frozenset(nowhere)
 
     def _check_missing(self, index: _Index, headers: Mapping[str, Header]) -> None:
         files = dict.fromkeys(index.files.values())
@@ -359,7 +366,7 @@ class _Reading:
             index.path,
             f"{len(missing):,} of {len(files):,} files that the index '{index.path.name}' names "
             f"{'are' if len(missing) > 1 else 'is'} missing ({shown(missing)}), and with "
-            f"{'them' if len(missing) > 1 else 'it'} {len(names):,} tensors ({shown(names)}): their shapes "
+            f"{'them' if len(missing) > 1 else 'it'} {shown(names)}: their shapes "
             "are "
             "unknown, and loading leaves their parameters without values",
             "download the missing files: `hf download` fetches what is not there",
@@ -426,10 +433,10 @@ class _Reading:
                 finally:
                     self.bytes_read += source.bytes_read
         except FileNotFoundError:
-            self._report(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
+            problem = CheckpointProblem(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
         except OSError as error:
-            self._report(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
-        return Header(path)
+            problem = CheckpointProblem(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
+        return Header(path, problems=(problem,))
 
     def _opened(self, path: Path, size: int) -> None:
         if path not in self.files:
