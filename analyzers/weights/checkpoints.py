@@ -255,11 +255,9 @@ class _Reading:
         for (one, other), names in twice.items():
             self._report(
                 other,
-                f"{len(names):,} tensor{'s are' if len(names) > 1 else ' is'} in '{one.name}' "
-                "and "
-                f"again in '{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a "
-                "folder "
-                "in the order of the disk, and the copy that it reads last counts",
+                f"{len(names):,} tensor{'s are' if len(names) > 1 else ' is'} in '{one.name}' and again in "
+                f"'{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a folder in "
+                "the order of the disk, and the copy that it reads last counts",
                 "keep one of the files in the folder, or name the one that is meant",
                 tuple(names),
             )
@@ -331,8 +329,7 @@ class _Reading:
             self._report(
                 index.path,
                 f"the index '{index.path.name}' lies: it says that '{name}' is in '{index.files[name]}', "
-                "and it is "
-                f"in '{holders[name][0]}'{more}",
+                f"and it is in '{holders[name][0]}'{more}",
                 _REINDEX,
                 tuple(elsewhere),
             )
@@ -349,8 +346,7 @@ class _Reading:
             self._report(
                 index.path,
                 f"the index '{index.path.name}' lacks {shown(unnamed)} of the files that it names: "
-                "FastVideo loads "
-                "them all the same, and what goes by the index does not know of them",
+                "FastVideo loads them all the same, and what goes by the index does not know of them",
                 _REINDEX,
                 tuple(unnamed),
             )
@@ -366,9 +362,8 @@ class _Reading:
             index.path,
             f"{len(missing):,} of {len(files):,} files that the index '{index.path.name}' names "
             f"{'are' if len(missing) > 1 else 'is'} missing ({shown(missing)}), and with "
-            f"{'them' if len(missing) > 1 else 'it'} {shown(names)}: their shapes "
-            "are "
-            "unknown, and loading leaves their parameters without values",
+            f"{'them' if len(missing) > 1 else 'it'} {shown(names)}: their shapes are unknown, and loading "
+            "leaves their parameters without values",
             "download the missing files: `hf download` fetches what is not there",
             names,
         )
