@@ -263,7 +263,8 @@ def test_the_state_file_names_family_and_component(tmp_path: Path) -> None:
 
 def test_documents_say_where_dumps_are_and_will_be(tmp_path: Path) -> None:
     path = "dumps/transformer_official_keys.json"
-    readme = f"official_key_dumps:\n  transformer: {path}\n  other: /tmp/vae_official_keys.json\n"
+    outside = "/tmp/transformer_official_keys.json", "dumps/../../transformer_official_keys.json"
+    readme = f"official_key_dumps:\n  transformer: {path}\n  old: {outside[0]}, {outside[1]}\n"
     files = {STATUS: "# Sound\n", f"{FOLDER}/README.md": readme}
     planned = project_of(tmp_path / "planned", files)
     (port,) = planned.ports

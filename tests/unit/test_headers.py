@@ -332,7 +332,7 @@ def test_bytes_behind_the_last_tensor_are_told(tmp_path: Path) -> None:
 
 
 NAMES = st.sampled_from(["a", "b", "blocks.0.w", "ä", "", 'q"', "__metadata__ "])
-DTYPES = st.sampled_from([*BITS, "F23", "f32", ""])
+DTYPES = st.sampled_from([*BITS, *BITS, "F23", "f32", ""])
 ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -377,14 +377,16 @@ def files(draw: st.DrawFn) -> bytes:
             entry = {"data_offsets": entry["data_offsets"], "shape": shape, "dtype": dtype}
         header[name] = entry
     if draw(st.booleans()):
-        value = draw(st.sampled_from([None, {}, {"a": "b"}, {"a": 1}, {"a": None}, [], "x", 3]))
+        good: list[object] = [None, {}, {"a": "b"}]
+        value = draw(st.sampled_from([*good * 5, {"a": 1}, {"a": None}, [], "x", 3]))
         header["__metadata__"] = value
     text = json.dumps(header, ensure_ascii=draw(st.booleans()))
-    text += draw(st.sampled_from(["", "", " ", "   \n", "\0", "x", "}"]))
+    text += draw(st.sampled_from([*["", " ", "   \n"] * 6, "\0", "x", "}"]))
     raw = text.encode()
-    raw = draw(st.sampled_from([raw, raw, raw, b" " + raw, b"\xef\xbb\xbf" + raw, raw[:-1], raw + b"\xff"]))
-    data = at + draw(st.sampled_from([0, 0, 0, 0, 1, -1, 7]))
-    length = len(raw) + draw(st.sampled_from([0, 0, 0, 0, 0, 1, -1]))
+    odd = [b" " + raw, b"\xef\xbb\xbf" + raw, raw[:-1], raw + b"\xff"]
+    raw = draw(st.sampled_from([*[raw] * 20, *odd]))
+    data = at + draw(st.sampled_from([*[0] * 12, 1, -1, 7, -at]))
+    length = len(raw) + draw(st.sampled_from([*[0] * 12, 1, -1]))
     return struct.pack("<Q", max(0, length)) + raw + bytes(max(0, data))
 
 
@@ -454,6 +456,24 @@ def test_where_we_are_stricter_than_the_library(tmp_path: Path, text: str) -> No
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     assert header_of(path).problems
+
+
+def test_where_we_are_laxer_than_the_library(tmp_path: Path) -> None:
+    """What nobody reads may be nested as deeply as Python can follow."""
+    deep = "[" * 200 + "]" * 200
+    text = f'{{"a":{{"dtype":"U8","shape":[0],"data_offsets":[0,0],"more":{deep}}}}}'
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(header_bytes(text))
+    with pytest.raises(safetensors.SafetensorError, match="recursion limit"):
+        safetensors.deserialize(path.read_bytes())
+    assert header_of(path).problems == ()
+
+
+@pytest.mark.parametrize("dimension", ["-0", "0.0", "1e0", "18446744073709551616", "00", "+1", "9" * 30])
+def test_a_dimension_is_a_count_as_the_library_writes_it(tmp_path: Path, dimension: str) -> None:
+    entry = f'{{"dtype":"U8","shape":[{dimension}],"data_offsets":[0,0]}}'
+    agrees_with_the_library(tmp_path, header_bytes(f'{{"a":{entry}}}'))
+    assert header_of(tmp_path / "m.safetensors").problems
 
 
 # ---------------------------------------------------------------------- ranges, rows, elements
