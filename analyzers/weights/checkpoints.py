@@ -13,12 +13,14 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analyzers.weights.headers import (
     Checkpoint,
     CheckpointProblem,
+    Effect,
     Header,
     TensorPlace,
     read_header,
@@ -260,16 +262,15 @@ class _Reading:
                 "the order of the disk, and the copy that it reads last counts",
                 "keep one of the files in the folder, or name the one that is meant",
                 tuple(names),
+                effect="unknown",
             )
         return tuple(chosen.values())
 
     # ------------------------------------------------------------------ indexes
 
     def _index(self, path: Path) -> _Index | None:
-        value = self._json(path)
-        if value is None:
-            return None
-        return self._checked_index(path, value)
+        value = self._json(path, effect="none")
+        return self._checked_index(path, value) if value is not None else None
 
     def _checked_index(self, path: Path, value: object) -> _Index | None:
         found = value.get("weight_map") if isinstance(value, dict) else None
@@ -278,6 +279,7 @@ class _Reading:
                 path,
                 f"the index '{path.name}' has no object 'weight_map': what it says of the files is unknown",
                 f"download it again, or delete it: every {SUFFIX} file of the folder is read without it too",
+                effect="none",
             )
             return None
         odd = [
@@ -291,6 +293,7 @@ class _Reading:
                 f"the index '{path.name}' gives {shown(odd)} a place that is no file name of its folder",
                 "write the index again: each tensor with the name of the file that holds it",
                 tuple(odd),
+                effect="none",
             )
         return _Index(path, {name: file for name, file in found.items() if name not in set(odd)})
 
@@ -332,6 +335,7 @@ class _Reading:
                 f"and it is in '{holders[name][0]}'{more}",
                 _REINDEX,
                 tuple(elsewhere),
+                effect="none",
             )
         if nowhere:
             self._report(
@@ -341,6 +345,7 @@ class _Reading:
                 "not exist",
                 _REINDEX,
                 tuple(nowhere),
+                effect="none",
             )
         if unnamed:
             self._report(
@@ -349,6 +354,7 @@ class _Reading:
                 "FastVideo loads them all the same, and what goes by the index does not know of them",
                 _REINDEX,
                 tuple(unnamed),
+                effect="none",
             )
         return frozenset(nowhere)
 
@@ -382,14 +388,14 @@ class _Reading:
         )
         return None
 
-    def _json(self, path: Path) -> Any:
+    def _json(self, path: Path, effect: Effect = "broken") -> Any:
         """The value in a file; None, and a problem, where it cannot be read (or is `null`)."""
+        refuse = partial(self._report, path, effect=effect)
         try:
             with LocalFile(path) as source:
                 self._opened(path, source.size)
                 if source.size > _LARGEST_JSON:
-                    self._report(
-                        path,
+                    refuse(
                         f"'{path.name}' is too large for what its name says ({source.size:,} bytes)",
                         "see where it comes from, and download it again",
                     )
@@ -397,26 +403,26 @@ class _Reading:
                 raw = source.read(0, source.size)
                 self.bytes_read += len(raw)
         except FileNotFoundError:
-            self._report(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
+            refuse(f"'{path.name}' is {_dangling(path)}", _RELOAD)
             return None
         except EndOfData:
-            self._report(path, f"'{path.name}' became shorter while it was read", "try again")
+            refuse(f"'{path.name}' became shorter while it was read", "try again")
             return None
         except OSError as error:
-            self._report(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
+            refuse(f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
             return None
         stranger = recognise(raw[:512], path)
         if stranger is not None:
-            self._report(path, stranger.message, stranger.next_step)
+            refuse(stranger.message, stranger.next_step)
             return None
         try:
             value = json.loads(raw.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            self._report(path, f"'{path.name}' is not JSON ({why})", "download or write it again")
+            refuse(f"'{path.name}' is not JSON ({why})", "download or write it again")
             return None
         if value is None:
-            self._report(path, f"'{path.name}' holds nothing but `null`", "download or write it again")
+            refuse(f"'{path.name}' holds nothing but `null`", "download or write it again")
         return value
 
     def _header(self, path: Path) -> Header:
@@ -438,8 +444,15 @@ class _Reading:
             self.files.append(path)
             self.total_bytes += size
 
-    def _report(self, path: Path, message: str, next_step: str, tensors: tuple[str, ...] = ()) -> None:
-        self.problems.append(CheckpointProblem(path, message, next_step, tensors))
+    def _report(
+        self,
+        path: Path,
+        message: str,
+        next_step: str,
+        tensors: tuple[str, ...] = (),
+        effect: Effect = "broken",
+    ) -> None:
+        self.problems.append(CheckpointProblem(path, message, next_step, tensors, effect))
 
 
 def _is_read(header: Header) -> bool:

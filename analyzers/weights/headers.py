@@ -58,6 +58,10 @@ _SHOWN = 3
 DataState: TypeAlias = Literal["whole", "absent", "cut"]
 """`absent`: there is a header and nothing behind it, as where only the head was downloaded."""
 
+Effect: TypeAlias = Literal["broken", "unknown", "none"]
+"""What a problem does to a load by FastVideo: it fails or misses tensors, which of several copies counts is
+chance, or it loads the same (what goes by an index does not)."""
+
 
 @dataclass(frozen=True)
 class TensorPlace:
@@ -78,12 +82,14 @@ class TensorPlace:
 @dataclass(frozen=True)
 class CheckpointProblem:
     """What is wrong with a checkpoint. `message`: one sentence without a full stop, which names the file,
-    the tensors and the consequence; `next_step`: another, for what to do. `tensors`: all that it is about."""
+    the tensors and the consequence; `next_step`: another, for what to do. `tensors`: all that it is about.
+    `effect`: what it does to loading."""
 
     path: Path
     message: str
     next_step: str
     tensors: tuple[str, ...] = ()
+    effect: Effect = "broken"
 
 
 @dataclass(frozen=True)

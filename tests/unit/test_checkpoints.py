@@ -320,6 +320,29 @@ def test_a_broken_configuration_is_told_and_names_stay(tmp_path: Path, text: str
     assert len(found.tensors) == 2
 
 
+def test_a_problem_says_what_it_does_to_loading(tmp_path: Path) -> None:
+    """FastVideo never looks at an index, so one that lies changes nothing; a shard that is gone does."""
+
+    def effects(path: Path) -> list[str]:
+        return [problem.effect for problem in read_checkpoint(path).problems]
+
+    folder = sharded(tmp_path / "a")
+    for weight_map in ({"a.weight": SECOND}, {"a.weight": FIRST, "gone": FIRST}, {"a.weight": "../x"}, None):
+        write_index(folder, weight_map)
+        assert set(effects(folder)) == {"none"}
+    (folder / "m.safetensors.index.json").write_text("{")
+    assert effects(folder) == ["none"]
+    assert effects(folder / "m.safetensors.index.json") == ["broken"]
+    write_index(folder, {"a.weight": FIRST, "b.weight": FIRST, "c.weight": "m-00003.safetensors"})
+    assert effects(folder) == ["broken"]
+    (folder / "m.safetensors.index.json").unlink()
+    write_tensors(folder / "copy.safetensors", TWO)
+    assert effects(folder) == ["unknown"]
+    (folder / "copy.safetensors").write_bytes(b"")
+    (folder / "config.json").write_text("{")
+    assert effects(folder) == ["broken", "broken"]
+
+
 # ---------------------------------------------------------------------- files that are broken or none
 
 
