@@ -201,10 +201,11 @@ def rules_of(cls: type, attribute: str) -> list[list[Any]] | None:
         if isinstance(target, tuple) and len(target) == 3:
             target, index, count = target
         plain = isinstance(pattern, str) and isinstance(target, str)
-        if not plain or not all(part is None or type(part) is int for part in (index, count)):
+        whole = index is None and count is None
+        if not plain or not (whole or (type(index) is int and type(count) is int)):
             raise Unbuildable(
                 f"{cls.__name__}.{attribute} has a rule {pattern!r}: {value[pattern]!r}.",
-                "A rule leads from a pattern to a target, or to (target, index, n) for a part of a fused one.",
+                "A rule leads from a pattern to a target, or to (target, index, n) for a part of a merge.",
             )
         rules.append([pattern, target, index, count])
     return rules
