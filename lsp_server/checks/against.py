@@ -31,7 +31,9 @@ _SOURCES = {
 }
 
 _NAME_ONE = "name one with --official, or under [tool.ditproof.oracles] in pyproject.toml."
-_FORMS = "write `diffusers:Class`, `package.module:Class`, `path/to/file.py::Class`, or the path of a checkpoint."
+_FORMS = (
+    "write `diffusers:Class`, `package.module:Class`, `path/to/file.py::Class`, or the path of a checkpoint."
+)
 
 
 @dataclass(frozen=True)

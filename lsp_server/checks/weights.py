@@ -14,10 +14,10 @@ from typing import Any
 from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
+from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, deciding_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.headers import Checkpoint
-from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.proof import prove
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import Fault, Verdict, WeightProof
@@ -286,13 +286,15 @@ def _read(against: Against) -> Checkpoint:
 
 
 def _read_dump(path: Path, source: str) -> StateDict:
+    again = "Write it anew with `ditproof weights --dump`."
     try:
         return read_dump(path.read_text(encoding="utf-8"), source)
-    except (OSError, UnicodeDecodeError, MalformedDump) as error:
-        raise OfficialUnusable(
-            f"The key dump {source} cannot be read: {error}.", "Write it anew with `ditproof weights --dump`."
-        ) from error
+    except MalformedDump as error:
+        raise OfficialUnusable(f"{error}.", f"{error.next_step}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise OfficialUnusable(f"The key dump {source} cannot be read: {error}.", again) from error
 
 
 def _official_dump(project: Project, port: Port) -> Path | None:
-    raise NotImplementedError
+    path = find_dumps(project, port).official
+    return project.root / path if path is not None else None

@@ -93,9 +93,7 @@ class _Page:
     def rules(self, *, verbose: bool) -> Iterator[str]:
         """The table of rules."""
         concerned = {rule for fault in self.proof.faults for rule in (fault.rule, fault.other)}
-        shown = [
-            use for use in self.proof.rules if verbose or use.rule in concerned or use.state != "live"
-        ]
+        shown = [use for use in self.proof.rules if verbose or use.rule in concerned or use.state != "live"]
         if not shown:
             return
         rows = [self._rule(use) for use in shown]
@@ -104,7 +102,9 @@ class _Page:
         targets = max(width(target) for _, _, target, _, _ in rows)
         states = max(width(state) for _, _, _, state, _ in rows)
         beside = self.columns is None or lines + patterns + targets + states + 10 <= self.columns
-        title = "rules" if verbose else "rules concerned" if concerned - {None} else "rules that do nothing here"
+        title = (
+            "rules" if verbose else "rules concerned" if concerned - {None} else "rules that do nothing here"
+        )
         yield f"{title}:"
         for line, pattern, target, state, style in rows:
             number = self._styled(f"{line:>{lines}}", "gutter")
@@ -234,9 +234,7 @@ class _Page:
 
     # ------------------------------------------------------------------ words
 
-    def _labelled(
-        self, label: str, text: str, opening: tuple[str, str] = ("", "")
-    ) -> Iterator[str]:
+    def _labelled(self, label: str, text: str, opening: tuple[str, str] = ("", "")) -> Iterator[str]:
         """A line with its label; `opening`: a word that begins it, styled and plain."""
         used = 2 + _LABEL + len(opening[1])
         styled_word, _ = opening
