@@ -131,8 +131,9 @@ class _Dump:
             return [self._item(item, (*path, i)) for i, item in enumerate(value)]
         if not isinstance(value, dict):
             raise self._failure(f"it holds a JSON {_kind(value)} and no names", path)
-        if isinstance(value.get("weight_map"), dict):
-            return [Tensor(name) for name in value["weight_map"]]
+        files = value.get("weight_map")
+        if isinstance(files, dict) and _holds_names(files):
+            return [Tensor(name) for name in files]
         wrapper = next((key for key in _WRAPPERS if key in value and _holds_names(value[key])), None)
         if wrapper is not None and not path:
             return self._beside(self._container(value[wrapper], (wrapper,)), value)

@@ -32,7 +32,7 @@ from analyzers.weights.patterns import (
     parse_pattern,
     parse_template,
 )
-from analyzers.weights.telling import OPPOSED, WORDS
+from analyzers.weights.opposed import OPPOSED, WORDS
 
 
 @dataclass(frozen=True)
