@@ -24,7 +24,7 @@ from analyzers.weights.arrangements import (
 from analyzers.weights.casts import castable, item_size, narrows
 from analyzers.weights.layout_texts import labels_of, told
 from analyzers.weights.layout_verdicts import CastKind, LayoutVerdict
-from analyzers.weights.official_rows import OfficialRows, Stretch, varied
+from analyzers.weights.official_rows import OfficialRows, Stretch, sampled, varied
 from analyzers.weights.rows import BLOCK, BudgetSpentError, Laid, Place, RangeReader, UnreadableTensorError
 from analyzers.weights.samples import Pair, Plan, differing, plan, scattered
 
@@ -65,7 +65,7 @@ def _cast_of(sources: Sequence[str], found: str) -> CastKind:
 
 
 _AGAIN = 3
-"""Tensors of one name (its numbers aside) that stay unexplained before others are no longer searched through."""
+"""Tensors of one name (numbers aside) that stay unexplained before others are no longer searched through."""
 
 _MORE = 24
 """Samples beyond those of the first look that an unexpected order has to explain."""
@@ -117,7 +117,10 @@ class Prober:
         for left in remaining:
             try:
                 verdicts.append(self._second_look(left))
-            except (BudgetSpentError, UnreadableTensorError) as error:
+            except BudgetSpentError:
+                text = f"the {self._reader.limit:,} bytes that may be read ended before its layout was found"
+                verdicts.append(replace(self._different(left, text), ambiguous=True))
+            except UnreadableTensorError as error:
                 verdicts.append(self._unread(left.task, error))
         return verdicts
 
@@ -159,13 +162,17 @@ class Prober:
         rounded = None
         if wrong:
             for via in _stays(task):
-                turned = Pair(pair.expected.turned(via), _tidied(self._reader, task, pair))
+                turned = Pair(pair.expected.turned(via), pair.found.turned(None))
                 if all(turned.agrees(as_is, start) for start in starts):
                     pair, wrong, rounded = turned, [], via
                     break
         if wrong or not form.fits:
             return _Open(task, form, pair, wrong, len(starts))
-        return replace(self._expected(task, pair, looking, len(starts)), rounded=rounded)
+        return replace(
+            self._expected(task, pair, looking, len(starts)),
+            rounded=rounded,
+            exact=rounded is None and _exact(task, pair, starts),
+        )
 
     def _expected(self, task: Task, pair: Pair, looking: Plan, rows: int) -> LayoutVerdict:
         """The samples lie as expected: whether they would under another order, or in another tensor."""
@@ -196,20 +203,20 @@ class Prober:
     def _twins(self, task: Task, pair: Pair) -> list[str]:
         """Official tensors that the mapping does not name and that agree as well."""
         twins: list[str] = []
-        for name, start, found in self._slots(task, pair):
+        for name, found in self._slots(task, pair):
             if found is None:
                 twins.append(f"the rows of {name} are all alike")
             else:
                 twins += [f"{each.told} holds the same" for each in found if each.name != name]
         return twins
 
-    def _slots(self, task: Task, pair: Pair) -> Iterator[tuple[str, int, tuple[Stretch, ...] | None]]:
-        """For each source: its name, where it is expected, and whose rows are there."""
+    def _slots(self, task: Task, pair: Pair) -> Iterator[tuple[str, tuple[Stretch, ...] | None]]:
+        """For each source: its name, and whose rows are where it is expected."""
         start, tidy = 0, any(piece.dtype != task.found.dtype for piece in task.pieces)
         for name, piece in zip(task.official, task.pieces, strict=True):
             shape = tuple(size for size in piece.shape if size != 1)
             found = self._official.find(pair.found, start, shape, task.found.dtype, tidy=tidy)
-            yield name, start, found
+            yield name, found
             start += prod(piece.shape)
 
     def _located(self, task: Task, laid: Laid) -> LayoutVerdict:
@@ -228,8 +235,8 @@ class Prober:
                 "located",
                 f"the mapping names no source of it; it holds {' or '.join(each.told for each in found)}",
             ),
-            rows=10,
-            agreeing=10,
+            rows=sampled(laid.size),
+            agreeing=sampled(laid.size),
             ambiguous=len(found) > 1,
             came_from=tuple(each.told for each in found),
         )
@@ -246,7 +253,7 @@ class Prober:
             explained = self._of_other_tensors(left)
         if explained is None and left.differing:
             for via in _stays(task):
-                turned = Pair(pair.expected.turned(via), _tidied(self._reader, task, pair))
+                turned = Pair(pair.expected.turned(via), pair.found.turned(None))
                 explained = self._explained(left, turned, generator, thorough=False)
                 if explained is not None:
                     explained = replace(explained, rounded=via)
@@ -263,7 +270,7 @@ class Prober:
     ) -> LayoutVerdict | None:
         """The order that explains all samples, with what else does."""
         task, form, as_is = left.task, left.form, AsIs(pair.size)
-        quick = left.differing[:_MORE] or [start for start in scattered(form, generator, 4)]
+        quick = left.differing[:_MORE] or scattered(form, generator, 4)
         runner_up = 0
         survivors: list[Hypothesis] = []
         for hypothesis in self._hypotheses(form, pair, thorough):
@@ -293,7 +300,8 @@ class Prober:
             return None
         best, others = remaining[0], remaining[1:]
         moved = [start for start in starts if not pair.agrees(as_is, start)]
-        runner_up = max(runner_up, len(starts) - len(moved))
+        if form.fits:
+            runner_up = max(runner_up, len(starts) - len(moved))
         alternatives = [self._told(task, other) for other in others]
         if form.fits and not varied(_changed(pair, moved), pair.found.item):
             alternatives.append("too few different elements to tell orders apart")
@@ -318,26 +326,25 @@ class Prober:
         if not left.form.fits:
             return None
         slots = list(self._slots(task, pair))
-        if any(not found for _, _, found in slots):
+        if any(not found for _, found in slots):
             return None
         texts = []
-        for name, _, found in slots:
+        for name, found in slots:
             if found and name not in {each.name for each in found}:
                 texts.append(f"{' or '.join(each.told for each in found)} in place of {name}")
         if not texts:
             return None
+        compared = sum(sampled(prod(piece.shape)) for piece in task.pieces)
         return replace(
             task.verdict(
                 "other tensor", told("other tensor", task.official, task.found.name, ", ".join(texts))
             ),
-            rows=10 * len(slots),
-            agreeing=10 * len(slots),
+            rows=compared,
+            agreeing=compared,
             runner_up=left.compared - len(left.differing),
-            ambiguous=any(found is not None and len(found) > 1 for _, _, found in slots),
-            came_from=tuple(found[0].told for _, _, found in slots if found),
-            alternatives=tuple(
-                f"{e.told} holds the same" for _, _, found in slots if found for e in found[1:]
-            ),
+            ambiguous=any(found is not None and len(found) > 1 for _, found in slots),
+            came_from=tuple(found[0].told for _, found in slots if found),
+            alternatives=tuple(f"{e.told} holds the same" for _, found in slots if found for e in found[1:]),
         )
 
     def _scattered_rows(self, left: _Open, generator: random.Random) -> LayoutVerdict | None:
@@ -354,7 +361,7 @@ class Prober:
         places: dict[bytes, list[int]] = {}
         for row in range(rows):
             places.setdefault(pair.expected.get(row * width, count), []).append(row)
-        looked = [row for row in (0, 1, 2, 3, *generator.sample(range(rows), _LOOKED_FOR - 4))]
+        looked = (0, 1, 2, 3, *generator.sample(range(rows), _LOOKED_FOR - 4))
         found = {row: places.get(pair.found.get(row * width, count), []) for row in looked}
         if any(len(rows_found) != 1 for rows_found in found.values()):
             return None
@@ -370,7 +377,7 @@ class Prober:
         if len(shifts) == 1:
             (shift,) = shifts
             hypothesis = Hypothesis("rolled", f"rows moved by {shift}", Rolled(rows, width, shift))
-            starts = [start for start in scattered(form, generator, _MORE)]
+            starts = scattered(form, generator, _MORE)
             if all(pair.agrees(hypothesis.map, start) for start in starts):
                 text = told("rolled", task.official, task.found.name, hypothesis.found)
                 return replace(task.verdict("rolled", text), rows=len(starts), agreeing=len(starts))
@@ -382,13 +389,12 @@ class Prober:
             runner_up=left.compared - len(left.differing),
         )
 
-    def _different(self, left: _Open) -> LayoutVerdict:
+    def _different(self, left: _Open, why: str = "") -> LayoutVerdict:
         same = left.compared - len(left.differing)
-        text = told("values", left.task.official, left.task.found.name, f"{same} of {left.compared}")
+        text = told("values", left.task.official, left.task.found.name, f"{same} of {left.compared}", why)
         return replace(
             left.task.verdict("values", text),
             rows=left.compared,
-            agreeing=len(left.differing),
             runner_up=same,
         )
 
@@ -471,20 +477,28 @@ def _inferred(form: Form, pair: Pair) -> Iterator[Hypothesis]:
             yield ordered(sizes, order, named=len(form.pieces) > 1)
 
 
+def _exact(task: Task, pair: Pair, starts: Iterable[int]) -> bool:
+    """Whether the conversion to another dtype kept the value of every element in the samples."""
+    dtypes = {piece.dtype for piece in task.pieces}
+    if all(dtype == task.found.dtype or not narrows(dtype, task.found.dtype) for dtype in dtypes):
+        return True
+    if len(dtypes) > 1:
+        return False
+    (dtype,) = dtypes
+    before = pair.expected.turned(None, dtype)
+    after = pair.expected.turned(task.found.dtype, dtype)
+    return all(
+        before.get(start, min(BLOCK, pair.size - start)) == after.get(start, min(BLOCK, pair.size - start))
+        for start in starts
+    )
+
+
 def _stays(task: Task) -> list[str]:
     """Narrower dtypes that values may have passed through on their way."""
     dtypes = {piece.dtype for piece in task.pieces} | {task.found.dtype}
     if not all(castable(dtype, dtype) for dtype in dtypes):
         return []
     return [via for via in ("BF16", "F16") if via not in dtypes]
-
-
-def _tidied(reader: RangeReader, task: Task, pair: Pair) -> Laid:
-    """The found elements with NaNs as a conversion writes them."""
-    laid = Laid(reader, (task.found,), task.found.dtype, tidy=True)
-    if pair.found.whole:
-        laid.load()
-    return laid
 
 
 def _whole_limit(tasks: Sequence[Task], budget: int) -> int:

@@ -41,8 +41,7 @@ _CONSEQUENCES: dict[LayoutKind, tuple[str, str]] = {
         "leave the rows as they are, or split it into blocks in the port",
     ),
     "rope": (
-        "rotary embeddings of the official convention pair other rows: every attention score is wrong, and no "
-        "shape tells",
+        "rotary embeddings of the official convention then turn other pairs of rows",
         "leave the rows of q and k as they are, or use the other convention of rotary embeddings in the port",
     ),
     "transposed": ("inputs and outputs change places", "leave out the transposition"),
@@ -67,8 +66,9 @@ _CONSEQUENCES: dict[LayoutKind, tuple[str, str]] = {
 }
 
 
-def told(kind: LayoutKind, official: Sequence[str], converted: str, found: str = "") -> str:
-    """One sentence on a tensor of this kind. `found`: how it lies, by the kind."""
+def told(kind: LayoutKind, official: Sequence[str], converted: str, found: str = "", why: str = "") -> str:
+    """One sentence on a tensor of this kind. `found`: how it lies, by the kind. `why`: why no layout is
+    named."""
     whole = official[0] if len(official) == 1 else ", ".join(labels_of(official)) + " one after the other"
     if kind == "identical":
         return f"{converted} holds {whole} as it is"
@@ -76,18 +76,20 @@ def told(kind: LayoutKind, official: Sequence[str], converted: str, found: str =
         return f"{converted} holds {whole}"
     if kind == "other tensor":
         return (
-            f"{converted} holds {found}: names and shapes fit and the numbers are another tensor's; see which of "
-            f"conversion and mapping names the wrong one"
+            f"{converted} holds {found}: names and shapes fit and the numbers are another tensor's; see "
+            "which of conversion and mapping names the wrong one"
         )
     if kind == "permuted":
         return (
-            f"{converted} has the rows of {whole} in an order that none of the known layouts explains ({found}); "
-            f"{_MEND}"
+            f"{converted} has the rows of {whole} in an order that none of the known layouts explains "
+            f"({found}); {_MEND}"
         )
     if kind == "values":
+        if why:
+            return f"{converted} holds other numbers than {whole} ({found} samples are equal), and {why}"
         return (
-            f"{converted} holds other numbers than {whole} ({found} samples are equal), in no layout that is known: "
-            "see whether both files are of the same release"
+            f"{converted} holds other numbers than {whole} ({found} samples are equal), in no layout that is "
+            "known: see whether both files are of the same release"
         )
     consequence, change = _CONSEQUENCES[kind]
     return f"{converted} has {whole} {found}: {consequence}; {change}, or {_MEND}"

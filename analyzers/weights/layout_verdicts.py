@@ -23,8 +23,9 @@ class LayoutVerdict:
     single `kind` out (rows repeat, other tensors are equal); `alternatives` tells what else explains them.
 
     `reference`, `dtype`: safetensors codes of the official and of the converted tensor. `cast`: what that
-    does to values (`narrowed` can lose digits or range). `rounded`: the dtype whose precision the values
-    have although none of the two is it. `came_from`: for `other tensor` and `located`, official names.
+    does to values (`narrowed` can lose digits or range); `exact`: whether it kept every value in the samples.
+    `rounded`: the dtype whose precision the values have although neither of the two is it. `came_from`:
+    official names, for `other tensor` and `located`.
     """
 
     native: str
@@ -41,6 +42,7 @@ class LayoutVerdict:
     dtype: str | None = None
     cast: CastKind = "same"
     rounded: str | None = None
+    exact: bool = True
     came_from: tuple[str, ...] = ()
 
     @property

@@ -56,9 +56,9 @@ class OfficialRows:
     def find(
         self, found: Laid, start: int, shape: tuple[int, ...], dtype: str, *, tidy: bool, parts: bool = False
     ) -> tuple[Stretch, ...] | None:
-        """The stretches of official tensors that agree with `found` from element `start` on, as far as samples
-        go: rows of `shape` (without dimensions of 1), as `dtype`. `parts`: also parts of larger tensors.
-        None where the samples are too uniform to tell."""
+        """The stretches of official tensors that agree with `found` from element `start` on, as far as
+        samples go: rows of `shape` (without dimensions of 1), as `dtype`. `parts`: also parts of larger
+        tensors. None where the samples are too uniform to tell."""
         size = prod(shape)
         anchors, checks = _anchors(size), _checks(size)
         key = tuple(found.get(start + at, min(BLOCK, size - at)) for at in anchors)
@@ -109,6 +109,11 @@ class OfficialRows:
                 continue  # it is reported where it is compared as a source
         self._indexes[kept] = index
         return index
+
+
+def sampled(size: int) -> int:
+    """How many samples of a stretch of so many elements are compared."""
+    return len({*_anchors(size), *_checks(size)})
 
 
 def _anchors(size: int) -> tuple[int, ...]:

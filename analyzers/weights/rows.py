@@ -121,9 +121,9 @@ class Laid:
             if index not in self._whole:
                 self._whole[index] = self._reader.read(place, 0, self._sizes[index] * self._items[index])
 
-    def turned(self, via: str) -> Laid:
-        """The same elements after a stay in another dtype."""
-        other = Laid(self._reader, self._places, self._target, tidy=True, via=via)
+    def turned(self, via: str | None, target: str | None = None) -> Laid:
+        """The same elements after a stay in another dtype, if one is given, and as `target`; NaNs tidied."""
+        other = Laid(self._reader, self._places, target or self._target, tidy=True, via=via)
         other._raw, other._whole = self._raw, self._whole
         return other
 

@@ -116,7 +116,7 @@ def scattered(form: Form, generator: random.Random, count: int) -> list[int]:
 
 
 def differing(one: Arrangement, other: Arrangement, form: Form, generator: random.Random) -> Iterator[int]:
-    """Elements that two orders take from different places: all such of a small tensor, some of a large one."""
+    """Elements that two orders take from different places: of a small tensor all, of a large one some."""
     size = prod(form.found)
     tried: Iterable[int] = range(size)
     if size > 4096:
