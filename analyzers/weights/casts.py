@@ -9,27 +9,7 @@ import math
 import struct
 from collections.abc import Iterable
 
-_SIZES = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E5M2": 1,
-    "F8_E4M3": 1,
-    "F8_E8M0": 1,
-    "F8_E4M3FNUZ": 1,
-    "F8_E5M2FNUZ": 1,
-    "I16": 2,
-    "U16": 2,
-    "F16": 2,
-    "BF16": 2,
-    "I32": 4,
-    "U32": 4,
-    "F32": 4,
-    "F64": 8,
-    "I64": 8,
-    "U64": 8,
-    "C64": 8,
-}
+from analyzers.weights.headers import BITS
 
 _MANTISSAS = {"BF16": 8, "F16": 11, "F32": 24, "F64": 53}
 """Significant bits of the dtypes that are converted."""
@@ -42,7 +22,8 @@ _LARGEST_F16 = 65520.0
 
 def item_size(dtype: str) -> int | None:
     """Bytes of an element; None for a dtype that is smaller than a byte, or not known."""
-    return _SIZES.get(dtype)
+    bits = BITS.get(dtype)
+    return bits // 8 if bits is not None and bits % 8 == 0 else None
 
 
 def castable(source: str, target: str) -> bool:
@@ -91,7 +72,7 @@ def _cast_bits(data: bytes, source: str, target: str) -> bytes:
 
 
 def _decoded(data: bytes, dtype: str) -> list[float]:
-    count = len(data) // _SIZES[dtype]
+    count = len(data) // (BITS[dtype] // 8)
     if dtype == "BF16":
         data, dtype = _cast_bits(data, "BF16", "F32"), "F32"
     return list(struct.unpack(f"<{count}{_FORMATS[dtype]}", data))

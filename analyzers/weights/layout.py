@@ -9,13 +9,14 @@ or says that it is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Literal
 
 from analyzers.weights.arrangements import Heads, heads_in
+from analyzers.weights.headers import Checkpoint, TensorPlace
+from analyzers.weights.laid import RangeReader
 from analyzers.weights.layout_decision import Prober, Task
 from analyzers.weights.layout_verdicts import LayoutReport, LayoutVerdict
-from analyzers.weights.rows import Place, RangeReader
 from analyzers.weights.verdicts import WeightProof
 
 __all__ = ["LayoutReport", "LayoutVerdict", "probe_layout"]
@@ -27,22 +28,9 @@ LEAST_BUDGET = 4 << 20
 """Bytes that may be read of checkpoints so small that their share says nothing."""
 
 
-class CheckpointLike(Protocol):
-    """What is needed of `headers.Checkpoint`."""
-
-    @property
-    def tensors(self) -> Sequence[Place]: ...
-    @property
-    def bytes_read(self) -> int: ...
-    @property
-    def total_bytes(self) -> int: ...
-    @property
-    def config(self) -> Mapping[str, object] | None: ...
-
-
 def probe_layout(
-    official: CheckpointLike,
-    converted: CheckpointLike,
+    official: Checkpoint,
+    converted: Checkpoint,
     proof: WeightProof,
     *,
     heads: Heads | None = None,
@@ -73,7 +61,7 @@ def probe_layout(
     return LayoutReport(tuple(verdicts), spent, total, named, tuple(n for n in found if n not in used))
 
 
-def _naming(proof: WeightProof, found: Mapping[str, Place]) -> Literal["native", "official"]:
+def _naming(proof: WeightProof, found: Mapping[str, TensorPlace]) -> Literal["native", "official"]:
     """Whose names a converted checkpoint has, told by those on which the two differ."""
     native = official = 0
     for filling in proof.fillings:
@@ -85,7 +73,7 @@ def _naming(proof: WeightProof, found: Mapping[str, Place]) -> Literal["native",
 
 
 def _tasks(
-    proof: WeightProof, sources: Mapping[str, Place], found: Mapping[str, Place], named: str
+    proof: WeightProof, sources: Mapping[str, TensorPlace], found: Mapping[str, TensorPlace], named: str
 ) -> tuple[list[Task], list[LayoutVerdict]]:
     """What can be compared, and verdicts about what cannot."""
     tasks: list[Task] = []

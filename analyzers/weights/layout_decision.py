@@ -22,10 +22,11 @@ from analyzers.weights.arrangements import (
     ordered,
 )
 from analyzers.weights.casts import castable, item_size, narrows
+from analyzers.weights.headers import TensorPlace
+from analyzers.weights.laid import BLOCK, BudgetSpentError, Laid, RangeReader, UnreadableTensorError
 from analyzers.weights.layout_texts import labels_of, told
 from analyzers.weights.layout_verdicts import CastKind, LayoutVerdict
 from analyzers.weights.official_rows import OfficialRows, Stretch, sampled, varied
-from analyzers.weights.rows import BLOCK, BudgetSpentError, Laid, Place, RangeReader, UnreadableTensorError
 from analyzers.weights.samples import Pair, Plan, differing, plan, scattered
 
 
@@ -36,8 +37,8 @@ class Task:
 
     native: str
     official: tuple[str, ...]
-    pieces: tuple[Place, ...]
-    found: Place
+    pieces: tuple[TensorPlace, ...]
+    found: TensorPlace
 
     def verdict(self, kind: LayoutKind, detail: str) -> LayoutVerdict:
         """A verdict without samples."""
@@ -91,7 +92,7 @@ class Prober:
     """Judges tensors: the cheap question first for all of them, then the search for those that fail it."""
 
     def __init__(
-        self, official: Mapping[str, Place], reader: RangeReader, heads: Heads, tasks: Sequence[Task]
+        self, official: Mapping[str, TensorPlace], reader: RangeReader, heads: Heads, tasks: Sequence[Task]
     ) -> None:
         self._reader = reader
         self._heads = heads

@@ -71,8 +71,8 @@ def settle(proof: WeightProof, report: LayoutReport) -> WeightProof:
     unclear = [name for name in filled if name in told and name not in settled and name not in wrong]
     if unclear:
         notes.append(
-            f"{len(unclear):,} parameters have the rows of their sources, and would have them in another order "
-            f"or from another tensor as well, as elements repeat: {_shown(unclear)}"
+            f"{len(unclear):,} parameters have the rows of their sources, and would have them in another "
+            f"order or from another tensor as well, as elements repeat: {_shown(unclear)}"
         )
     broken = replace(
         proof,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 
 from analyzers.weights.casts import castable, item_size
-from analyzers.weights.rows import BLOCK, Laid, Place, RangeReader, UnreadableTensorError
+from analyzers.weights.headers import TensorPlace
+from analyzers.weights.laid import BLOCK, Laid, RangeReader, UnreadableTensorError
 
 _LEAST_VARIETY = 4
 """Different elements that samples must have before they can name a tensor."""
@@ -43,9 +44,9 @@ class Stretch:
 class OfficialRows:
     """Answers by content. `official`: all tensors of the official checkpoint by name."""
 
-    def __init__(self, official: Mapping[str, Place], reader: RangeReader) -> None:
+    def __init__(self, official: Mapping[str, TensorPlace], reader: RangeReader) -> None:
         self._reader = reader
-        self._shapes: dict[tuple[int, ...], list[tuple[Place, tuple[int, ...]]]] = {}
+        self._shapes: dict[tuple[int, ...], list[tuple[TensorPlace, tuple[int, ...]]]] = {}
         self._laid: dict[tuple[str, str, bool], Laid] = {}
         self._indexes: dict[tuple[object, ...], dict[tuple[bytes, ...], list[Stretch]]] = {}
         self._official = official

@@ -1,173 +1,138 @@
-"""A few bytes of large tensors: ranges of their files, counted against a budget."""
+"""A few rows or elements of a checkpoint's tensors, by range; the rest of the file is never touched."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from contextlib import ExitStack
-from itertools import accumulate
-from math import prod
+import math
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from analyzers.weights.casts import castable, item_size, through
+from analyzers.weights.headers import BITS, TensorPlace
+from analyzers.weights.ranges import ByteSource, EndOfData, LocalFile
 
-BLOCK = 16
-"""Elements that are read together: as many as tell one row from another, few enough to stay cheap."""
+_NEAR = 512
+"""Bytes; elements that lie closer are read in one go with what is between them."""
+
+_AT_ONCE = 1 << 20
+"""Bytes; longest range of elements with what is between them that is held in memory."""
 
 
-class Place(Protocol):
-    """Where a tensor lies: what is needed of `headers.TensorPlace`. `start` and `end`: bytes in `file`."""
+class DataAbsent(Exception):
+    """The tensor's data are not in the file: it is cut, or holds a header alone."""
+
+
+class ClosableSource(ByteSource, Protocol):
+    """A source that is given back after use."""
+
+    def close(self) -> None:
+        """Gives it back."""
+        ...
+
+
+class TensorBytes:
+    """Reads parts of tensors; files stay open until `close` or the end of the `with` block.
+
+    Raises `OSError` as the system does and `DataAbsent` where the file ends before.
+    """
+
+    def __init__(self, source_of: Callable[[Path], ClosableSource] = LocalFile) -> None:
+        """`source_of`: opens a file."""
+        self._source_of = source_of
+        self._sources: dict[Path, ClosableSource] = {}
 
     @property
-    def name(self) -> str: ...
-    @property
-    def file(self) -> Path: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
+    def bytes_read(self) -> int:
+        """How many bytes were read so far, of all files."""
+        return sum(source.bytes_read for source in self._sources.values())
 
+    def rows(self, place: TensorPlace, first: int, count: int) -> bytes:
+        """The bytes of `count` rows along dimension 0, from row `first` on, as they lie in the file.
 
-class BudgetSpentError(Exception):
-    """More bytes would be read than allowed."""
+        Raises `ValueError` for a tensor without dimensions, rows that it does not have, or a row that does
+        not end with a byte (F4, F6).
+        """
+        return read_rows(self._source(place), place, first, count)
 
+    def elements(self, place: TensorPlace, first: int, count: int, step: int = 1) -> bytes:
+        """The bytes of `count` elements, `step` apart, from element `first` on; elements are counted as
+        they lie (row-major). A column of [R, C] is `elements(place, column, R, C)`.
 
-class UnreadableTensorError(Exception):
-    """The bytes of a tensor are not there, or its dtype has no whole bytes. The text says why."""
+        Raises `ValueError` for elements that the tensor does not have, or that are no whole bytes.
+        """
+        return read_elements(self._source(place), place, first, count, step)
 
+    def close(self) -> None:
+        """Gives all files back."""
+        for source in self._sources.values():
+            source.close()
 
-class RangeReader:
-    """Reads ranges of files, each opened once, and counts. `limit`: bytes that may be read in all."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.spent = 0
-        self._files: dict[Path, BinaryIO] = {}
-        self._open = ExitStack()
-
-    def __enter__(self) -> RangeReader:
+    def __enter__(self) -> TensorBytes:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        self.close()
 
-    @property
-    def left(self) -> int:
-        """Bytes that may still be read."""
-        return self.limit - self.spent
-
-    def read(self, place: Place, offset: int, length: int) -> bytes:
-        """`length` bytes of a tensor from `offset`.
-
-        Raises BudgetSpentError, and UnreadableTensorError where the file cannot be read or ends before.
-        """
-        if length > self.left:
-            raise BudgetSpentError
-        if place.start + offset + length > place.end:
-            raise UnreadableTensorError(f"its {place.end - place.start} bytes are fewer than its shape needs")
-        try:
-            file = self._files.get(place.file)
-            if file is None:
-                file = self._files[place.file] = self._open.enter_context(place.file.open("rb", buffering=0))
-            file.seek(place.start + offset)
-            data = file.read(length)
-        except OSError as error:
-            raise UnreadableTensorError(
-                f"{place.file.name} cannot be read: {error.strerror or error}"
-            ) from error
-        self.spent += len(data)
-        if len(data) < length:
-            raise UnreadableTensorError(f"{place.file.name} ends before its data does")
-        return data
+    def _source(self, place: TensorPlace) -> ByteSource:
+        source = self._sources.get(place.file)
+        if source is None:
+            source = self._sources[place.file] = self._source_of(place.file)
+        return source
 
 
-class Laid:
-    """Tensors one after the other, as one row of elements of dtype `target`.
-
-    `via`: a dtype that the elements passed through. `tidy`: NaNs become one pattern, so that they compare
-    equal to those of a conversion. What was read is kept, and shared with what `turned` gives. Raises
-    UnreadableTensorError for a dtype whose elements are no whole bytes, or that is not converted.
-    """
-
-    def __init__(
-        self, reader: RangeReader, places: Sequence[Place], target: str, *, tidy: bool, via: str | None = None
-    ) -> None:
-        self._reader, self._places, self._target, self._tidy, self._via = reader, places, target, tidy, via
-        self._sizes = [prod(place.shape) for place in places]
-        self._items = [_item(place.dtype, place, target) for place in places]
-        self.item = _item(target, places[0], target)
-        self._starts = [0, *accumulate(self._sizes)]
-        self._raw: dict[tuple[int, int], bytes] = {}
-        self._turned: dict[tuple[int, int], bytes] = {}
-        self._whole: dict[int, bytes] = {}
-        self.size = self._starts[-1]
-
-    @property
-    def whole(self) -> bool:
-        """Whether every element is at hand."""
-        return len(self._whole) == len(self._places)
-
-    def load(self) -> None:
-        """Reads everything, each tensor at once."""
-        for index, place in enumerate(self._places):
-            if index not in self._whole:
-                self._whole[index] = self._reader.read(place, 0, self._sizes[index] * self._items[index])
-
-    def turned(self, via: str | None, target: str | None = None) -> Laid:
-        """The same elements after a stay in another dtype, if one is given, and as `target`; NaNs tidied."""
-        other = Laid(self._reader, self._places, target or self._target, tidy=True, via=via)
-        other._raw, other._whole = self._raw, self._whole
-        return other
-
-    def get(self, start: int, count: int) -> bytes:
-        """The bytes of `count` elements from `start`, in dtype `target`."""
-        parts = []
-        while count:
-            index = bisect_right(self._starts, start) - 1
-            inside = start - self._starts[index]
-            taken = min(count, self._sizes[index] - inside)
-            first, last = inside // BLOCK, (inside + taken - 1) // BLOCK
-            blocks = b"".join(self._block(index, number) for number in range(first, last + 1))
-            skipped = (inside - first * BLOCK) * self.item
-            parts.append(blocks[skipped : skipped + taken * self.item])
-            start, count = start + taken, count - taken
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _block(self, index: int, number: int) -> bytes:
-        """16 elements of a tensor."""
-        key = (index, number)
-        turned = self._turned.get(key)
-        if turned is None:
-            raw, dtype = self._read(index, number), self._places[index].dtype
-            plain = not self._tidy and self._via is None and dtype == self._target
-            turned = self._turned[key] = raw if plain else through(raw, dtype, self._via, self._target)
-        return turned
-
-    def _read(self, index: int, number: int) -> bytes:
-        item, start = self._items[index], number * BLOCK
-        count = min(BLOCK, self._sizes[index] - start)
-        if index in self._whole:
-            return self._whole[index][start * item : (start + count) * item]
-        raw = self._raw.get((index, number))
-        if raw is None:
-            raw = self._raw[index, number] = self._reader.read(
-                self._places[index], start * item, count * item
-            )
-        return raw
+def read_rows(source: ByteSource, place: TensorPlace, first: int, count: int) -> bytes:
+    """`TensorBytes.rows` from an open source of the tensor's file."""
+    if not place.shape:
+        raise ValueError(f"'{place.name}' has no dimensions, so no rows")
+    if first < 0 or count < 0 or first + count > place.shape[0]:
+        raise ValueError(
+            f"'{place.name}' has {place.shape[0]} rows, and {count} from {first} on were asked for"
+        )
+    bits = _bits(place) * math.prod(place.shape[1:])
+    if bits % 8:
+        raise ValueError(f"a row of '{place.name}' ends within a byte ({bits} bits)")
+    return _read(source, place, first * bits // 8, count * bits // 8)
 
 
-def _item(dtype: str, place: Place, target: str) -> int:
-    size = item_size(dtype)
-    if size is None:
-        raise UnreadableTensorError(f"elements of {dtype} are not compared")
-    if place.dtype != target and not castable(place.dtype, target):
-        raise UnreadableTensorError(f"{place.dtype} is not compared with {target}")
-    return size
+def read_elements(source: ByteSource, place: TensorPlace, first: int, count: int, step: int = 1) -> bytes:
+    """`TensorBytes.elements` from an open source of the tensor's file."""
+    bits = _bits(place)
+    if bits % 8:
+        raise ValueError(f"an element of '{place.name}' is no whole number of bytes ({bits} bits)")
+    total = math.prod(place.shape)
+    last = first + (count - 1) * step
+    if first < 0 or count < 0 or step < 1 or (count > 0 and last >= total):
+        raise ValueError(
+            f"'{place.name}' has {total} elements, and {count} from {first} on, {step} apart, were asked for"
+        )
+    width = bits // 8
+    if step == 1:
+        return _read(source, place, first * width, count * width)
+    stride = step * width
+    if stride > _NEAR:
+        return b"".join(_read(source, place, first * width + i * stride, width) for i in range(count))
+    parts = []
+    together = _AT_ONCE // stride
+    for begin in range(0, count, together):
+        some = min(together, count - begin)
+        block = _read(source, place, first * width + begin * stride, (some - 1) * stride + width)
+        parts += [block[i * stride : i * stride + width] for i in range(some)]
+    return b"".join(parts)
+
+
+def _bits(place: TensorPlace) -> int:
+    bits = BITS.get(place.dtype)
+    if bits is None:
+        raise ValueError(f"'{place.name}' has the dtype '{place.dtype}', of which no size is known")
+    return bits
+
+
+def _read(source: ByteSource, place: TensorPlace, offset: int, count: int) -> bytes:
+    if count > place.end - place.start - offset:
+        raise ValueError(f"the header gives '{place.name}' less room than its shape takes")
+    try:
+        return source.read(place.start + offset, count)
+    except EndOfData as error:
+        raise DataAbsent(f"'{place.file.name}' ends before the data of '{place.name}': {error}") from None

@@ -10,7 +10,7 @@ from itertools import islice
 from math import prod
 
 from analyzers.weights.arrangements import Arrangement, AsIs, Form, Heads, Hypothesis, conceivable
-from analyzers.weights.rows import BLOCK, Laid
+from analyzers.weights.laid import BLOCK, Laid
 
 
 @dataclass
