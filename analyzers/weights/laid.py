@@ -56,14 +56,17 @@ class RangeReader:
 
         Raises BudgetSpentError, and UnreadableTensorError where the file cannot be read or ends before.
         """
-        if count * (item_size(place.dtype) or 0) > self.left:
+        item = item_size(place.dtype) or 0
+        if count * item > self.left:
             raise BudgetSpentError
+        if place.end - place.start < prod(place.shape) * item:
+            raise UnreadableTensorError(f"the header gives {place.name} less room than its shape takes")
         try:
             data = self._bytes.elements(place, first, count)
         except OSError as error:
             reason = error.strerror or str(error)
             raise UnreadableTensorError(f"{place.file.name} cannot be read: {reason}") from error
-        except (DataAbsent, ValueError) as error:
+        except DataAbsent as error:
             raise UnreadableTensorError(str(error)) from error
         self._spent += len(data)
         return data
@@ -144,9 +147,7 @@ class Laid:
             return self._whole[index][start * item : (start + count) * item]
         raw = self._raw.get((index, number))
         if raw is None:
-            raw = self._raw[index, number] = self._reader.read(
-                self._places[index], start * item, count * item
-            )
+            raw = self._raw[index, number] = self._reader.read(self._places[index], start, count)
         return raw
 
 
