@@ -25,13 +25,13 @@ class UnreadableTensorError(Exception):
 
 
 class RangeReader:
-    """Reads elements of tensors and counts. `limit`: bytes that may be read in all. Files stay open until the
-    end of the `with` block."""
+    """Reads elements of tensors and counts. `limit`: bytes that may be read in all. `source`: what reads
+    them, by default the files on this machine. Files stay open until the end of the `with` block."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, source: TensorBytes | None = None) -> None:
         self.limit = limit
         self._spent = 0
-        self._bytes = TensorBytes()
+        self._bytes = source or TensorBytes()
 
     def __enter__(self) -> RangeReader:
         return self

@@ -17,6 +17,7 @@ from analyzers.weights.headers import Checkpoint, TensorPlace
 from analyzers.weights.laid import RangeReader
 from analyzers.weights.layout_decision import Prober, Task
 from analyzers.weights.layout_verdicts import LayoutReport, LayoutVerdict
+from analyzers.weights.rows import TensorBytes
 from analyzers.weights.verdicts import WeightProof
 
 __all__ = ["LayoutReport", "LayoutVerdict", "probe_layout"]
@@ -35,13 +36,14 @@ def probe_layout(
     *,
     heads: Heads | None = None,
     budget: int | None = None,
+    source: TensorBytes | None = None,
 ) -> LayoutReport:
     """Compares samples of every parameter that the converted checkpoint holds, under its native name or under
     its official ones, with what the mapping of `proof` makes it of.
 
     `heads`: what is known of attention heads, by default what the two `config.json` say. `budget`: bytes
-    that may be read, by default a thousandth of both checkpoints (4 MiB at least). A file that cannot be
-    read becomes a verdict `unread`.
+    that may be read, by default a thousandth of both checkpoints (4 MiB at least). `source`: what
+    reads, by default the files on this machine. A file that cannot be read becomes a verdict `unread`.
     """
     total = official.total_bytes + converted.total_bytes
     spent = official.bytes_read + converted.bytes_read
@@ -51,7 +53,7 @@ def probe_layout(
     found = {place.name: place for place in converted.tensors}
     named = _naming(proof, found)
     tasks, verdicts = _tasks(proof, sources, found, named)
-    with RangeReader(budget) as reader:
+    with RangeReader(budget, source) as reader:
         prober = Prober(sources, reader, heads or heads_in(official.config, converted.config), tasks)
         verdicts += prober.run()
         spent += reader.spent

@@ -255,7 +255,7 @@ class Prober:
         if explained is None and left.differing:
             for via in _stays(task):
                 turned = Pair(pair.expected.turned(via), pair.found.turned(None))
-                explained = self._explained(left, turned, generator, thorough=False)
+                explained = self._explained(left, turned, generator, thorough=thorough)
                 if explained is not None:
                     explained = replace(explained, rounded=via)
                     break
