@@ -40,6 +40,9 @@ _NAME, _CONTEXT, _FIT = 0.55, 0.4, 0.05
 _OWN = 0.75
 """How much of a name's likeness is that of its part inside a block."""
 
+_FUSED = 0.15
+"""On top of a score where several add up: that their rows do is no coincidence."""
+
 _OTHER_LEAF = 0.3
 """Off a score where a weight would become a bias, or a table a weight."""
 
@@ -339,6 +342,8 @@ class _Judge:
         ]
         context = sum(votes) / len(votes) if votes else whole
         score = _FIT + _NAME * (_OWN * name + (1 - _OWN) * whole) + _CONTEXT * context
+        if len(candidate.members) > 1:
+            score = min(1.0, score + _FUSED)
         if set(candidate.members[0].leaves) != set(target.leaves):
             score -= _OTHER_LEAF
         if self.contradicts(candidate, target):

@@ -9,8 +9,6 @@ from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
 
-Renaming = "tuple[str, int | None, tuple[int, int] | None]"
-
 
 @dataclass(frozen=True)
 class Places:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from analyzers.findings import Applicability, Fix, JsonValue
+from analyzers.project.mappings import MappingTable
 from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.alignment import Match, align
 from analyzers.weights.families import INDEX, Path
@@ -115,9 +117,35 @@ def with_proposed(
     return tuple(result)
 
 
-# --------------------------------------------------------------------------- drafts
+def fix_of(proposal: Proposal, table: MappingTable, container: str | None) -> Fix | None:
+    """The quick fix that writes the certain rules of a proposal into a table; None where there are none, or
+    the table is not written down in one place. `container`: `Mappings.container_of(table)`."""
+    if not proposal.rules or container is None:
+        return None
+    own = {rule.pattern for rule in table.rules if table.owns(rule) and rule.container == container}
+    rules: list[JsonValue] = []
+    for rule in proposal.rules:
+        anchor = rule.pattern if rule.replaces else rule.before
+        if anchor is not None and anchor not in own:
+            return None
+        rules.append(
+            {
+                "pattern": rule.pattern,
+                "target": rule.target,
+                "merge": list(rule.merge) if rule.merge is not None else None,
+                "before": rule.before,
+                # No rule that is there takes these names: where they stand is a matter of reading.
+                "after": rule.after if rule.after in own else None,
+                "replaces": rule.replaces,
+            }
+        )
+    count = len(rules)
+    title = f"Write {count} missing mapping rules" if count > 1 else "Write the missing mapping rule"
+    arguments: dict[str, JsonValue] = {"path": table.location.path, "container": container, "rules": rules}
+    return Fix(title, "add-mapping-rules", arguments, Applicability.UNSAFE)
 
-_Outcome = "tuple[str, int | None, tuple[int, int] | None]"
+
+# --------------------------------------------------------------------------- drafts
 
 
 def _drafts(
