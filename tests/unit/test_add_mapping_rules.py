@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
 
-from analyzers.findings import JsonValue
-from analyzers.fixes.base import Refused, find_operation
+from analyzers.findings import Applicability, JsonValue
+from analyzers.fixes.base import Refused, find_operation, run_operation
+from analyzers.fixes.verify import with_texts
+from analyzers.project.index import Project
+from analyzers.project.mappings import Mappings, MappingTable
+from analyzers.project.profile import FASTVIDEO
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+from analyzers.rules.examples import write_tree
+from analyzers.weights.proposals import Proposal, fix_of, propose, with_proposed
+from analyzers.weights.state import Tensor
+from analyzers.weights.tables import as_texts
 
 PATH = "fastvideo/configs/models/dits/sound.py"
 ADD = find_operation("add-mapping-rules")
@@ -35,7 +46,7 @@ def new(
 def added(text: str, container: str, *rules: dict[str, JsonValue]) -> str:
     arguments: dict[str, JsonValue] = {"path": PATH, "container": container, "rules": list(rules)}
     (result,) = ADD(arguments, {PATH: text}.get).values()
-    ast.parse(result)
+    ast.parse(result.lstrip("\ufeff"))
     return result
 
 
@@ -98,12 +109,15 @@ def test_a_wrong_target_is_replaced() -> None:
         (
             "class A:\n    m: dict = field(default_factory=lambda: {})\n",
             "A.m",
-            'class A:\n    m: dict = field(default_factory=lambda: {\n        r"^k$": (r"to_k", 1, 2),\n    })\n',
+            "class A:\n    m: dict = field(default_factory=lambda: {\n"
+            '        r"^k$": (r"to_k", 1, 2),\n    })\n',
         ),
         (
-            "class A:\n    m: dict = field(default_factory=dict)\n    n: dict = field(default_factory=dict)\n",
+            "class A:\n    m: dict = field(default_factory=dict)\n"
+            "    n: dict = field(default_factory=dict)\n",
             "A.m",
-            'class A:\n    m: dict = field(default_factory=lambda: {\n        r"^k$": (r"to_k", 1, 2),\n    })\n'
+            "class A:\n    m: dict = field(default_factory=lambda: {\n"
+            '        r"^k$": (r"to_k", 1, 2),\n    })\n'
             "    n: dict = field(default_factory=dict)\n",
         ),
         (
@@ -157,7 +171,8 @@ M = {
 def test_rules_are_broken_where_the_neighbours_break_theirs() -> None:
     assert added(BROKEN, "M", Q, K) == BROKEN.replace(
         "}\n",
-        '    r"^blocks\\.(\\d+)\\.q\\.(.*)$":\n    r"blocks.\\1.to_q.\\2",\n    r"^k$": (r"to_k", 1, 2),\n}\n',
+        '    r"^blocks\\.(\\d+)\\.q\\.(.*)$":\n    r"blocks.\\1.to_q.\\2",\n'
+        '    r"^k$": (r"to_k", 1, 2),\n}\n',
     )
 
 
@@ -192,6 +207,36 @@ def test_line_ends_and_the_mark_stay() -> None:
 def test_refusals(text: str, container: str, rule: dict[str, JsonValue], why: str) -> None:
     with pytest.raises(Refused, match=why):
         added(text, container, rule)
+
+
+CONFIG = "fastvideo/configs/models/dits/sound.py"
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}", "field(default_factory=dict)", "field(default_factory=lambda: {r'^(.*)$': r'\\1'})"],
+)
+def test_what_is_proposed_is_what_the_mapping_says_afterwards(written: str, tmp_path: Path) -> None:
+    write_tree(tmp_path, {CONFIG: f"class SoundArchConfig:\n    param_names_mapping: dict = {written}\n"})
+    project = Project(Sources(tmp_path), FASTVIDEO, Settings())
+
+    def table_of(project: Project) -> MappingTable:
+        facts = project.file(CONFIG)
+        assert facts is not None
+        (table,) = Mappings(project.names).in_file(facts)
+        return table
+
+    official = [Tensor(f"blocks.{i}.attn1.{n}.weight", (8, 8)) for i in range(4) for n in ("to_q", "to_k")]
+    native = [Tensor(f"blocks.{i}.{n}.weight", (8, 8)) for i in range(4) for n in ("to_q", "to_k")]
+    table = table_of(project)
+    proposal = propose(official, native, as_texts(table), "first-match")
+    fix = fix_of(proposal, table, Mappings(project.names).container_of(table))
+    assert fix is not None
+    assert fix.applicability is Applicability.UNSAFE
+    texts = run_operation(fix.operation, fix.arguments, project)
+    after = as_texts(table_of(with_texts(project, texts)))
+    assert after == with_proposed(as_texts(table), proposal.rules)
+    assert propose(official, native, after, "first-match") == Proposal((), (), ())
 
 
 @pytest.mark.parametrize("rules", [None, [], ["x"], [{"pattern": "a"}], [{**K, "merge": ["0", 2]}]])
