@@ -117,12 +117,21 @@ def with_proposed(
     return tuple(result)
 
 
-def fix_of(proposal: Proposal, table: MappingTable, container: str | None) -> Fix | None:
-    """The quick fix that writes the certain rules of a proposal into a table; None where there are none, or
-    the table is not written down in one place. `container`: `Mappings.container_of(table)`."""
+def fix_of(
+    proposal: Proposal, path: str, container: str | None, table: MappingTable | None = None
+) -> Fix | None:
+    """The quick fix that writes the certain rules of a proposal into a mapping.
+
+    `path`, `container`: the statement that holds the mapping (`Mappings.container_of` of a table, or
+    `Class.param_names_mapping` where there is nothing but an empty factory). `table`: the rules that are
+    there, None where there are none. None where nothing is certain, the mapping is not written down in one
+    place, or a rule would have to stand in front of one that is written elsewhere.
+    """
     if not proposal.rules or container is None:
         return None
-    own = {rule.pattern for rule in table.rules if table.owns(rule) and rule.container == container}
+    own: set[str | None] = set()
+    if table is not None:
+        own = {rule.pattern for rule in table.rules if table.owns(rule) and rule.container == container}
     rules: list[JsonValue] = []
     for rule in proposal.rules:
         anchor = rule.pattern if rule.replaces else rule.before
@@ -141,7 +150,7 @@ def fix_of(proposal: Proposal, table: MappingTable, container: str | None) -> Fi
         )
     count = len(rules)
     title = f"Write {count} missing mapping rules" if count > 1 else "Write the missing mapping rule"
-    arguments: dict[str, JsonValue] = {"path": table.location.path, "container": container, "rules": rules}
+    arguments: dict[str, JsonValue] = {"path": path, "container": container, "rules": rules}
     return Fix(title, "add-mapping-rules", arguments, Applicability.UNSAFE)
 
 

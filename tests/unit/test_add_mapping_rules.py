@@ -18,6 +18,7 @@ from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
 from analyzers.weights.proposals import Proposal, fix_of, propose, with_proposed
 from analyzers.weights.state import Tensor
+from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.tables import as_texts
 
 PATH = "fastvideo/configs/models/dits/sound.py"
@@ -220,22 +221,28 @@ def test_what_is_proposed_is_what_the_mapping_says_afterwards(written: str, tmp_
     write_tree(tmp_path, {CONFIG: f"class SoundArchConfig:\n    param_names_mapping: dict = {written}\n"})
     project = Project(Sources(tmp_path), FASTVIDEO, Settings())
 
-    def table_of(project: Project) -> MappingTable:
+    def table_of(project: Project) -> MappingTable | None:
         facts = project.file(CONFIG)
         assert facts is not None
-        (table,) = Mappings(project.names).in_file(facts)
-        return table
+        return next(iter(Mappings(project.names).in_file(facts)), None)
 
     official = [Tensor(f"blocks.{i}.attn1.{n}.weight", (8, 8)) for i in range(4) for n in ("to_q", "to_k")]
     native = [Tensor(f"blocks.{i}.{n}.weight", (8, 8)) for i in range(4) for n in ("to_q", "to_k")]
     table = table_of(project)
-    proposal = propose(official, native, as_texts(table), "first-match")
-    fix = fix_of(proposal, table, Mappings(project.names).container_of(table))
+    container: str | None = "SoundArchConfig.param_names_mapping"
+    before: tuple[SymbolicRule, ...] = ()
+    if table is not None:
+        before = as_texts(table)
+        assert Mappings(project.names).container_of(table) == container
+    proposal = propose(official, native, before, "first-match")
+    fix = fix_of(proposal, CONFIG, container, table)
     assert fix is not None
     assert fix.applicability is Applicability.UNSAFE
     texts = run_operation(fix.operation, fix.arguments, project)
-    after = as_texts(table_of(with_texts(project, texts)))
-    assert after == with_proposed(as_texts(table), proposal.rules)
+    written_down = table_of(with_texts(project, texts))
+    assert written_down is not None
+    after = as_texts(written_down)
+    assert after == with_proposed(before, proposal.rules)
     assert propose(official, native, after, "first-match") == Proposal((), (), ())
 
 
