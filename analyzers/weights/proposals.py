@@ -16,7 +16,8 @@ from analyzers.project.mappings import MappingTable
 from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.alignment import Match, align
 from analyzers.weights.families import INDEX, Path
-from analyzers.weights.places import renamed
+from analyzers.weights.places import outcomes
+from analyzers.weights.renaming import Renamed
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
 
@@ -73,14 +74,16 @@ def propose(
     mapping as it is; where part of it cannot be read, nothing is proposed. `excluded`: names of either
     side that are left out by design.
     """
-    if any(rule.parsed is None or rule.template is None for rule in rules):
-        return Proposal((), (), ("a rule of the mapping cannot be read, so none is proposed beside it",))
+    if any(rule.parsed is None or rule.template is None or rule.conditional for rule in rules):
+        why = "a rule of the mapping cannot be read or tried, or is there on some paths only"
+        return Proposal((), (), (f"{why}: none is proposed beside it",))
     found = align(official, native, rules, semantics, excluded)
     names = [tensor.name for tensor in official]
     sure = [match for match in found.matches if match.certain]
-    before = {name: renamed(name, rules, semantics) for name in names}
+    valid = {tensor.name for tensor in native}
+    before = outcomes(names, rules, semantics, valid)
     drafts = _drafts(sure, before, frozenset(excluded))
-    placed, notes = _checked(drafts, rules, before, semantics)
+    placed, notes = _checked(drafts, rules, before, semantics, valid)
     doubtful = [
         rule
         for match in found.matches
@@ -159,7 +162,7 @@ def fix_of(
 
 def _drafts(
     matches: Sequence[Match],
-    before: Mapping[str, tuple[str, int | None, tuple[int, int] | None]],
+    before: Mapping[str, Renamed],
     excluded: Collection[str],
 ) -> list[ProposedRule]:
     """Rules for these matches, several modules in one rule where all below a module move alike."""
@@ -178,7 +181,8 @@ def _drafts(
         taken = [name for name in before if name not in mine and compiled.compiled.match(name)]
         made = {name: compiled.compiled.sub(rule.target, name) for name in taken}
         if any(
-            name in excluded or (made[name], None) != (before[name][0], before[name][2]) for name in taken
+            name in excluded or (made[name], None) != (before[name].target, before[name].merge)
+            for name in taken
         ):
             continue
         found.append((min(match.official[0].order for match in below), rule))
@@ -188,7 +192,7 @@ def _drafts(
     for match in rest:
         for place, family in enumerate(match.official):
             # A source that has a rule already waits for the others of its merge.
-            if not all(before[t.name][2] is not None for t in family.tensors.values()):
+            if not all(before[t.name].merge is not None for t in family.tensors.values()):
                 found += [(family.order, rule) for rule in _own_rules(match, place, before)]
     return [rule for _, rule in sorted(found, key=lambda item: item[0])]
 
@@ -287,8 +291,9 @@ def _confidence(match: Match) -> float:
 def _checked(
     drafts: Sequence[ProposedRule],
     rules: Sequence[SymbolicRule],
-    before: Mapping[str, tuple[str, int | None, tuple[int, int] | None]],
+    before: Mapping[str, Renamed],
     semantics: MappingSemantics,
+    valid: Collection[str],
 ) -> tuple[list[ProposedRule], list[str]]:
     """The drafts in their places, without those that would not do what they should or would undo
     something, and a note for each of these."""
@@ -299,11 +304,12 @@ def _checked(
         whole = with_proposed(rules, kept)
         texts = {rule.pattern: place for place, rule in enumerate(kept)}
         guilty: int | None = None
-        for name, (target, _, merge) in before.items():
-            made, by, merged = renamed(name, whole, semantics)
-            if (made, merged) == wanted.get(name, (target, merge)):
+        after = outcomes(tuple(before), whole, semantics, valid)
+        for name, was in before.items():
+            made = after[name]
+            if (made.target, made.merge) == wanted.get(name, (was.target, was.merge)):
                 continue
-            by_pattern = whole[by].pattern if by is not None else None
+            by_pattern = whole[made.rules[-1]].pattern if made.rules else None
             mine = next((i for i, rule in enumerate(kept) if any(name == n for n, _ in rule.pairs)), None)
             guilty = mine if mine is not None else texts.get(by_pattern or "")
             break

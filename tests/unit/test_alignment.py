@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzers.weights.families import Numbering, families
-from analyzers.weights.places import renamed
 from analyzers.weights.proposals import Proposal, propose, with_proposed
+from analyzers.weights.renaming import rename
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.vocabulary import contradict
@@ -148,8 +148,8 @@ def test_a_rule_goes_in_front_of_the_one_that_takes_its_names() -> None:
         (r"^net\.(.*)$", r"^net\.(\d+)\.norm9\.(.*)$"),
     ]
     whole = with_proposed(rules, found.rules)
-    assert renamed("net.3.norm9.weight", whole, "first-match")[0] == "out.3.norm.weight"
-    assert renamed("net.3.lin.bias", whole, "first-match")[0] == "out.3.lin.bias"
+    assert rename("net.3.norm9.weight", whole, "first-match").target == "out.3.norm.weight"
+    assert rename("net.3.lin.bias", whole, "first-match").target == "out.3.lin.bias"
 
 
 def test_a_rule_whose_target_is_wrong_is_replaced() -> None:
@@ -230,17 +230,18 @@ def test_proposals_keep_shapes_and_never_collide(sides: tuple[list[Tensor], list
     official, native = sides
     shapes = {tensor.name: tensor.shape for tensor in official}
     wanted = {tensor.name: tensor.shape for tensor in native}
-    before = {tensor.name: renamed(tensor.name, (), "first-match") for tensor in official}
+    before = {tensor.name: rename(tensor.name, (), "first-match") for tensor in official}
     found = propose(official, native, (), "first-match")
     rules = with_proposed((), found.rules)
     pairs = {name: target for r in found.rules for name, target in r.pairs}
     plain: Counter[str] = Counter()
     parts: dict[str, dict[int, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
-        target, _, merge = renamed(name, rules, "first-match")
+        made = rename(name, rules, "first-match")
+        target, merge = made.target, made.merge
         assert shape is not None
         if name not in pairs:
-            assert (target, merge) == (before[name][0], before[name][2])
+            assert (target, merge) == (before[name].target, before[name].merge)
             plain[target] += target in wanted and wanted[target] == shape
             continue
         assert target == pairs[name]
