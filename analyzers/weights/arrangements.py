@@ -334,12 +334,9 @@ class Form:
 
     @cached_property
     def fits(self) -> bool:
-        """Whether the expected bytes as they are have the found shape: equal, or with the dimensions after
-        the first written as one (a convolution as a linear layer)."""
-        expected, found = self.expected, self.found
-        if expected == found or not expected or not found:
-            return True
-        return expected[0] == found[0] and (_merges(expected, found) or _merges(found, expected))
+        """Whether the expected bytes as they are have the found shape: equal, or with neighbouring
+        dimensions written as one (a convolution as a linear layer, a table as a row)."""
+        return _merges(self.expected, self.found) or _merges(self.found, self.expected)
 
 
 def form_of(pieces: Iterable[tuple[int, ...]], found: tuple[int, ...]) -> Form:

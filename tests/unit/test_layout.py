@@ -1,4 +1,4 @@
-"""Probes of the bytes: every layout is found in every dtype, and nothing is said that the bytes do not say."""
+"""Probes of the bytes: each layout is found in each dtype, and nothing is said that the bytes do not say."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def layouts(dtype: str) -> dict[str, tuple[str, dict[str, Values], Values]]:
     square = random_values(4, dtype, ROWS, ROWS)
     kernel = random_values(5, dtype, ROWS, 6, 1, 4, 4)
     bias = random_values(6, dtype, 6 * 32)
+    sixths_table = bias.shaped(1, 6, 32)
     sixths, bias_sixths = fused.chunks(6), bias.chunks(6)
     wide, narrow = random_values(7, dtype, ROWS, WIDTH), random_values(8, dtype, HEAD * 2, WIDTH)
     half = WIDTH // 2
@@ -162,6 +163,7 @@ def layouts(dtype: str) -> dict[str, tuple[str, dict[str, Values], Values]]:
         ),
         "square, transposed": ("transposed", {"w": square}, square.permuted((ROWS, ROWS), (1, 0))),
         "reshaped": ("reshaped", {"w": q}, q.shaped(WIDTH, ROWS)),
+        "table as a row": ("identical", {"table": sixths_table}, bias),
         "others": ("values", {"w": q}, k),
     }
 
