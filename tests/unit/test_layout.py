@@ -1,4 +1,4 @@
-"""Probes of the bytes: each layout is found in each dtype, and nothing is said that the bytes do not say."""
+"""Probes of the bytes: every layout is found in every dtype, and nothing beyond the bytes is said."""
 
 from __future__ import annotations
 
@@ -251,6 +251,68 @@ def test_a_rounding_that_is_not_to_nearest_is_other_values(tmp_path: Path) -> No
     _, sources, found = layouts("F32")["identical"]
     cut = Values("BF16", found.shape, tuple(item[2:] for item in found.items))
     assert judge(tmp_path, sources, cut).kind == "values"
+
+
+def test_rotary_rows_of_fewer_heads_in_k(tmp_path: Path) -> None:
+    """Four heads of q, two of k and v, each of 16 rows."""
+    q, k, v = (random_values(seed, "BF16", rows, WIDTH) for seed, rows in enumerate((64, 32, 32)))
+    turned = [
+        each.permuted((len(each.items) // HEAD // WIDTH, HEAD // 2, 2, WIDTH), (0, 2, 1, 3)).shaped(
+            *each.shape
+        )
+        for each in (q, k)
+    ]
+    verdict = judge(tmp_path, {"to_q": q, "to_k": k, "to_v": v}, cat([*turned, v]))
+    assert (verdict.kind, verdict.ambiguous) == ("rope", False)
+    assert "of piece 1 and 2" in verdict.detail
+    assert "4 heads of 16 rows" in verdict.detail
+
+
+def test_rotary_rows_axis_by_axis(tmp_path: Path) -> None:
+    """A head of 4, 6 and 6 rows for time, height and width, as the configuration says."""
+    q, k, v = (random_values(seed, "BF16", ROWS, WIDTH) for seed in range(3))
+
+    def turned(values: Values) -> Values:
+        heads = []
+        for head in values.chunks(HEADS):
+            rows = head.chunks(HEAD)
+            for start, count in ((0, 4), (4, 6), (10, 6)):
+                heads += [*rows[start : start + count : 2], *rows[start + 1 : start + count : 2]]
+        return cat(heads)
+
+    config = {**CONFIG, "rope_axes_dim": [4, 6, 6]}
+    for sources, found in (
+        ({"to_q": q}, turned(q)),
+        ({"to_q": q, "to_k": k, "to_v": v}, cat([turned(q), turned(k), v])),
+    ):
+        verdict = judge(tmp_path, sources, found, config=config)
+        assert (verdict.kind, verdict.ambiguous) == ("rope", False)
+        assert "in parts of 4, 6, 6" in verdict.detail
+        assert judge(tmp_path, sources, found, config={}).kind in ("permuted", "values")
+
+
+def test_a_fused_projection_with_fewer_heads_of_k_and_v(tmp_path: Path) -> None:
+    """The official rows: for each of two groups two heads of q, one of k and one of v."""
+    rows = random_values(1, "BF16", 2 * 4 * HEAD, WIDTH)
+    groups = [group.chunks(4) for group in rows.chunks(2)]
+    found = cat(
+        [part for which in (slice(0, 2), slice(2, 3), slice(3, 4)) for g in groups for part in g[which]]
+    )
+    config = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": HEAD}
+    verdict = judge(tmp_path, {"qkv": rows}, found, config=config)
+    assert (verdict.kind, verdict.ambiguous) == ("separated", False)
+
+
+def test_sources_of_two_dtypes(tmp_path: Path) -> None:
+    """The merge of FastVideo's loader would widen it (`torch.cat`); a converted file may do either."""
+    _, sources, found = layouts("F32")["head by head"]
+    names = list(sources)
+    mixed = {**sources, names[1]: converted_to(sources[names[1]], "BF16")}
+    again = cat([converted_to(mixed[name], "F32") for name in names])
+    verdict = judge(tmp_path, mixed, again)
+    assert (verdict.kind, verdict.cast, verdict.reference) == ("concatenated", "widened", "F32 and BF16")
+    verdict = judge(tmp_path, mixed, converted_to(found, "BF16"))
+    assert (verdict.kind, verdict.cast) == ("interleaved", "narrowed")
 
 
 # ---------------------------------------------------------------------- rows that tell nothing
