@@ -220,6 +220,25 @@ def test_tensors_that_are_equal_stay_open(tmp_path: Path) -> None:
     assert settled.notes[0].startswith("2 parameters have the rows of their sources")
 
 
+def test_groups_as_the_proof_names_them(tmp_path: Path) -> None:
+    """Numbers as `*`; a group of one name is a numbered list."""
+    words = Interchangeable(tuple(f"layers.*.{name}.weight" for name in NAMES), NAMES, True)
+    blocks = Interchangeable(("layers.*",), ("0-2",), True)
+    official = model()
+    proof = replace(split_proof(), interchangeable=(words, blocks))
+    converted = {native: official[source] for native, (source,) in SPLIT.items()}
+    assert settle(proof, probed(tmp_path, official, converted, proof)).interchangeable == ()
+    # In block 0 q and k are equal: they stay open, blocks do not.
+    official["blocks.0.to_k.weight"] = converted["layers.0.to_k.weight"] = official["blocks.0.to_q.weight"]
+    (left,) = settle(proof, probed(tmp_path, official, converted, proof)).interchangeable
+    assert left.natives == ("layers.*.to_q.weight", "layers.*.to_k.weight")
+    assert left.telling == ("to_q", "to_k")
+    # The v of two blocks are equal, too: now blocks are open.
+    official["blocks.1.to_v.weight"] = converted["layers.1.to_v.weight"] = official["blocks.0.to_v.weight"]
+    _, left = settle(proof, probed(tmp_path, official, converted, proof)).interchangeable
+    assert left == blocks
+
+
 def test_what_was_not_compared_is_not_claimed(tmp_path: Path) -> None:
     official, proof = model(), split_proof()
     converted = {native: official[source] for native, (source,) in list(SPLIT.items())[:6]}
