@@ -493,19 +493,27 @@ def test_a_budget_that_ends(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------- never more than the bytes say
 
-SHAPES = st.sampled_from([(6,), (12,), (24,), (6, 4), (12, 2), (8, 8), (12, 16), (4, 3, 2), (24, 5)])
+SMALL = [(6,), (12,), (24,), (6, 4), (12, 2), (8, 8), (12, 16), (4, 3, 2), (24, 5)]
+LARGE = [(600,), (6, 300), (48, 32), (24, 8, 2, 4), (30, 48)]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shape=SHAPES,
+    shape=st.sampled_from(SMALL + LARGE),
+    budget=st.sampled_from([None, 4_000, 9_000]),
     pieces=st.integers(1, 3),
     variety=st.sampled_from([1, 2, 3, 5, 250]),
     choice=st.integers(0, 10_000),
     free=st.booleans(),
 )
 def test_definite_verdicts_reproduce_the_bytes(
-    tmp_path: Path, shape: tuple[int, ...], pieces: int, variety: int, choice: int, free: bool
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    budget: int | None,
+    pieces: int,
+    variety: int,
+    choice: int,
+    free: bool,
 ) -> None:
     """Whatever was done to the elements: a definite verdict names a layout that gives exactly what was found,
     and the expected one is never claimed of other bytes."""
@@ -526,18 +534,24 @@ def test_definite_verdicts_reproduce_the_bytes(
         arrangement = generator.choice([*(hypothesis.map for hypothesis in known), AsIs(len(whole))])
         data = bytes(whole[arrangement.at(at)] for at in range(len(whole)))
     found = Values("U8", (shape[0] * pieces, *shape[1:]), tuple(bytes([byte]) for byte in data))
-    verdict = judge(tmp_path, sources, found)
+    verdict = judge(tmp_path, sources, found, budget=budget)
     if verdict.as_expected:
-        assert data == whole
-    else:
+        assert data == whole or (verdict.ambiguous and budget is not None)
+    elif verdict.kind != "unread":
         assert data != whole
-    if verdict.contradicts and verdict.kind not in ("permuted", "rolled"):
+    if verdict.contradicts and not verdict.ambiguous and verdict.kind not in ("permuted", "rolled"):
         assert any(
             bytes(whole[h.map.at(at)] for at in range(len(whole))) == data
             for h in known
             if h.kind == verdict.kind
         ) or verdict.kind in ("reordered", "other tensor")
-    if not free and variety == 250 and data != whole and len(set(whole)) == len(whole) >= 12:
+    if (
+        budget is None
+        and not free
+        and variety == 250
+        and data != whole
+        and len(set(whole)) == len(whole) >= 12
+    ):
         assert verdict.contradicts
 
 
