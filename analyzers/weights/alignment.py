@@ -10,7 +10,7 @@ could as well be others are no proposal.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.project.profiles.base import MappingSemantics

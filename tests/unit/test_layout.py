@@ -1,4 +1,4 @@
-"""Probes of the bytes: every layout is found in every dtype, and nothing is said that the bytes do not say."""
+"""Probes of the bytes: every layout is found in every dtype, and nothing beyond the bytes is said."""
 
 from __future__ import annotations
 
