@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from analyzers.weights.headers import Checkpoint
+from analyzers.weights.layout_findings import LayoutFinding
 from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement
 from lsp_server.checks.weights import WeightReport
 
@@ -14,6 +16,7 @@ CODES: dict[FaultKind, tuple[str, str]] = {
     "collision": ("DIT309", "mapping-collision"),
     "merge": ("DIT310", "mapping-merge-incomplete"),
     "dtype": ("DIT704", "weight-dtype"),
+    "layout": ("DIT705", "weight-layout"),
 }
 """The rule that reports a kind of fault in an editor."""
 
@@ -54,8 +57,9 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             {"native": list(fault.native), "official": list(fault.official), "message": fault.message}
             for fault in proof.faults
             if fault.kind == "dtype"
-        ],
-        "layout": [],
+        ]
+        + [_found(finding) for finding in report.layout_findings if finding.code == "DIT704"],
+        "layout": [_found(finding) for finding in report.layout_findings if finding.code == "DIT705"],
         "rules": [_rule(report, index) for index in range(len(proof.rules))],
         "faults": [_fault(report, fault) for fault in proof.faults],
         "exclusions": [{"name": name, "reason": reason} for name, reason in proof.exclusions],
@@ -64,7 +68,11 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             for group in proof.interchangeable
         ],
         "dropped": [{"name": name, "value": value} for name, value in measured.state.dropped],
-        "checkpoint": _checkpoint(report),
+        "checkpoint": _checkpoint(measured.checkpoint),
+        "converted": _checkpoint(measured.converted),
+        "probed": None
+        if report.layout is None
+        else {"bytes_read": report.layout.bytes_read, "total_bytes": report.layout.total_bytes},
         "notes": [*measured.notes, *proof.notes],
         "problems": [
             {
@@ -154,16 +162,31 @@ def _key(placement: KeyPlacement) -> dict[str, Any]:
     }
 
 
-def _checkpoint(report: WeightReport) -> dict[str, Any] | None:
-    read = report.measured.checkpoint
+def _found(finding: LayoutFinding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "native": list(finding.natives),
+        "message": finding.message,
+    }
+
+
+def _checkpoint(read: Checkpoint | None) -> dict[str, Any] | None:
     if read is None:
         return None
     return {
+        "path": str(read.path),
         "files": len(read.files),
         "bytes_read": read.bytes_read,
         "total_bytes": read.total_bytes,
         "problems": [
-            {"code": "DIT706", "path": str(p.path), "message": p.message, "next_step": p.next_step}
-            for p in read.problems
+            {
+                "code": "DIT706",
+                "path": str(problem.path),
+                "message": problem.message,
+                "next_step": problem.next_step,
+                "effect": problem.effect,
+            }
+            for problem in read.problems
         ],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from analyzers.findings import Location
+from analyzers.findings import Location, Severity
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
 from lsp_server.checks.weights import WeightReport
 from lsp_server.checks.weights_json import CODES
@@ -165,7 +165,7 @@ class _Page:
 
     def faults(self, *, verbose: bool) -> Iterator[str]:
         """Each fault with its place, two examples and what may mend it."""
-        faults = self.proof.faults
+        faults = [fault for fault in self.proof.faults if fault.kind != "layout"]
         shown = faults if verbose else faults[:_MOST_FAULTS]
         for fault in shown:
             examples = list(self._examples(fault))
@@ -176,10 +176,28 @@ class _Page:
         if len(faults) > len(shown):
             yield f"{len(faults) - len(shown)} more faults: -v lists them"
             yield ""
-        read = self.report.measured.checkpoint
-        for problem in read.problems if read is not None else ():
-            place, rule = printable(str(problem.path)), "DIT706 checkpoint-unreadable"
-            yield from self._fault(place, rule, problem.message, [f"next: {problem.next_step}"])
+        yield from self._layout(verbose=verbose)
+        for read in (self.report.measured.checkpoint, self.report.measured.converted):
+            for problem in read.problems if read is not None else ():
+                place, rule = printable(str(problem.path)), "DIT706 checkpoint-unreadable"
+                yield from self._fault(place, rule, problem.message, [f"next: {problem.next_step}"])
+
+    def _layout(self, *, verbose: bool) -> Iterator[str]:
+        """What the rows of the two checkpoints say."""
+        converted = self.report.measured.converted
+        if converted is None:
+            return
+        found = self.report.layout_findings
+        shown = [f for f in found if verbose or f.severity is not Severity.INFORMATION]
+        for finding in shown[: None if verbose else _MOST_FAULTS]:
+            name = {"DIT704": "weight-dtype", "DIT705": "weight-layout"}[finding.code]
+            yield from self._fault(
+                printable(str(converted.path)), f"{finding.code} {name}", finding.message, ()
+            )
+        left = len(found) - len(shown[: None if verbose else _MOST_FAULTS])
+        if left:
+            yield f"{count(left, 'more finding')} about rows and dtypes: -v lists them"
+            yield ""
 
     def _fault(self, place: str, rule: str, message: str, more: Sequence[str]) -> Iterator[str]:
         code, _, name = rule.partition(" ")
@@ -248,10 +266,13 @@ class _Page:
         for problem in measured.problems:
             text = f"{problem.side}, {problem.stage}: {problem.type}: {' '.join(problem.message.split())}"
             yield from self._labelled("problem", text)
-        read = measured.checkpoint
-        if read is not None and read.total_bytes:
-            share = f"{read.bytes_read} of {read.total_bytes} bytes in {count(len(read.files), 'file')}"
-            yield from self._labelled("read", share)
+        layout, read = self.report.layout, measured.checkpoint
+        if layout is not None:
+            text = f"{layout.bytes_read:,} of {layout.total_bytes:,} bytes of both checkpoints"
+            yield from self._labelled("read", text)
+        elif read is not None and read.total_bytes:
+            text = f"{read.bytes_read:,} of {read.total_bytes:,} bytes in {count(len(read.files), 'file')}"
+            yield from self._labelled("read", text)
         yield from self._labelled("took", f"{self.report.seconds:.1f} s")
 
     # ------------------------------------------------------------------ words

@@ -354,7 +354,10 @@ def test_a_checkpoint_that_is_cut_is_never_proven(
     outcome = cli("weights", PORT, *tree.options, "--checkpoint", file)
     assert outcome.code == 1
     assert "DIT706" in outcome.out
-    assert "the checkpoint cannot be read whole" in outcome.out
+    assert "is cut off" in outcome.out
+    told = cli("weights", PORT, *tree.options, "--checkpoint", file, "--format", "json").json
+    assert told["verdict"] == "broken"
+    assert told["because"] == told["checkpoint"]["problems"][0]["message"]
 
 
 @pytest.mark.parametrize("name", ["model.bin", "absent.safetensors", "notes.txt"])
