@@ -117,6 +117,8 @@ def test_a_byte_order_mark_and_any_spacing_do_no_harm() -> None:
         ('{"keys": ["a"],\n "shapes": [[1], [2]]}', 1, "'shapes' does not go with the 1 names"),
         ('["a",\n "b",\n "a"]', None, "'a' is there more than once"),
         ('{"a": [1],\n "b": [1],\n "a": [2]}', 2, "'a' is there more than once"),
+        ('{"a": ' + "[" * 800 + "]" * 800 + "}", None, "[[[[[[[...]]]]]]] is no shape"),
+        ("[" * 800 + "]" * 800, None, "a JSON list stands where a name should"),
         ('{"a": [' + "9" * 40 + "]}", 0, "is no shape"),
     ],
 )
