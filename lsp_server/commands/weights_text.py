@@ -97,7 +97,13 @@ class _Page:
     def rules(self, *, verbose: bool) -> Iterator[str]:
         """The table of rules."""
         concerned = {rule for fault in self.proof.faults for rule in (fault.rule, fault.other)}
-        shown = [use for use in self.proof.rules if verbose or use.rule in concerned or use.state != "live"]
+        shown = [
+            use
+            for use in self.proof.rules
+            if verbose
+            or use.rule in concerned
+            or use.state not in (("live", "gated") if concerned else ("live",))
+        ]
         if not shown:
             return
         rows = [self._rule(use) for use in shown]
@@ -122,7 +128,7 @@ class _Page:
                 yield f"  {' ' * lines}      {said}"
         left = len(self.proof.rules) - len(shown)
         if left:
-            yield f"  {' ' * lines}  ({left} live: -v lists them)"
+            yield f"  {' ' * lines}  ({left} more: -v lists all)"
         yield ""
 
     def _title(self, shown: Sequence[RuleUse], concerned: set[int | None], *, verbose: bool) -> str:

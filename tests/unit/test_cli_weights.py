@@ -496,6 +496,7 @@ def test_the_request_to_convert_again(cli: Cli, worker: FakeWorker, tree: Tree) 
     ]
     assert f"  parity_test: {TEST}" in lines
     assert "      - extra.weight" in lines
+    assert lines.count("      - blocks.1.attn.to_q.weight") == 1
     assert (
         "    - blocks.1.to_q.weight: expected [64, 32], actual [64, 64] from blocks.1.attn.to_q.weight"
         in lines
@@ -507,6 +508,19 @@ def test_the_request_to_convert_again(cli: Cli, worker: FakeWorker, tree: Tree) 
     assert request["suspected_fix"] in (
         "rename", "split", "fuse", "skip", "component bucket", "config", "unknown"
     )  # fmt: skip
+
+
+def test_numbered_blocks_are_one_line_of_the_request(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
+    numbers = (*range(40), 77, 78, 80)
+    worker.official = (
+        *OFFICIAL,
+        *(Tensor(f"layers.{i}.extra.0.weight", (3,), "F32") for i in numbers[:40]),
+        *(Tensor(f"tail.{i}", (3,), "F32") for i in numbers[40:]),
+    )
+    told = cli("weights", PORT, *tree.options, "--retry-request", "--format", "json").json
+    keys = told["conversion_retry_request"]["failing_keys"]
+    assert keys == {"official": ["layers.{0..39}.extra.0.weight", "tail.{77,78,80}"], "fastvideo": []}
+    assert len(told["unexpected"]) == 43
 
 
 def test_quiet_says_only_the_result(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
