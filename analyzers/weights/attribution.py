@@ -284,8 +284,10 @@ class _Inquiry:
                 continue
             if use.state == "dead" or (use.state == "shadowed" and rule in use.by):
                 made = made_pattern(candidate)
-                meant = partner is None or (made is not None and made.fullmatch(partner.names[0]) is not None)
-                if meant and is_near(candidate, lost.source):
+                meant = (
+                    partner is not None and made is not None and made.fullmatch(partner.names[0]) is not None
+                )
+                if (meant or partner is None) and is_near(candidate, lost.source, meant):
                     return use.rule, rule
             elif use.state == "live" and lost.source in self.sound.get(use.rule, ()):
                 return use.rule, rule  # it takes these names for other numbers
@@ -300,15 +302,13 @@ class _Inquiry:
         groups: dict[object, list[Tangle]] = {}
         for tangle in self.tangles.values():
             if tangle.target in self.free or tangle.assembly.used or tangle.target not in self._natives:
-                form = tuple((path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True))
-                groups.setdefault((shape_of_name(tangle.target)[0], form), []).append(tangle)
+                form = {(path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True)}
+                groups.setdefault(frozenset(form), []).append(tangle)
         for tangles in groups.values():
-            first = tangles[0]
-            others = [name for name in self.free if name not in self.tangles]
-            merging = any(source.merge is not None for source in first.sources)
+            empty = [name for name in self.free if name not in self.tangles]
+            merging = any(source.merge is not None for source in tangles[0].sources)
             ask = blame_of_merge if merging else blame_of_collision
-            blame = ask(self.evidence.sides, self.evidence.rules, first, others)
-            self._blame(tangles, blame)
+            self._blame(tangles, ask(self.evidence.sides, self.evidence.rules, tangles, empty))
 
     @cached_property
     def _natives(self) -> frozenset[str]:
@@ -320,11 +320,10 @@ class _Inquiry:
             draft.official.update(dict.fromkeys(self.names[s.place] for s in tangle.sources))
             draft.native[tangle.target] = None
             self.free.pop(tangle.target, None)
-        if blame.meant_for is not None:
-            template = shape_of_name(blame.meant_for)[0]
-            meant = [name for name in self.free if shape_of_name(name)[0] == template]
-            draft.native.update(dict.fromkeys(meant))
-            self._fill(meant)
+        forms = {shape_of_name(name)[0] for name in blame.meant_for}
+        meant = [name for name in self.free if shape_of_name(name)[0] in forms]
+        draft.native.update(dict.fromkeys(meant))
+        self._fill(meant)
         self.drafts.append(draft)
 
     def _of_wrong_shape(self) -> None:
@@ -390,4 +389,4 @@ def _cause(lost: Lost, partner: Empty | None, other: int | None) -> object:
     """What names that no rule takes have in common: the change of name that one rule would make."""
     if partner is None:
         return (other, lost.target, owner(lost.source))
-    return (other, core(lost.source, partner.template))
+    return (other, *core(lost.source, partner.template)[1:])
