@@ -218,9 +218,16 @@ class _Inquiry:
         empty = self._empty_bundles()
         partners = led_together(lost, empty)
         without_rule_: dict[object, Draft] = {}
-        for number, one in enumerate(lost):
-            partner = empty[partners[number]] if number in partners else None
-            rule, other = self._sender(one, partner)
+        met = [empty[partners[number]] if number in partners else None for number in range(len(lost))]
+        senders = [self._sender(one, partner) for one, partner in zip(lost, met, strict=True)]
+        missed = {
+            _cause(one, partner, None): sender
+            for one, partner, sender in zip(lost, met, senders, strict=True)
+            if sender[0] is not None and not one.path
+        }
+        for one, partner, sender in zip(lost, met, senders, strict=True):
+            # What the same change of name would mend has the same cause.
+            rule, other = missed.get(_cause(one, partner, None), sender) if not one.path else sender
             draft = Draft("unexpected", rule, other)
             if rule is None:
                 draft = without_rule_.setdefault(_cause(one, partner, other), draft)
@@ -304,8 +311,17 @@ class _Inquiry:
             if tangle.target in self.free or tangle.assembly.used or tangle.target not in self._natives:
                 form = {(path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True)}
                 groups.setdefault(frozenset(form), []).append(tangle)
-        for tangles in groups.values():
-            empty = [name for name in self.free if name not in self.tangles]
+        # Groups that have too much come first: what they have too much, others may lack.
+        for tangles in sorted(groups.values(), key=lambda same: not same[0].assembly.lost):
+            tangles = [tangle for tangle in tangles if self.tangles.get(tangle.target) is tangle]
+            if not tangles:
+                continue
+            here = {tangle.target for tangle in tangles}
+            empty = {
+                n: t.assembly.lacking if (t := self.tangles.get(n)) else None
+                for n in self.free
+                if n not in here
+            }
             merging = any(source.merge is not None for source in tangles[0].sources)
             ask = blame_of_merge if merging else blame_of_collision
             self._blame(tangles, ask(self.evidence.sides, self.evidence.rules, tangles, empty))

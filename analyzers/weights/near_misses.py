@@ -8,6 +8,9 @@ from typing import Final
 from analyzers.weights.name_parts import HOLE, likeness, shape_of_name
 from analyzers.weights.symbolic import SymbolicRule
 
+FILLER: Final = "weight"
+"""What stands for `.*` in the first sample of a pattern."""
+
 _CLOSE: Final = 0.5
 """How alike two components are of which one may be a slip for the other."""
 
@@ -20,7 +23,8 @@ def is_near(rule: SymbolicRule, template: str, meant: bool) -> bool:
     """
     for sample in rule.names[:1]:
         parts, name = shape_of_name(sample)[0].split("."), template.split(".")
-        # The last component of a sample often stands for `.*`.
+        if meant and parts[-1] == FILLER:
+            parts[-1] = name[-1]  # it stands for `.*`
         if _near(parts, name, meant) or (len(parts) > 1 and _near(parts[:-1], name[: len(parts) - 1], meant)):
             return True
     return False
@@ -39,5 +43,5 @@ def _near(sample: list[str], name: list[str], meant: bool) -> bool:
     if any(HOLE in pair for pair in replaced) or same < 1:
         return False
     if meant:
-        return len(replaced) <= 1 and other <= 1 and same > len(replaced)
+        return len(replaced) <= 1 and other <= 1 and same >= len(replaced)
     return len(replaced) + other <= 1 and all(likeness(a, b) >= _CLOSE for a, b in replaced)

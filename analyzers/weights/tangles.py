@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from analyzers.weights.bundles import fits
 from analyzers.weights.landing import Sides, Tangle
@@ -15,6 +15,10 @@ from analyzers.weights.verdicts import FaultKind
 
 _ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"), ("gate", "up"))
 """Words whose order in a fused tensor is a convention."""
+
+
+Lacking: TypeAlias = "Mapping[str, tuple[int, ...] | None]"
+"""Parameters that nothing fills: of a merged one that has other sources the indices that it lacks."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class _Suspect:
 
 
 def blame_of_collision(
-    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Sequence[str]
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Lacking
 ) -> Blame:
     """Of several sources without a merge the one that another, empty place suits better."""
     suspects = _suspects(sides, tangles, empty)
@@ -51,7 +55,7 @@ def blame_of_collision(
 
 
 def blame_of_merge(
-    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Sequence[str]
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Lacking
 ) -> Blame:
     """The source that breaks a group: it stands there without an index, its index is another's or out of
     range, or its n differs; else nothing gives an index that the others ask for."""
@@ -149,7 +153,7 @@ def _lacking(
     return Blame("merge", rule, merging[0].rule if idle else None, detail=detail)
 
 
-def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Sequence[str]) -> list[_Suspect]:
+def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Lacking) -> list[_Suspect]:
     """The sources of the first tangle; the gains are those of all tangles of these rules together."""
     gains: dict[tuple[int, ...], float] = {}
     meant: dict[tuple[int, ...], dict[str, None]] = {}
@@ -160,7 +164,12 @@ def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Sequence[str]) -> 
         for source, path in zip(tangle.sources, tangle.paths, strict=True):
             tensor = sides.official.tensors[source.place]
             name = shape_of_name(tensor.name)[0]
-            rooms = [n for n in empty if fits(tensor.shape, sides.natives[n].shape, source.merge is not None)]
+            rooms = [
+                native
+                for native, lacking in empty.items()
+                if (lacking is None or (source.merge is not None and source.merge[0] in lacking))
+                and fits(tensor.shape, sides.natives[native].shape, source.merge is not None)
+            ]
             gain = -_suits(name, here)
             if rooms:
                 suits, best = max((_suits(name, shape_of_name(room)[0]), room) for room in rooms)
