@@ -22,6 +22,8 @@ from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
 from analyzers.weights.layout import LayoutReport, probe_layout
 from analyzers.weights.layout_findings import LayoutFinding, findings, settle
 from analyzers.weights.proof import prove
+from analyzers.weights.proof_of_lora import LoraProof, prove_lora
+from analyzers.weights.proof_of_reverse import ReverseProof, prove_reverse
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import Fault, Verdict, WeightProof
 from lsp_server.checks.against import (
@@ -87,7 +89,8 @@ class Measured:
 class WeightReport:
     """The verdict with all that it rests on; `seconds` from the question to the answer.
 
-    `layout`: what the rows of two checkpoints say, None where only one side is a checkpoint.
+    `layout`: what the rows of two checkpoints say, None where only one side is a checkpoint. `reverse` and
+    `lora`: the proofs of the other mappings, where they were asked for.
     """
 
     measured: Measured
@@ -98,6 +101,15 @@ class WeightReport:
     seconds: float
     layout: LayoutReport | None = None
     layout_findings: tuple[LayoutFinding, ...] = ()
+    reverse: ReverseProof | None = None
+    lora: LoraProof | None = None
+
+    @property
+    def overall(self) -> Verdict:
+        """The worst of all verdicts that were asked for."""
+        asked = [self.verdict, *(proof.verdict for proof in (self.reverse, self.lora) if proof is not None)]
+        order: tuple[Verdict, ...] = ("broken", "unknown", "proven")
+        return next(verdict for verdict in order if verdict in asked)
 
     @property
     def port(self) -> Port:
@@ -137,8 +149,10 @@ async def measure(
     return await asking.first_of(known_officials(project, port, _official_dump(project, port)))
 
 
-def report_on(project: Project, measured: Measured, began: float) -> WeightReport:
-    """The proof, judged. `began`: a `time.monotonic()`."""
+def report_on(
+    project: Project, measured: Measured, began: float, *, reverse: bool = False, lora: bool = False
+) -> WeightReport:
+    """The proof, judged. `began`: a `time.monotonic()`. `reverse`, `lora`: prove these mappings too."""
     deciding = deciding_rules(project, measured.port, measured.state)
     profile = project.profile
     proof = prove(
@@ -155,8 +169,21 @@ def report_on(project: Project, measured: Measured, began: float) -> WeightRepor
         proof = settle(proof, layout)
         found = findings(layout, port_keeps=_kept_by(project, measured.port))
     verdict, because = _judged(measured, proof)
+    port, state = measured.port, measured.state
+    back: ReverseProof | None = None
+    adapter: LoraProof | None = None
+    if reverse:
+        own = deciding_rules(project, port, state, "reverse_param_names_mapping")
+        patterns = own.rules if own.known else ()
+        back = prove_reverse(state, proof, patterns, semantics=profile.mapping_semantics)
+    if lora:
+        own = deciding_rules(project, port, state, "lora_param_names_mapping")
+        adapter = prove_lora(state, deciding.rules, own.rules, semantics=profile.mapping_semantics)
+        if not own.known:
+            missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
+            adapter = replace(adapter, because=missing)
     seconds = time.monotonic() - began
-    return WeightReport(measured, deciding, proof, verdict, because, seconds, layout, found)
+    return WeightReport(measured, deciding, proof, verdict, because, seconds, layout, found, back, adapter)
 
 
 def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:

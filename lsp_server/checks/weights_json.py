@@ -6,7 +6,9 @@ from typing import Any
 
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.layout_findings import LayoutFinding
-from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement
+from analyzers.weights.proof_of_lora import LoraProof
+from analyzers.weights.proof_of_reverse import ReverseProof
+from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement, ShapeFault
 from lsp_server.checks.weights import WeightReport
 
 CODES: dict[FaultKind, tuple[str, str]] = {
@@ -43,16 +45,7 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
         },
         "missing": missing(report),
         "unexpected": unexpected(report),
-        "shape": [
-            {
-                "native": shape.native,
-                "official": list(shape.official),
-                "expected": list(shape.expected),
-                "found": None if shape.found is None else list(shape.found),
-            }
-            for fault in proof.faults
-            for shape in fault.shapes
-        ],
+        "shape": [_shape(shape) for fault in proof.faults for shape in fault.shapes],
         "dtype": [
             {"native": list(fault.native), "official": list(fault.official), "message": fault.message}
             for fault in proof.faults
@@ -88,6 +81,10 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
         ],
         "seconds": round(report.seconds, 3),
     }
+    if report.reverse is not None:
+        document["reverse"] = _reverse(report.reverse)
+    if report.lora is not None:
+        document["lora"] = _lora(report.lora)
     if keys:
         document["keys"] = [_key(placement) for placement in proof.placements]
     return document
@@ -159,6 +156,46 @@ def _key(placement: KeyPlacement) -> dict[str, Any]:
         "verdict": placement.verdict,
         "because": placement.because,
         "excluded": placement.excluded,
+    }
+
+
+def _shape(shape: ShapeFault) -> dict[str, Any]:
+    return {
+        "native": shape.native,
+        "official": list(shape.official),
+        "expected": list(shape.expected),
+        "found": None if shape.found is None else list(shape.found),
+    }
+
+
+def _reverse(proof: ReverseProof) -> dict[str, Any]:
+    return {
+        "verdict": proof.verdict,
+        "because": proof.because,
+        "restored": proof.restored,
+        "lost": list(proof.lost),
+        "strange": list(proof.strange),
+        "shape": [_shape(shape) for shape in proof.shapes],
+        "patterns": [
+            {"native": w.native, "made": w.made, "official": list(w.sources), "rule": w.rule}
+            for w in proof.patterns
+        ],
+    }
+
+
+def _lora(proof: LoraProof) -> dict[str, Any]:
+    return {
+        "verdict": proof.verdict,
+        "because": proof.because,
+        "layers": proof.layers,
+        "reached": proof.reached,
+        "lost": [{"official": layer.official, "target": layer.target} for layer in proof.lost],
+        "colliding": [{"native": n, "official": list(official)} for n, official in proof.colliding],
+        "alphas": list(proof.alphas),
+        "rules": [
+            {"rule": use.rule, "matches": len(use.matches), "state": use.state, "why": use.why}
+            for use in proof.rules
+        ],
     }
 
 

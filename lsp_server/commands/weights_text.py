@@ -39,7 +39,12 @@ def report_text(
     what changes no verdict.
     """
     page = _Page(report, colour, columns)
-    out = [*page.head(), *page.rules(verbose=verbose), *page.faults(verbose=verbose)]
+    out = [
+        *page.head(),
+        *page.rules(verbose=verbose),
+        *page.faults(verbose=verbose),
+        *page.others(verbose=verbose),
+    ]
     if keys:
         out += page.keys()
     if not quiet:
@@ -74,6 +79,10 @@ class _Page:
             "verdict", f" by {self.proof.by}: {report.because}.", (verdict, report.verdict)
         )
         yield from self._labelled("counts", self._counts())
+        for label, proof in (("reverse", report.reverse), ("lora", report.lora)):
+            if proof is not None:
+                word = self._styled(proof.verdict, VERDICT_STYLES[proof.verdict])
+                yield from self._labelled(label, f": {proof.because}.", (word, proof.verdict))
         yield ""
 
     def _counts(self) -> str:
@@ -220,6 +229,34 @@ class _Page:
         if self.columns is None or arrow < 0 or width(line) + 6 <= self.columns:
             return (line,)
         return line[:arrow], f" {line[arrow:]}"
+
+    def others(self, *, verbose: bool) -> Iterator[str]:
+        """What the reverse and the LoRA mapping get wrong, name by name."""
+        report = self.report
+        lines: dict[str, list[str]] = {}
+        if report.reverse is not None:
+            back = report.reverse
+            lines["not saved"] = list(back.lost)
+            lines["saved under strange names"] = list(back.strange)
+            lines["reverse patterns that lead elsewhere"] = [
+                f"{wrong.native} → {wrong.made} (made from {', '.join(wrong.sources)})"
+                for wrong in back.patterns
+            ]
+        if report.lora is not None:
+            adapter = report.lora
+            lines["layers that no adapter reaches"] = [f"{w.official} → {w.target}" for w in adapter.lost]
+            lines["layers that several adapters reach"] = [
+                f"{native} ← {', '.join(official)}" for native, official in adapter.colliding
+            ]
+            lines["layers whose alpha is lost"] = list(adapter.alphas)
+        for title, names in lines.items():
+            shown = names if verbose else names[:_MOST_FAULTS]
+            if names:
+                yield f"{title}:"
+                yield from (f"    {printable(name)}" for name in shown)
+                if len(names) > len(shown):
+                    yield f"    ({len(names) - len(shown)} more: -v lists all)"
+                yield ""
 
     def _examples(self, fault: Fault) -> Iterator[str]:
         if fault.shapes:

@@ -44,6 +44,7 @@ class FakeWorker:
     problems: tuple[StateProblem, ...] = ()
     gated: tuple[GatedNames, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
+    lora: tuple[Any, ...] | None = ()
     only_alone: bool = False
     error: CheckError | None = None
     asked: list[StateRequest] = field(default_factory=list)
@@ -64,6 +65,7 @@ class FakeWorker:
                 native=None if native is None else StateDict(PORT, "class", native),
                 official=None if official is None else StateDict(ref, "class", official),
                 mapping=self.mapping if native is not None else None,
+                lora=self.lora,
                 gated=self.gated,
                 dropped=self.dropped,
             ),
@@ -521,6 +523,28 @@ def test_numbered_blocks_are_one_line_of_the_request(cli: Cli, worker: FakeWorke
     keys = told["conversion_retry_request"]["failing_keys"]
     assert keys == {"official": ["layers.{0..39}.extra.0.weight", "tail.{77,78,80}"], "fastvideo": []}
     assert len(told["unexpected"]) == 43
+
+
+def test_the_other_mappings_have_verdicts_of_their_own(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
+    outcome = cli("weights", PORT, *tree.options, "--reverse", "--lora", "--format", "json")
+    assert outcome.code == 0
+    told = outcome.json
+    assert (told["reverse"]["verdict"], told["reverse"]["restored"]) == ("proven", 2)
+    assert (told["lora"]["layers"], told["lora"]["reached"]) == (2, 2)
+    worker.lora = None
+    outcome = cli("weights", PORT, *tree.options, "--lora")
+    assert outcome.code == 4
+    assert "lora     unknown: the class has no lora_param_names_mapping" in outcome.out
+    parts = tuple(Tensor(f"qkv.{part}.weight", (2, 4), "F32") for part in "qkv")
+    worker.official = parts
+    worker.native = (Tensor("qkv.weight", (6, 4), "F32"),)
+    worker.mapping = tuple((rf"^qkv\.{p}\.weight$", "qkv.weight", (i, 3)) for i, p in enumerate("qkv"))
+    outcome = cli("weights", PORT, *tree.options, "--reverse", "--format", "json")
+    assert (outcome.code, outcome.json["verdict"]) == (1, "proven"), "the worst verdict counts"
+    assert outcome.json["reverse"]["lost"] == ["qkv.q.weight", "qkv.k.weight"]
+    text = cli("weights", PORT, *tree.options, "--reverse").out
+    assert "reverse  broken: 2 of 3 official names" in text
+    assert "not saved:" in text
 
 
 def test_quiet_says_only_the_result(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
