@@ -6,10 +6,11 @@ The form is that of `.agents/skills/add-model/contracts/conversion_request.md`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 
 from analyzers.weights.verdicts import ShapeFault
+from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 
 MOST_KEYS = 24
@@ -29,7 +30,7 @@ def retry_request(report: WeightReport, component: str) -> dict[str, object]:
     return {
         "component": component,
         "parity_test": next((t for t in tests if t.startswith("tests/")), tests[0] if tests else "none"),
-        "failing_keys": {"official": _cut(_grouped(official)), "fastvideo": _cut(_grouped(native))},
+        "failing_keys": {"official": _cut(numbered_once(official)), "fastvideo": _cut(numbered_once(native))},
         "expected_actual_shapes": _cut(_shapes(shape) for shape in shapes),
         "source_prefix_or_path": _source(report, official),
         "evidence": [
@@ -62,30 +63,6 @@ def _lines(name: str, value: object, indent: str) -> Iterable[str]:
         yield from (f"{indent}  - {item}" for item in value)
     else:
         yield f"{indent}{name}: {value}"
-
-
-def _grouped(names: Iterable[str]) -> Iterator[str]:
-    """Names that differ in their first number alone as one: `blocks.{0..39}.ffn.fc_in.weight`."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for name in names:
-        parts = name.split(".")
-        place = next((i for i, part in enumerate(parts) if part.isdecimal() and part.isascii()), None)
-        if place is None:
-            groups[(name, "")] = []
-        else:
-            key = (
-                "".join(f"{part}." for part in parts[:place]),
-                "".join(f".{p}" for p in parts[place + 1 :]),
-            )
-            groups.setdefault(key, []).append(int(parts[place]))
-    for (before, after), numbers in groups.items():
-        if len(numbers) < 2:
-            yield f"{before}{''.join(map(str, numbers))}{after}"
-            continue
-        numbers.sort()
-        whole = numbers == list(range(numbers[0], numbers[-1] + 1))
-        inside = f"{numbers[0]}..{numbers[-1]}" if whole else ",".join(map(str, numbers))
-        yield f"{before}{{{inside}}}{after}"
 
 
 def _cut(items: Iterable[str]) -> list[str]:

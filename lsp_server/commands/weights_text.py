@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from analyzers.findings import Location, Severity
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
+from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 from lsp_server.checks.weights_json import CODES
 from lsp_server.commands.report import count
@@ -236,19 +237,20 @@ class _Page:
         lines: dict[str, list[str]] = {}
         if report.reverse is not None:
             back = report.reverse
-            lines["not saved"] = list(back.lost)
-            lines["saved under strange names"] = list(back.strange)
+            lines["not saved"] = list(numbered_once(back.lost))
+            lines["saved under strange names"] = list(numbered_once(back.strange))
             lines["reverse patterns that lead elsewhere"] = [
                 f"{wrong.native} → {wrong.made} (made from {', '.join(wrong.sources)})"
                 for wrong in back.patterns
             ]
         if report.lora is not None:
             adapter = report.lora
-            lines["layers that no adapter reaches"] = [f"{w.official} → {w.target}" for w in adapter.lost]
+            lost = numbered_once(layer.official for layer in adapter.lost)
+            lines["official layers whose adapter leads to no layer of the port"] = list(lost)
             lines["layers that several adapters reach"] = [
                 f"{native} ← {', '.join(official)}" for native, official in adapter.colliding
             ]
-            lines["layers whose alpha is lost"] = list(adapter.alphas)
+            lines["official layers whose alpha is lost"] = list(numbered_once(adapter.alphas))
         for title, names in lines.items():
             shown = names if verbose else names[:_MOST_FAULTS]
             if names:

@@ -526,11 +526,16 @@ def test_numbered_blocks_are_one_line_of_the_request(cli: Cli, worker: FakeWorke
 
 
 def test_the_other_mappings_have_verdicts_of_their_own(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
-    outcome = cli("weights", PORT, *tree.options, "--reverse", "--lora", "--format", "json")
+    outcome = cli("weights", PORT, *tree.options, "--reverse", "--format", "json")
     assert outcome.code == 0
-    told = outcome.json
-    assert (told["reverse"]["verdict"], told["reverse"]["restored"]) == ("proven", 2)
-    assert (told["lora"]["layers"], told["lora"]["reached"]) == (2, 2)
+    assert (outcome.json["reverse"]["verdict"], outcome.json["reverse"]["restored"]) == ("proven", 2)
+    assert "lora" not in outcome.json
+    outcome = cli("weights", PORT, *tree.options, "--lora", "--format", "json")
+    lora = outcome.json["lora"]
+    # The rule wants a dot behind the layer's name, which the alpha has not.
+    assert (outcome.code, lora["layers"], lora["reached"]) == (1, 2, 2)
+    assert lora["alphas"] == ["blocks.0.attn.to_q", "blocks.1.attn.to_q"]
+    assert "    blocks.{0..1}.attn.to_q\n" in cli("weights", PORT, *tree.options, "--lora").out
     worker.lora = None
     outcome = cli("weights", PORT, *tree.options, "--lora")
     assert outcome.code == 4
