@@ -9,7 +9,9 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -109,19 +111,28 @@ def without_official(tree: Tree) -> None:
     (tree.root / "official_sound.py").unlink()
 
 
-def safetensors(path: Path, tensors: Mapping[str, tuple[int, ...]], *, cut: int = 0) -> None:
-    """A file of zeros with these tensors in F32."""
+def safetensors(
+    path: Path,
+    tensors: Mapping[str, tuple[int, ...]],
+    *,
+    cut: int = 0,
+    seeds: Mapping[str, int] | None = None,
+) -> None:
+    """A file with these tensors in F32: zeros, or numbers that follow from a tensor's seed."""
     header: dict[str, Any] = {}
-    size = 0
+    data = bytearray()
     for name, shape in tensors.items():
-        count = 4
-        for dimension in shape:
-            count *= dimension
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [size, size + count]}
-        size += count
+        count = prod(shape)
+        start = len(data)
+        if seeds is None:
+            data += bytes(4 * count)
+        else:
+            numbers = Random(seeds[name])
+            data += struct.pack(f"<{count}f", *(numbers.uniform(-1, 1) for _ in range(count)))
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(size - cut))
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[: len(data) - cut])
 
 
 # --------------------------------------------------------------------------- verdicts
@@ -382,6 +393,34 @@ def test_a_class_and_a_checkpoint_are_two_things_to_prove_against(
     outcome = cli("weights", PORT, *tree.options, *options)
     assert (outcome.code, outcome.out) == (3, "")
     assert "--config with the checkpoint's config.json" in outcome.err
+
+
+def test_the_rows_of_two_checkpoints_tell_what_names_cannot(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    official, converted = tmp_path / "official.safetensors", tmp_path / "converted.safetensors"
+    shapes = {"blocks.0.attn.to_q.weight": (64, 64), "blocks.1.attn.to_q.weight": (64, 64)}
+    safetensors(official, shapes, seeds={name: i for i, name in enumerate(shapes)})
+    native = {t.name: t.shape or () for t in NATIVE}
+    safetensors(converted, native, seeds={name: i for i, name in enumerate(native)})
+    options = (*tree.options, "--official", official, "--checkpoint", converted)
+    outcome = cli("weights", PORT, *options, "--format", "json")
+    assert outcome.code == 0
+    told = outcome.json
+    assert (told["verdict"], told["by"]) == ("proven", "names, shapes and rows")
+    assert (told["layout"], told["interchangeable"]) == ([], [])
+    assert told["probed"]["total_bytes"] == official.stat().st_size + converted.stat().st_size
+    # The same names and shapes, and each block holds the other one's numbers.
+    safetensors(converted, native, seeds={name: 1 - i for i, name in enumerate(native)})
+    outcome = cli("weights", PORT, *options, "--format", "json")
+    assert outcome.code == 1
+    assert {finding["code"] for finding in outcome.json["layout"]} == {"DIT705"}
+    text = cli("weights", PORT, *options)
+    assert "converted.safetensors  DIT705 weight-layout" in text.out
+    safetensors(converted, native, seeds={name: i for i, name in enumerate(native)}, cut=4)
+    outcome = cli("weights", PORT, *options)
+    assert outcome.code == 1
+    assert "converted.safetensors  DIT706 checkpoint-unreadable" in outcome.out
 
 
 def test_dumps_are_written_where_the_workflow_has_them_and_nobody_elses_are_lost(
