@@ -14,10 +14,10 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from analyzers.weights.name_parts import HOLE, shape_of_name, words_of
+from analyzers.weights.opposed import OPPOSED
 from analyzers.weights.recent import Keep
 from analyzers.weights.renaming import Share, positions
 from analyzers.weights.state import StateDict
-from analyzers.weights.symbolic import OPPOSED
 from analyzers.weights.verdicts import Interchangeable
 
 _ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"))
