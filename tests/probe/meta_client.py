@@ -55,7 +55,7 @@ class Worker:
         self.process.stdin.flush()
 
     def ask(
-        self, port: str | None = None, official: str | None = None, timeout: float = 120, **more: Any
+        self, port: str | None = None, official: str | None = None, timeout: float = 60, **more: Any
     ) -> Answer:
         """The answer about `module:Class` and the official class."""
         return self.answer(self.start(port, official, **more), timeout)
@@ -80,7 +80,7 @@ class Worker:
         )
         return self.number
 
-    def answer(self, number: int, timeout: float = 120) -> Answer:
+    def answer(self, number: int, timeout: float = 60) -> Answer:
         self.progress = []
         deadline = time.monotonic() + timeout
         while True:
@@ -94,7 +94,7 @@ class Worker:
                 assert message["kind"] == "state"
                 return message
 
-    def wait_for_stage(self, stage: str, timeout: float = 120) -> None:
+    def wait_for_stage(self, stage: str, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
         while self.line(deadline).get("stage") != stage:
             continue
