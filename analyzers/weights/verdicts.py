@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from analyzers.weights.state import Tensor
 
@@ -21,12 +21,12 @@ FaultKind: TypeAlias = Literal[
     "collision",  # two sources for one target, outside a merge
     "merge",  # a group that never completes, gives an index twice, or disagrees on n
     "dtype",  # a dtype that the loader cannot bring back (integers, fp32-keep set)
+    "layout",  # rows of a converted checkpoint that contradict the mapping
 ]
 
 
-@dataclass(frozen=True)
-class KeyPlacement:
-    """What becomes of one official name.
+class KeyPlacement(NamedTuple):
+    """What becomes of one official name. (A tuple, because thousands are made at a key typed.)
 
     `target`: the name that the rules make of it. `rules`: the rules that rewrote it, in order (one at most,
     unless they are chained); empty where it falls through as it is. `merge`: index and n. `verdict` and
@@ -43,8 +43,7 @@ class KeyPlacement:
     excluded: bool = False
 
 
-@dataclass(frozen=True)
-class ParameterFilling:
+class ParameterFilling(NamedTuple):
     """What fills one entry of the port. `sources`: official names, in merge order. `excluded`: the loader
     allows it to stay empty."""
 
