@@ -13,6 +13,8 @@ from meta_client import Worker, toy_port, toy_tree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Start = Callable[..., Worker]
+SLEEP = 100_000 + os.getpid()
+"""Seconds that nobody else's `sleep` is asked for: these processes are looked for, and killed."""
 
 PORTS = (
     "causal_wanvideo:CausalWanTransformer3DModel",
@@ -529,7 +531,8 @@ def state(pid: int) -> str:
 @pytest.mark.parametrize("way", ["end of input", "killed"])
 def test_all_ends_with_the_client_and_with_the_server(start: Start, tmp_path: Path, way: str) -> None:
     root = toy_tree(tmp_path)
-    loner = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); import time"
+    sleep = f"['sleep', '{SLEEP}'], start_new_session=True"
+    loner = f"import subprocess; subprocess.Popen({sleep}); import time"
     worker = start(root)
     worker.start(toy_port(root, "hangs", init=f"{loner}; time.sleep(600)"))
     worker.wait_for_stage("building the port")
@@ -554,7 +557,7 @@ def test_all_ends_with_the_client_and_with_the_server(start: Start, tmp_path: Pa
 
 def sleeping() -> set[int]:
     pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    return {pid for pid in pids if command(pid) == "sleep\x00600\x00"}
+    return {pid for pid in pids if command(pid) == f"sleep\x00{SLEEP}\x00"}
 
 
 def test_the_end_of_input_ends_a_worker_that_is_starting(start: Start, tmp_path: Path) -> None:
