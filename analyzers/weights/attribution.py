@@ -23,7 +23,7 @@ from analyzers.weights.recent import Keep
 from analyzers.weights.renaming import Renaming, Share, positions
 from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.tangles import Blame, blame_of_collision, blame_of_merge
+from analyzers.weights.tangles import Blame, Lacking, blame_of_collision, blame_of_merge
 from analyzers.weights.verdicts import Fault, FaultKind, RuleUse, ShapeFault
 
 
@@ -239,8 +239,9 @@ class _Inquiry:
             if one.path and one.places[0] in self.ways:
                 draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
             if partner is not None:
-                draft.native.update(dict.fromkeys(partner.names))
-                self._fill(partner.names)
+                meant = _of_these_blocks(partner.names, [self.names[place] for place in one.places])
+                draft.native.update(dict.fromkeys(meant))
+                self._fill(meant)
         self.lost.clear()
 
     def _lost_bundles(self) -> list[Lost]:
@@ -285,11 +286,15 @@ class _Inquiry:
         rule = lost.path[-1] if lost.path else None
         if rule is not None and rule in self.evidence.renaming.raising:
             return rule, None
+        if rule is not None and not self.sound.get(rule):
+            return rule, None  # it brings no name to its place
         for use in self.evidence.uses:
             candidate = self.evidence.rules[use.rule]
             if use.rule == rule or use.state == "unknown":
                 continue
             if use.state == "dead" or (use.state == "shadowed" and rule in use.by):
+                if partner is not None and partner.partly and candidate.merge is None:
+                    continue
                 made = made_pattern(candidate)
                 meant = (
                     partner is not None and made is not None and made.fullmatch(partner.names[0]) is not None
@@ -317,14 +322,17 @@ class _Inquiry:
             if not tangles:
                 continue
             here = {tangle.target for tangle in tangles}
-            empty = {
-                n: t.assembly.lacking if (t := self.tangles.get(n)) else None
-                for n in self.free
-                if n not in here
-            }
+            empty = {name: self._lacking(name) for name in self.free if name not in here}
             merging = any(source.merge is not None for source in tangles[0].sources)
             ask = blame_of_merge if merging else blame_of_collision
             self._blame(tangles, ask(self.evidence.sides, self.evidence.rules, tangles, empty))
+
+    def _lacking(self, native: str) -> Lacking | None:
+        """What an unfinished group lacks, and whom it has."""
+        tangle = self.tangles.get(native)
+        if tangle is None:
+            return None
+        return Lacking(tangle.assembly.lacking, tuple(self.names[s.place] for s in tangle.sources))
 
     @cached_property
     def _natives(self) -> frozenset[str]:
@@ -399,6 +407,13 @@ class _Inquiry:
         else:
             sources: tuple[Source, ...] = tuple(source for source, _ in rest)
             self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
+
+
+def _of_these_blocks(natives: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """The parameters of the blocks that the names are of, where that can be told."""
+    blocks = {shape_of_name(name)[1][:1] for name in names}
+    found = [native for native in natives if shape_of_name(native)[1][:1] in blocks]
+    return found if len(found) == len(names) else natives
 
 
 def _cause(lost: Lost, partner: Empty | None, other: int | None) -> object:

@@ -14,6 +14,10 @@ FILLER: Final = "weight"
 _CLOSE: Final = 0.5
 """How alike two components are of which one may be a slip for the other."""
 
+_LIKELY: Final = 0.3
+_SHORT: Final = 3
+"""The same where other evidence speaks for the slip; of short ones (`ff`) a letter is half."""
+
 
 def is_near(rule: SymbolicRule, template: str, meant: bool) -> bool:
     """Whether names of that form (`*` for numbers) miss the rule's pattern by a slip.
@@ -22,7 +26,12 @@ def is_near(rule: SymbolicRule, template: str, meant: bool) -> bool:
     another be there or not; else one component may be misspelt, or be there or not.
     """
     for sample in rule.names[:1]:
-        parts, name = shape_of_name(sample)[0].split("."), template.split(".")
+        pattern = rule.parsed
+        free = pattern is not None and pattern.begins_free
+        shortest = pattern.shortest(sample) if pattern is not None else sample
+        parts, name = shape_of_name(shortest)[0].split("."), template.split(".")
+        if free and len(name) > len(parts):
+            name = name[-len(parts) :]
         if meant and parts[-1] == FILLER:
             parts[-1] = name[-1]  # it stands for `.*`
         if _near(parts, name, meant) or (len(parts) > 1 and _near(parts[:-1], name[: len(parts) - 1], meant)):
@@ -43,5 +52,7 @@ def _near(sample: list[str], name: list[str], meant: bool) -> bool:
     if any(HOLE in pair for pair in replaced) or same < 1:
         return False
     if meant:
+        if any(likeness(a, b) < _LIKELY and max(len(a), len(b)) > _SHORT for a, b in replaced):
+            return False
         return len(replaced) <= 1 and other <= 1 and same >= len(replaced)
     return len(replaced) + other <= 1 and all(likeness(a, b) >= _CLOSE for a, b in replaced)

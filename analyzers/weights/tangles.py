@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from analyzers.weights.bundles import fits
 from analyzers.weights.landing import Sides, Tangle
@@ -17,8 +17,15 @@ _ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"), ("gate", "up"))
 """Words whose order in a fused tensor is a convention."""
 
 
-Lacking: TypeAlias = "Mapping[str, tuple[int, ...] | None]"
-"""Parameters that nothing fills: of a merged one that has other sources the indices that it lacks."""
+class Lacking(NamedTuple):
+    """What an unfinished group lacks (indices), and the names of those that wait in it."""
+
+    indices: tuple[int, ...]
+    company: tuple[str, ...]
+
+
+Empty: TypeAlias = "Mapping[str, Lacking | None]"
+"""Parameters that nothing fills; those with a group that waits for more with what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class _Suspect:
 
 
 def blame_of_collision(
-    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Lacking
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Empty
 ) -> Blame:
     """Of several sources without a merge the one that another, empty place suits better."""
     suspects = _suspects(sides, tangles, empty)
@@ -55,7 +62,7 @@ def blame_of_collision(
 
 
 def blame_of_merge(
-    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Lacking
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Empty
 ) -> Blame:
     """The source that breaks a group: it stands there without an index, its index is another's or out of
     range, or its n differs; else nothing gives an index that the others ask for."""
@@ -153,7 +160,7 @@ def _lacking(
     return Blame("merge", rule, merging[0].rule if idle else None, detail=detail)
 
 
-def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Lacking) -> list[_Suspect]:
+def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Empty) -> list[_Suspect]:
     """The sources of the first tangle; the gains are those of all tangles of these rules together."""
     gains: dict[tuple[int, ...], float] = {}
     meant: dict[tuple[int, ...], dict[str, None]] = {}
@@ -167,12 +174,13 @@ def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Lacking) -> list[_
             rooms = [
                 native
                 for native, lacking in empty.items()
-                if (lacking is None or (source.merge is not None and source.merge[0] in lacking))
+                if (lacking is None or (source.merge is not None and source.merge[0] in lacking.indices))
                 and fits(tensor.shape, sides.natives[native].shape, source.merge is not None)
             ]
-            gain = -_suits(name, here)
+            beside = [sides.official.names[other.place] for other in tangle.sources if other is not source]
+            gain = -_suits(name, here, beside if source.merge is not None else ())
             if rooms:
-                suits, best = max((_suits(name, shape_of_name(room)[0]), room) for room in rooms)
+                suits, best = max((_suits_room(name, room, empty[room]), room) for room in rooms)
                 gain += suits
                 meant.setdefault(path, {})[best] = None
             gains[path] = gains.get(path, 0.0) + gain
@@ -183,8 +191,14 @@ def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Lacking) -> list[_
     ]
 
 
-def _suits(source: str, native: str) -> float:
-    return likeness(source, native) + 0.2 * (leaf(source) == leaf(native))
+def _suits_room(source: str, native: str, lacking: Lacking | None) -> float:
+    return _suits(source, shape_of_name(native)[0], lacking.company if lacking is not None else ())
+
+
+def _suits(source: str, native: str, company: Sequence[str]) -> float:
+    """How well a source suits a parameter, and those that are merged into it."""
+    suits = likeness(source, native) + 0.2 * (leaf(source) == leaf(native))
+    return suits + max((likeness(source, shape_of_name(name)[0]) for name in company), default=0.0)
 
 
 def _beside(suspects: Sequence[_Suspect], worst: _Suspect) -> int | None:
