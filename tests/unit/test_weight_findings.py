@@ -186,11 +186,11 @@ def test_a_rule_is_not_dead_while_another_port_with_it_is_unproved(tmp_path: Pat
 
 
 def test_a_mapping_for_other_names_is_one_finding(tmp_path: Path) -> None:
-    other = {f"net.{'abcdefgh'[place]}.w": shape for place, shape in enumerate(OFFICIAL_NAMES.values())}
+    other = {f"net.{'abcdefghijklmn'[place]}.w": shape for place, shape in enumerate(OFFICIAL_NAMES.values())}
     found = findings(project_at(tmp_path, dumped(official=other)))
     told = [f for f in found if f.code == "DIT702"]
     assert len(told) == 1
-    assert "8 of 8 official names" in told[0].message
+    assert "14 of 14 official names" in told[0].message
     assert "unless the mapping is for names of another origin" in told[0].message
 
 
