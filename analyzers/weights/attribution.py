@@ -204,7 +204,7 @@ class _Inquiry:
     def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
         """Where a name would go without a rule, where that is an empty place which it fits."""
         evidence = self.evidence
-        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule)
+        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule, self.keep)
         if elsewhere is None or elsewhere.target not in self.free:
             return None
         shape, room = self.shape(place), self.room(elsewhere.target)
