@@ -18,7 +18,12 @@ from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, deciding_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.headers import Checkpoint
+from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
+from analyzers.weights.layout import LayoutReport, probe_layout
+from analyzers.weights.layout_findings import LayoutFinding, findings, settle
 from analyzers.weights.proof import prove
+from analyzers.weights.proof_of_lora import LoraProof, prove_lora
+from analyzers.weights.proof_of_reverse import ReverseProof, prove_reverse
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import Fault, Verdict, WeightProof
 from lsp_server.checks.against import (
@@ -82,7 +87,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """The verdict with all that it rests on; `seconds` from the question to the answer."""
+    """The verdict with all that it rests on; `seconds` from the question to the answer.
+
+    `layout`: what the rows of two checkpoints say, None where only one side is a checkpoint. `reverse` and
+    `lora`: the proofs of the other mappings, where they were asked for.
+    """
 
     measured: Measured
     deciding: DecidingRules
@@ -90,6 +99,17 @@ class WeightReport:
     verdict: Verdict
     because: str
     seconds: float
+    layout: LayoutReport | None = None
+    layout_findings: tuple[LayoutFinding, ...] = ()
+    reverse: ReverseProof | None = None
+    lora: LoraProof | None = None
+
+    @property
+    def overall(self) -> Verdict:
+        """The worst of all verdicts that were asked for."""
+        asked = [self.verdict, *(proof.verdict for proof in (self.reverse, self.lora) if proof is not None)]
+        order: tuple[Verdict, ...] = ("broken", "unknown", "proven")
+        return next(verdict for verdict in order if verdict in asked)
 
     @property
     def port(self) -> Port:
@@ -129,8 +149,10 @@ async def measure(
     return await asking.first_of(known_officials(project, port, _official_dump(project, port)))
 
 
-def report_on(project: Project, measured: Measured, began: float) -> WeightReport:
-    """The proof, judged. `began`: a `time.monotonic()`."""
+def report_on(
+    project: Project, measured: Measured, began: float, *, reverse: bool = False, lora: bool = False
+) -> WeightReport:
+    """The proof, judged. `began`: a `time.monotonic()`. `reverse`, `lora`: prove these mappings too."""
     deciding = deciding_rules(project, measured.port, measured.state)
     profile = project.profile
     proof = prove(
@@ -140,14 +162,51 @@ def report_on(project: Project, measured: Measured, began: float) -> WeightRepor
         loading=profile.loading,
         cls=measured.port.name,
     )
+    layout: LayoutReport | None = None
+    found: tuple[LayoutFinding, ...] = ()
+    if measured.checkpoint is not None and measured.converted is not None:
+        layout = probe_layout(measured.checkpoint, measured.converted, proof)
+        proof = settle(proof, layout)
+        found = findings(layout, port_keeps=_kept_by(project, measured.port))
+    verdict, because = _judged(measured, proof)
+    port, state = measured.port, measured.state
+    back: ReverseProof | None = None
+    adapter: LoraProof | None = None
+    if reverse:
+        own = deciding_rules(project, port, state, "reverse_param_names_mapping")
+        patterns = own.rules if own.known else ()
+        back = prove_reverse(state, proof, patterns, semantics=profile.mapping_semantics)
+    if lora:
+        own = deciding_rules(project, port, state, "lora_param_names_mapping")
+        adapter = prove_lora(state, deciding.rules, own.rules, semantics=profile.mapping_semantics)
+        if not own.known:
+            missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
+            adapter = replace(adapter, because=missing)
+    seconds = time.monotonic() - began
+    return WeightReport(measured, deciding, proof, verdict, because, seconds, layout, found, back, adapter)
+
+
+def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:
+    """The proof's verdict, with what the checkpoints and the way the sides were built say beside it."""
     verdict, because = proof.verdict, proof.because
-    unreadable = measured.checkpoint.problems if measured.checkpoint is not None else ()
-    if unreadable and verdict != "broken":
-        # What stands in the headers fits; what cannot be read does not arrive.
-        verdict, because = "broken", f"the checkpoint cannot be read whole: {unreadable[0].message}"
-    elif measured.apart and verdict == "broken":
-        verdict, because = "unknown", f"{measured.apart}; what differs may be the configurations alone"
-    return WeightReport(measured, deciding, proof, verdict, because, time.monotonic() - began)
+    for effect in ("broken", "unknown"):
+        for read in (measured.checkpoint, measured.converted):
+            for problem in read.problems if read is not None else ():
+                # What stands in the headers fits; what cannot be read does not arrive.
+                if problem.effect == effect and verdict == "proven":
+                    verdict, because = problem.effect, problem.message
+    if measured.apart and verdict == "broken":
+        return "unknown", f"{measured.apart}; what differs may be the configurations alone"
+    return verdict, because
+
+
+def _kept_by(project: Project, port: Port) -> KeptModules | None:
+    """What the port keeps in float32; None where its file cannot be read."""
+    text = project.sources.text(port.cls.path)
+    try:
+        return kept_by_port(text, port.name) if text is not None else None
+    except SyntaxError:
+        return None
 
 
 class _Asking:
@@ -307,11 +366,15 @@ def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tu
 def _read(against: Against) -> Checkpoint:
     assert against.path is not None
     try:
-        return read_checkpoint(against.path)
+        read = read_checkpoint(against.path)
     except NotACheckpoint as error:
         raise OfficialUnusable(f"{error.message}.", f"{error.next_step}.") from error
     except FileNotFoundError as error:
         raise OfficialUnusable(f"{against.ref} does not exist.", "Check the spelling.") from error
+    if read.problems and not read.tensors and not read.names_only:
+        problem = read.problems[0]
+        raise OfficialUnusable(f"{problem.message}.", f"{problem.next_step}.")
+    return read
 
 
 def _read_dump(path: Path, source: str) -> StateDict:
