@@ -27,6 +27,7 @@ from ditproof_probe.meta_answers import (
     STARTING,
     add_part,
     at_stage,
+    cancelled_in_line,
     checked,
     ended,
     new_answer,
@@ -142,10 +143,7 @@ class _PlainServer:
             self._close(at_stage(self._stage, "Cancelled", f"Request {asked} was cancelled."))
         elif any(waiting["id"] == asked for waiting in self._waiting):
             self._waiting = deque(waiting for waiting in self._waiting if waiting["id"] != asked)
-            cancelled = new_answer(asked)
-            text = f"Request {asked} was cancelled."
-            add_part(cancelled, "problems", [at_stage(STARTING, "Cancelled", text)])
-            self._say("state", **cancelled, seconds=0.0)
+            self._say("state", **cancelled_in_line(asked), seconds=0.0)
 
     def _start(self, request: Message) -> None:
         self._number += 1

@@ -204,7 +204,7 @@ class _Inquiry:
     def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
         """Where a name would go without a rule, where that is an empty place which it fits."""
         evidence = self.evidence
-        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule)
+        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule, self.keep)
         if elsewhere is None or elsewhere.target not in self.free:
             return None
         shape, room = self.shape(place), self.room(elsewhere.target)
@@ -313,9 +313,10 @@ class _Inquiry:
         """Targets with several sources."""
         groups: dict[object, list[Tangle]] = {}
         for tangle in self.tangles.values():
-            if tangle.target in self.free or tangle.assembly.used or tangle.target not in self._natives:
-                form = {(path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True)}
-                groups.setdefault(frozenset(form), []).append(tangle)
+            if self.evidence.unsure and tangle.assembly.only_waits:
+                continue  # what it waits for may be among the names that could not be followed
+            form = {(path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True)}
+            groups.setdefault(frozenset(form), []).append(tangle)
         # Groups that have too much come first: what they have too much, others may lack.
         for tangles in sorted(groups.values(), key=lambda same: not same[0].assembly.lost):
             tangles = [tangle for tangle in tangles if self.tangles.get(tangle.target) is tangle]
@@ -333,10 +334,6 @@ class _Inquiry:
         if tangle is None:
             return None
         return Lacking(tangle.assembly.lacking, tuple(self.names[s.place] for s in tangle.sources))
-
-    @cached_property
-    def _natives(self) -> frozenset[str]:
-        return frozenset(self.evidence.sides.natives)
 
     def _blame(self, tangles: Sequence[Tangle], blame: Blame) -> None:
         draft = Draft(blame.kind, blame.rule, blame.other, detail=blame.detail)

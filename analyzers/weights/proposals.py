@@ -191,8 +191,12 @@ def _drafts(
     rest = [match for match in matches if len(match.official) > 1 or id(match) in waiting]
     for match in rest:
         for place, family in enumerate(match.official):
-            # A source that has a rule already waits for the others of its merge.
-            if not all(before[t.name].merge is not None for t in family.tensors.values()):
+            # A source that gives to this merge already needs no rule.
+            merge = (place, len(match.official)) if len(match.official) > 1 else None
+            if any(
+                (before[name].target, before[name].merge) != (target, merge)
+                for name, target in _pairs(match, place)
+            ):
                 found += [(family.order, rule) for rule in _own_rules(match, place, before)]
     return [rule for _, rule in sorted(found, key=lambda item: item[0])]
 

@@ -19,6 +19,7 @@ from analyzers.weights.deciding import DecidingRules, deciding_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
+from analyzers.weights.known import is_stale
 from analyzers.weights.layout import LayoutReport, probe_layout
 from analyzers.weights.layout_findings import LayoutFinding, findings, settle
 from analyzers.weights.proof import prove
@@ -220,6 +221,7 @@ class _Asking:
         self.question = question
         self.worker = worker
         self.on_stage = on_stage
+        self.notes: list[str] = []
 
     async def first_of(self, candidates: Sequence[Against]) -> Measured:
         """The first that can be had; why the earlier ones cannot is a note."""
@@ -246,12 +248,16 @@ class _Asking:
         answer = await self._ask(against.ref, self.question.config)
         if answer.state.official is None:
             wrong = [p for p in answer.problems if p.side == "official"]
+            if not wrong:  # it did not come so far
+                raise self._cannot_be_built(answer)
             if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
             raise OfficialUnusable(
                 *_told(wrong, f"The official class {against.ref} cannot be had", self.question)
             )
         if answer.state.native is None:
+            if self.question.config is not None:
+                raise self._cannot_be_built(answer)
             return await self._apart(against, answer)
         configuration = (
             "the configuration given with --config"
@@ -297,7 +303,7 @@ class _Asking:
 
     async def _ask(self, official: str | None, config: Mapping[str, Any] | None) -> StateAnswer:
         project, cls = self.project, self.port.cls
-        answer = await self.worker.state(
+        return await self.worker.state(
             StateRequest(
                 root=str(project.root),
                 python=self.question.python,
@@ -311,16 +317,20 @@ class _Asking:
             ),
             self.on_stage,
         )
-        if any(p.side == "code base" for p in answer.problems) and answer.state.native is None:
-            raise self._cannot_be_built(answer)
-        return answer
 
     async def _port(self, config: Mapping[str, Any] | None) -> StateAnswer:
-        """The port alone. Raises CheckError where it cannot be built."""
+        """The port alone; without a configuration, its key dump where it cannot be built and the dump is not
+        out of date. Raises CheckError."""
         answer = await self._ask(None, config)
-        if answer.state.native is None:
-            raise self._cannot_be_built(answer)
-        return answer
+        if answer.state.native is not None:
+            return answer
+        error = self._cannot_be_built(answer)
+        path = find_dumps(self.project, self.port).native
+        dump = _read_dump(self.project.root / path, path) if path is not None else None
+        if dump is None or config is not None or is_stale(self.project, self.port.cls, dump):
+            raise error
+        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {path} took its place")
+        return replace(answer, state=replace(answer.state, native=dump))
 
     def _cannot_be_built(self, answer: StateAnswer) -> CheckError:
         wrong = [p for p in answer.problems if p.side in ("port", "code base")]
@@ -329,7 +339,7 @@ class _Asking:
     def _measured(
         self, against: Against, answer: StateAnswer, state: PortState, configuration: str
     ) -> Measured:
-        notes = []
+        notes = list(self.notes)
         if against.others:
             others = ", ".join(against.others)
             notes.append(

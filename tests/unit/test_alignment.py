@@ -79,6 +79,19 @@ def test_the_missing_part_of_a_merge_gets_its_index() -> None:
     ]
 
 
+def test_a_source_that_a_merge_has_lost_to_a_typo_is_sent_back() -> None:
+    official = blocks(4, {f"attn.to_{r}": SQUARE for r in "qkv"}, "blocks")
+    native = blocks(4, {"attn.qkv": (3 * W, W)}, "blocks")
+    rules = [
+        rule(rf"^blocks\.(\d+)\.attn\.to_{r}\.(.*)$", r"blocks.\1.attn.qkv.\2", (i, 3))
+        for i, r in enumerate("qkv")
+    ]
+    rules[1] = rule(rules[1].pattern or "", r"blocks.\1.attn.qvk.\2", (1, 3))
+    (found,) = propose(official, native, rules, "first-match").rules
+    assert found.replaces
+    assert (found.target, found.merge) == (r"blocks.\1.attn.qkv.\2", (1, 3))
+
+
 def test_fused_attention_and_mlp() -> None:
     official = blocks(
         4, {**{f"attn.to_{r}": SQUARE for r in "qkv"}, "proj_mlp": (4 * W, W)}, "single_transformer_blocks"

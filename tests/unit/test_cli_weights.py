@@ -334,6 +334,37 @@ def test_a_port_that_cannot_be_built_could_not_run(cli: Cli, worker: FakeWorker,
     assert "next: Try this." in outcome.err
 
 
+def test_a_code_base_that_cannot_be_imported_is_not_blamed_on_the_official_class(
+    cli: Cli, worker: FakeWorker, tree: Tree
+) -> None:
+    worker.native = worker.official = None
+    worker.problems = (StateProblem("code base", "import", "ImportError", "no fastvideo", "fastvideo"),)
+    outcome = cli("weights", PORT, *tree.options)
+    assert outcome.code == 3
+    assert f"{PORT} cannot be built: ImportError: no fastvideo." in outcome.err
+
+
+def test_the_key_dump_of_a_port_that_cannot_be_built_takes_its_place_unless_it_is_out_of_date(
+    cli: Cli, worker: FakeWorker, tree: Tree
+) -> None:
+    cli("weights", PORT, *tree.options, "--dump")
+    worker.native = None
+    worker.problems = (StateProblem("port", "build", "RuntimeError", "needs CUDA", path=SOUND, line=3),)
+    outcome = cli("weights", PORT, *tree.options)
+    assert outcome.code == 0
+    assert "needs CUDA" in outcome.out
+    assert "transformer_fastvideo_keys.json took its place" in " ".join(outcome.out.split())
+    model = tree.root / SOUND
+    model.write_text(
+        model.read_text()
+        .replace("self.blocks =", "self.layers =")
+        .replace("in self.blocks", "in self.layers")
+    )
+    outcome = cli("weights", PORT, *tree.options)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "cannot be built" in outcome.err
+
+
 def test_a_worker_that_fails_could_not_run(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
     worker.error = CheckError("It crashed twice.", "Look there.")
     outcome = cli("weights", PORT, *tree.options)

@@ -361,6 +361,19 @@ def test_a_rule_that_cannot_be_read() -> None:
     assert {p.verdict for p in found.placements if "to_q" in p.tensor.name} == {"proven"}
 
 
+def test_a_group_that_an_unread_rule_may_complete() -> None:
+    found = proof([*MERGES[:2], SymbolicRule(None, None), *MERGES[3:]], FUSED)
+    assert (found.verdict, found.faults) == ("unknown", ())
+    assert {p.verdict for p in found.placements if "to_q" in p.tensor.name} == {"unknown"}
+    assert {f.verdict for f in found.fillings if "qkv" in f.tensor.name} == {"unknown"}
+
+
+def test_a_group_that_may_stay_empty_still_loses_its_sources() -> None:
+    rules = [replace(rule, target=r"blocks.\1.gate_compress.\2") for rule in MERGES[:2]] + RULES[2:]
+    native = [*NATIVE, *linear("blocks.#.gate_compress", shape=(12, 4))]
+    assert any(fault.kind == "merge" for fault in proof(rules, native).faults)
+
+
 def test_a_parameter_with_a_loader_of_its_own() -> None:
     native = [replace(t, shape=(2, 4), reshapes=True) if t.name == "proj_out.weight" else t for t in NATIVE]
     found = proof(RULES, native)
