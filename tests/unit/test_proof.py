@@ -355,6 +355,27 @@ def test_a_gated_rule_has_something_to_do_that_it_has_not_now() -> None:
     assert [use.state for use in found.rules[-2:]] == ["dead", "dead"]  # what they make is there already
 
 
+def test_sources_that_a_merge_lacks_are_named() -> None:
+    found = proof(MERGES[2:], FUSED)
+    assert {fault.rule for fault in found.faults} == {None}
+    lack = r"the merge into 'blocks.\1.qkv.\2' lacks indices 0 and 1 of 3"
+    assert {lack for fault in found.faults for lack in fault.lacks} == {lack}
+    assert all(lack in fault.message for fault in found.faults)
+    assert {name for fault in found.faults for name in fault.official} == {
+        tensor.name for tensor in linear("blocks.#.attn1.to_q", "blocks.#.attn1.to_k")
+    }
+
+
+def test_sources_that_fill_a_parameter_only_together_are_led_there() -> None:
+    idle = SymbolicRule(r"^blocks\.(\d+)\.attn1\.to_qkv\.(.*)$", r"blocks.\1.qkv.\2")
+    found = proof([*MERGES[3:], idle], FUSED)
+    assert {fault.rule for fault in found.faults} == {None}  # alone no name fits what the idle rule makes
+    assert {name for fault in found.faults for name in fault.native} == {
+        tensor.name for tensor in linear("blocks.#.qkv")
+    }
+    assert {fault.kind for fault in found.faults} == {"unexpected"}
+
+
 # --------------------------------------------------------------------------- the main fact
 
 
