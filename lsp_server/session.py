@@ -11,7 +11,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from analyzers.project.sources import Sources
 from analyzers.rules.base import Rule, Tier
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_file
+from analyzers.weights.state import PortState
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.moving import Shift
@@ -42,21 +43,24 @@ class Changes:
     """What happened to a tree since its session was last asked.
 
     `texts`: path -> the text an editor holds now (None: it closed the file). `files`: what changed
-    on disk. `everything`: nothing that was read before counts any more.
+    on disk. `everything`: nothing that was read before counts any more. `states`: `path::Class` -> what
+    was measured of the names of that port (None: it counts no more).
     """
 
     texts: dict[str, str | None] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     everything: bool = False
+    states: dict[str, PortState | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.files or self.everything)
+        return bool(self.texts or self.files or self.everything or self.states)
 
     def add(self, later: Changes) -> None:
         """Takes later changes in."""
         self.texts.update(later.texts)
         self.files |= later.files
         self.everything = self.everything or later.everything
+        self.states.update(later.states)
 
 
 class Session:
@@ -71,8 +75,9 @@ class Session:
         self._parsed: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._looked: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._findings: dict[tuple[str, bool], list[Finding]] = {}
+        self._states: dict[str, PortState] = {}
         self._load_settings()
-        self.project = Project(self.sources, self.profile, self.settings)
+        self.project = self._snapshot()
 
     # ------------------------------------------------------------------ changes
 
@@ -84,8 +89,9 @@ class Session:
             self.sources.refresh()
         elif changes.files:
             self.sources.refresh(changes.files)
-        if changes.everything or changes.files:
+        if changes.everything or changes.files or changes.states:
             self._looked.clear()
+        self._take_states(changes.states)
         if changes.everything or changes.files.intersection(SETTINGS_FILES):
             self._load_settings()
             self._parsed.clear()
@@ -97,7 +103,14 @@ class Session:
             else:
                 self.sources.open(path, text)
         self._findings.clear()
-        self.project = Project(self.sources, self.profile, self.settings)
+        self.project = self._snapshot()
+
+    def _take_states(self, states: Mapping[str, PortState | None]) -> None:
+        kept = {**self._states, **states}
+        self._states = {port: state for port, state in kept.items() if state is not None}
+
+    def _snapshot(self) -> Project:
+        return Project(self.sources, self.profile, self.settings, self._states)
 
     def _load_settings(self) -> None:
         self.settings = load_settings(self.root)
