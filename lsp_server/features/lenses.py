@@ -1,16 +1,24 @@
-"""Code lenses: run parity from a port's class, and from each test of a parity test file."""
+"""Code lenses: run parity from a port's class and from each test of a parity test file, and what is proven
+of the weights, on the class and on its mapping."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
 from analyzers.facts.model import Placed
 from analyzers.findings import Span
+from analyzers.project.ports import Port
 from lsp_server.documents import uri_of
+from lsp_server.features.weights import WEIGHTS
+from lsp_server.measuring import Standing, key_of, touches_names
 from lsp_server.positions import to_range
 from lsp_server.session import Session
+from lsp_server.weight_texts import summary, uncovered
+from lsp_server.weight_views import Reading, reading_of, readings
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -18,6 +26,18 @@ if TYPE_CHECKING:
 COMMAND = "ditproof.parity"
 MOST_TESTS = 3
 """Lenses on one class; further tests have lenses of their own, in their files."""
+LONGEST = 110
+"""Letters of a lens."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the event loop knows of the names. `unsaved`: path -> the text on disk.
+    `why_not`: why nothing is measured by itself."""
+
+    standings: Mapping[str, Standing]
+    unsaved: Mapping[str, str]
+    why_not: str | None
 
 
 def register(server: Server) -> None:
@@ -31,18 +51,21 @@ def register(server: Server) -> None:
             return []
         tree, path = placed
         uris, version = server.uris_of(tree), document.version
+        known = _Known(
+            server.weights.standings(tree), server.weights.unsaved(tree), server.weights.why_not
+        )
 
-        def question(session: Session) -> list[tuple[Span, str, dict[str, Any]]]:
-            found: list[tuple[Span, str, dict[str, Any]]] = []
+        def question(session: Session) -> list[_Lens]:
+            found = list(_weights(session, path, known))
             for port in session.project.ports:
                 if port.location.path == path:
                     for test in port.parity_tests[:MOST_TESTS]:
                         name = test.rpartition("/")[2].removesuffix(".py")
                         target = {"uri": uris.get(test) or uri_of(tree.root, test), "line": None}
-                        found.append((port.location.span, f"Run parity: {name}", target))
+                        found.append((port.location.span, f"Run parity: {name}", COMMAND, target))
             for span in _tests(session, path):
                 here = {"uri": document.uri, "line": span.line}
-                found.append((span, "ditproof: run parity", here))
+                found.append((span, "ditproof: run parity", COMMAND, here))
             return found
 
         found = await tree.ask(question) if tree.ready else []
@@ -51,10 +74,63 @@ def register(server: Server) -> None:
         return [
             types.CodeLens(
                 to_range(span, document.lines, document.encoding),
-                types.Command(title, COMMAND, arguments=[target]),
+                types.Command(title, command, arguments=[target]),
             )
-            for span, title, target in found
+            for span, title, command, target in found
         ]
+
+
+_Lens = tuple[Span, str, str, dict[str, Any]]
+
+
+def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
+    """On each mapping of the file and each port's class what is proven of their names."""
+    on_mappings = readings(session, path)
+    for reading in on_mappings:
+        several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
+        title = _title(session, reading, known)
+        if title is not None:
+            name = f"{reading.port.name}: " if several else ""
+            yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
+    for port in session.project.ports:
+        if port.location.path == path:
+            own = reading_of(session, port)
+            title = _title(session, own, known) if own is not None else None
+            if title is not None:
+                yield _lens(port.location.span, title, port)
+
+
+def _lens(span: Span, title: str, port: Port) -> _Lens:
+    shown = title if len(title) <= LONGEST else f"{title[: LONGEST - 1].rstrip()}…"
+    return Span(span.line, span.column, span.line, span.column), shown, WEIGHTS, {"port": key_of(port)}
+
+
+def _title(session: Session, reading: Reading, known: _Known) -> str | None:
+    """What is proven, else why nothing is; None for a port that has nothing to be compared with."""
+    standing = known.standings.get(key_of(reading.port), Standing())
+    if reading.proof is not None and reading.state is not None:
+        text = summary(reading.proof, reading.state)
+        if standing.running:
+            return f"{text} (measuring again)"
+        if standing.trouble is not None:
+            return f"{text} (names from before: {standing.trouble})"
+        return f"{text} (names from before the edits)" if _stale(session, standing, known) else text
+    if standing.running:
+        return "measuring weights …"
+    if standing.trouble is not None:
+        return f"weights not proven: {standing.trouble}"
+    if reading.port.oracle is None:
+        return None
+    if reading.state is not None:
+        return f"weights not proven: {uncovered(reading.state)}"
+    return f"weights not proven yet: {known.why_not}" if known.why_not else "weights not proven yet: prove them"
+
+
+def _stale(session: Session, standing: Standing, known: _Known) -> bool:
+    return standing.outdated or any(
+        touches_names(session, path, known.unsaved[path])
+        for path in standing.closure.intersection(known.unsaved)
+    )
 
 
 def _tests(session: Session, path: str) -> list[Span]:

@@ -1,0 +1,111 @@
+"""What the proofs of a tree have to say in one file: for lenses, hints and hovers alike.
+
+Asked on the analysis thread, of the present text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analyzers.findings import Span
+from analyzers.project.mappings import MappingRule, MappingTable
+from analyzers.project.ports import Port
+from analyzers.weights.known import proof_of, rules_of, state_of
+from analyzers.weights.state import PortState
+from analyzers.weights.verdicts import RuleUse, WeightProof
+from lsp_server.session import Session
+from lsp_server.weight_texts import Hint, card_of_use, hint
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One port that reads a mapping, with what is known of its names and what they prove."""
+
+    port: Port
+    table: MappingTable
+    state: PortState | None
+    proof: WeightProof | None
+
+    def uses(self) -> Iterator[tuple[MappingRule, RuleUse]]:
+        """The rules that are written in the mapping itself, with what each does."""
+        for use in self.proof.rules if self.proof is not None else ():
+            rule = self.table.rules[use.rule] if use.rule < len(self.table.rules) else None
+            if rule is not None and rule.pattern is not None and self.table.owns(rule):
+                yield rule, use
+
+    def line_of(self, rule: int) -> str:
+        """Where a rule stands, for a person."""
+        place = self.table.rules[rule].key
+        line = f"line {place.span.line + 1}"
+        return line if place.path == self.table.location.path else f"{place.path.rpartition('/')[2]} {line}"
+
+
+def readings(session: Session, path: str) -> list[Reading]:
+    """The ports that read the mappings of a file, mapping by mapping."""
+    project = session.project
+    found = []
+    for port in project.ports:
+        table, _ = rules_of(project, port)
+        if table is not None and table.location.path == path:
+            found.append(Reading(port, table, state_of(project, port), proof_of(project, port)))
+    return sorted(found, key=lambda reading: (reading.table.location, reading.port.name))
+
+
+def reading_of(session: Session, port: Port) -> Reading | None:
+    """A port with its mapping; None where it has none that can be read."""
+    table, _ = rules_of(session.project, port)
+    if table is None:
+        return None
+    return Reading(port, table, state_of(session.project, port), proof_of(session.project, port))
+
+
+# ---------------------------------------------------------------------- hints
+
+
+def hints(session: Session, path: str) -> list[tuple[Span, Hint]]:
+    """What stands at the end of each rule of a file; ports that say the same share one."""
+    by_rule: dict[Span, list[tuple[str, Hint]]] = {}
+    for reading in readings(session, path):
+        if reading.proof is None or reading.state is None:
+            continue
+        for rule, use in reading.uses():
+            made = hint(reading.proof, reading.state, use, reading.line_of)
+            by_rule.setdefault(rule.value.span, []).append((reading.port.name, made))
+    lines = session.lines(path)
+    return [(_end_of(span, lines.line(span.end_line)), _joined(said)) for span, said in by_rule.items()]
+
+
+def _end_of(value: Span, line: str) -> Span:
+    """Behind a rule's value, and behind the comma that follows it."""
+    rest = line.encode("utf-8", "surrogatepass")[value.end_column :]
+    column = value.end_column + (len(rest) - len(rest.lstrip()) + 1 if rest.lstrip()[:1] == b"," else 0)
+    return Span(value.end_line, column, value.end_line, column)
+
+
+def _joined(said: list[tuple[str, Hint]]) -> Hint:
+    labels = {made.label for _, made in said}
+    label = said[0][1].label if len(labels) == 1 else ", ".join(f"{m.label} ({name})" for name, m in said)
+    if len(said) == 1:
+        return said[0][1]
+    return Hint(label, "\n\n---\n\n".join(f"`{name}`\n\n{made.tooltip}" for name, made in said))
+
+
+# ---------------------------------------------------------------------- hovers
+
+
+def card_at(session: Session, path: str, point: Span) -> tuple[Span, str] | None:
+    """What a hover tells of the rule at a point, and the rule's extent."""
+    cards: list[str] = []
+    around: Span | None = None
+    for reading in readings(session, path):
+        if reading.proof is None or reading.state is None:
+            continue
+        for rule, use in reading.uses():
+            key, value = rule.key.span, rule.value.span
+            span = Span(key.line, key.column, value.end_line, value.end_column)
+            if span.contains(point):
+                around = span
+                card = card_of_use(reading.proof, reading.state, use, reading.line_of)
+                cards.append(f"`{reading.port.name}`: {card}")
+    return (around, "\n\n---\n\n".join(dict.fromkeys(cards))) if around is not None else None
