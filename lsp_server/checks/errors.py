@@ -17,7 +17,7 @@ class UntrustedWorkspaceError(CheckError):
 
     def __init__(self, root: str) -> None:
         super().__init__(
-            f"{root} is not trusted, and a parity run executes its code.",
+            f"{root} is not trusted, and this check executes its code.",
             "Trust the workspace in the editor, or run the check from the command line.",
         )
 
