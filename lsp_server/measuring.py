@@ -18,16 +18,12 @@ from analyzers.facts.positions import LineIndex
 from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
+from analyzers.weights.known import state_key
 from lsp_server.checks.meta import PortName, StateAnswer
 from lsp_server.session import Session
 
 MOST_KEPT = 4
 """Answers a port, so that going back to what was saved before costs nothing."""
-
-
-def key_of(port: Port) -> str:
-    """What the states of a project call a port."""
-    return f"{port.location.path}::{port.name}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def subject_of(project: Project, port: Port) -> Subject:
     if port.mapping is not None:
         places.append(port.mapping.location.path)
     return Subject(
-        key=key_of(port),
+        key=state_key(port),
         name=port.name,
         path=port.location.path,
         location=port.location,

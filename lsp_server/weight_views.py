@@ -52,14 +52,6 @@ def readings(session: Session, path: str) -> list[Reading]:
     return sorted(found, key=lambda reading: (reading.table.location, reading.port.name))
 
 
-def reading_of(session: Session, port: Port) -> Reading | None:
-    """A port with its mapping; None where it has none that can be read."""
-    table, _ = rules_of(session.project, port)
-    if table is None:
-        return None
-    return Reading(port, table, state_of(session.project, port), proof_of(session.project, port))
-
-
 # ---------------------------------------------------------------------- hints
 
 

@@ -12,13 +12,14 @@ from lsprotocol import types
 from analyzers.facts.model import Placed
 from analyzers.findings import Span
 from analyzers.project.ports import Port
+from analyzers.weights.known import proof_of, state_key, state_of
 from lsp_server.documents import uri_of
 from lsp_server.features.weights import WEIGHTS
-from lsp_server.measuring import Standing, key_of, touches_names
+from lsp_server.measuring import Standing, touches_names
 from lsp_server.positions import to_range
 from lsp_server.session import Session
 from lsp_server.weight_texts import summary, uncovered
-from lsp_server.weight_views import Reading, reading_of, readings
+from lsp_server.weight_views import readings
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -88,28 +89,28 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
     on_mappings = readings(session, path)
     for reading in on_mappings:
         several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
-        title = _title(session, reading, known)
+        title = _title(session, reading.port, known)
         if title is not None:
             name = f"{reading.port.name}: " if several else ""
             yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
     for port in session.project.ports:
         if port.location.path == path:
-            own = reading_of(session, port)
-            title = _title(session, own, known) if own is not None else None
+            title = _title(session, port, known)
             if title is not None:
                 yield _lens(port.location.span, title, port)
 
 
 def _lens(span: Span, title: str, port: Port) -> _Lens:
     shown = title if len(title) <= LONGEST else f"{title[: LONGEST - 1].rstrip()}…"
-    return Span(span.line, span.column, span.line, span.column), shown, WEIGHTS, {"port": key_of(port)}
+    return Span(span.line, span.column, span.line, span.column), shown, WEIGHTS, {"port": state_key(port)}
 
 
-def _title(session: Session, reading: Reading, known: _Known) -> str | None:
+def _title(session: Session, port: Port, known: _Known) -> str | None:
     """What is proven, else why nothing is; None for a port that has nothing to be compared with."""
-    standing = known.standings.get(key_of(reading.port), Standing())
-    if reading.proof is not None and reading.state is not None:
-        text = summary(reading.proof, reading.state)
+    standing = known.standings.get(state_key(port), Standing())
+    state, proof = state_of(session.project, port), proof_of(session.project, port)
+    if proof is not None and state is not None:
+        text = summary(proof, state)
         if standing.running:
             return f"{text} (measuring again)"
         if standing.trouble is not None:
@@ -119,10 +120,10 @@ def _title(session: Session, reading: Reading, known: _Known) -> str | None:
         return "measuring weights …"
     if standing.trouble is not None:
         return f"weights not proven: {standing.trouble}"
-    if reading.port.oracle is None:
+    if port.oracle is None:
         return None
-    if reading.state is not None:
-        return f"weights not proven: {uncovered(reading.state)}"
+    if state is not None:
+        return f"weights not proven: {uncovered(state)}"
     return f"weights not proven yet: {known.why_not}" if known.why_not else "weights not proven yet: prove them"
 
 

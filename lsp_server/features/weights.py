@@ -26,7 +26,7 @@ from pygls.exceptions import JsonRpcException
 
 from analyzers.findings import Finding, Severity
 from analyzers.project.ports import Port
-from analyzers.weights.known import rules_of
+from analyzers.weights.known import rules_of, state_key
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.meta import (
@@ -42,7 +42,6 @@ from lsp_server.measuring import (
     Standing,
     Subject,
     contents_of,
-    key_of,
     subject_of,
     subjects_about,
     touches_names,
@@ -261,7 +260,7 @@ class WeightChecks:
                 if kept is not None:
                     await self._take(tree, subject, standing, kept)
                     return standing
-            run = Run(uuid.uuid4().hex, f"weights of {subject.name}")
+            run = Run(uuid.uuid4().hex, f"weights of {subject.name}", short="weights")
             running = _Running(run, subject, asyncio.get_running_loop().time())
             queue.running, standing.running = running, True
             begun = time.time()
@@ -397,7 +396,7 @@ class WeightChecks:
             where = path
         elif isinstance(key, str):
             tree = self._tree_with(key.partition("::")[0])
-            wanted = lambda session: [p for p in session.project.ports if key_of(p) == key]  # noqa: E731
+            wanted = lambda session: [p for p in session.project.ports if state_key(p) == key]  # noqa: E731
             where = key
         else:
             raise JsonRpcException('expected {"uri", "line"} or {"port": "path::Class"}', INVALID_PARAMS)
