@@ -241,6 +241,9 @@ class Profile:
     """Components whose `_class_name` the model registry resolves, where the loaders cannot be read."""
     original_weights: tuple[str, ...] = ()
     """Those of the document roots that hold checkpoints as published, before any conversion."""
+    key_dumps: str = ""
+    """Where the names of a prototype's state dicts are kept, with `{family}`, `{component}` and `{side}`
+    (`official`, or the profile's name); empty where no such place is agreed on."""
     registrations: Registrations | None = None
     """None where nothing registers pipelines by name."""
     lora_reads_config: bool = False

@@ -143,6 +143,8 @@ FASTVIDEO: Final = Profile(
         {"transformer", "transformer_2", "transformer_3", "sr_transformer", "vae", "scheduler"}
     ),
     original_weights=("official_weights",),
+    # `.agents/skills/add-model/contracts/component_context.md`, prototype_key_dumps
+    key_dumps="converted_weights/{family}/_mapping/{component}_{side}_keys.json",
     registrations=Registrations(
         folder="fastvideo/pipelines/basic",
         registry="fastvideo/registry.py",
