@@ -8,7 +8,7 @@ from analyzers.findings import Finding, Related, Severity
 from analyzers.project.mappings import MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.weights.symbolic import Collision
-from analyzers.weights.tables import collisions_in
+from analyzers.weights.tables import collisions_in, crossed_in
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -38,6 +38,10 @@ def _report(context: Context, table: MappingTable, collision: Collision) -> Find
         return context.finding(rule.key, message, symbol=table.name)
     other = table.rules[collision.other]
     one, two = collision.sources
+    crossed = {item.rule for item in crossed_in(context.project, table)}
+    if collision.other in crossed and collision.rule not in crossed and table.owns(other):
+        # The earlier one is wrong: its target names the tensor that the later one is for.
+        rule, other, one, two = other, rule, two, one
     if rule.merge is not None or other.merge is not None:
         plain, merged = (one, two) if rule.merge is not None else (two, one)
         return context.finding(
@@ -190,6 +194,15 @@ def build_param_names_mapping(old: bool) -> dict:
                     Severity.ERROR,
                 ),
                 Expected(_FILE, 13, "'time_embedding.2.weight' and 'time_embedding.0.weight'"),
+            ),
+        ),
+        Example(
+            "the rule whose target names the other one",
+            {_FILE: _config(_Q.replace("blocks.\\1.to_q", "blocks.\\1.to_k") + _Q.replace("to_q", "to_k"))},
+            findings=(
+                Expected(
+                    _FILE, 10, "'blocks.0.attn.to_q.weight' and 'blocks.0.attn.to_k.weight' both become"
+                ),
             ),
         ),
         Example(

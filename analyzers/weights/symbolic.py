@@ -32,6 +32,7 @@ from analyzers.weights.patterns import (
     parse_pattern,
     parse_template,
 )
+from analyzers.weights.telling import OPPOSED, WORDS
 
 
 @dataclass(frozen=True)
@@ -382,34 +383,8 @@ def _same_name_possible(first: SymbolicRule, second: SymbolicRule) -> bool:
 _REPEATED_PARTS: Final = re.compile(r"(?:^|[._])(?:blocks?|layers?)$")
 """Names of lists of which a model has several members."""
 
-_OPPOSED: Final = tuple(
-    frozenset(words.split())
-    for words in (
-        "q k v o",
-        "q k v out",
-        "q k v output",
-        "t h w",
-        "query key value",
-        "in out",
-        "gate up down",
-        "weight bias",
-        "scale shift gate",
-        "img txt",
-        "image text",
-        "video audio text",
-        "self cross",
-        "gamma beta",
-        "A B",
-        "first second",
-        "pre post",
-    )
-)
-"""Words that tell siblings apart: where a checkpoint has the one, it has the other beside it."""
-
 _SLIP: Final = re.compile(r"[\x00-\x1f]|\$(?:\d|\{\w+\})")
 """What a lost prefix r, or another language's way of writing it, leaves of a reference to a group."""
-
-_WORDS: Final = re.compile(r"[A-Za-z]+|\d+")
 
 
 def collisions(rules: Sequence[SymbolicRule]) -> tuple[Collision, ...]:
@@ -511,7 +486,7 @@ def _siblings(one: str, two: str) -> bool:
     a, b = first[place], second[place]
     if a.isdigit() and b.isdigit():
         return True  # members of one `Sequential` or list, whatever stands inside
-    return first[place + 1 :] == second[place + 1 :] and _opposed(_WORDS.findall(a), _WORDS.findall(b))
+    return first[place + 1 :] == second[place + 1 :] and _opposed(WORDS.findall(a), WORDS.findall(b))
 
 
 def _numbered(one: str, two: str) -> bool:
@@ -526,4 +501,4 @@ def _opposed(one: list[str], two: list[str]) -> bool:
     if len(different) != 1:
         return False
     a, b = different[0]
-    return (a.isdigit() and b.isdigit()) or any({a, b} <= words for words in _OPPOSED)
+    return (a.isdigit() and b.isdigit()) or any({a, b} <= words for words in OPPOSED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
+from analyzers.weights.crossings import CrossedMerge, CrossedRule, crossed_merges, crossed_rules
 from analyzers.weights.symbolic import (
     Collision,
     MergeFault,
@@ -57,3 +58,18 @@ def collisions_in(project: Project, table: MappingTable) -> tuple[Collision, ...
     rules = symbolic_rules(project, table)
     memory, place = project.sources.memory, table.location
     return memory.about(place.path, table, ("mapping collisions", place), lambda: collisions(rules))
+
+
+def crossed_in(project: Project, table: MappingTable) -> tuple[CrossedRule, ...]:
+    """The rules of a table that send a name to the place of its sibling."""
+    rules = symbolic_rules(project, table)
+    memory, place = project.sources.memory, table.location
+    keep = project.sources.bodies.derive_texts
+    return memory.about(place.path, table, ("crossed rules", place), lambda: crossed_rules(rules, keep))
+
+
+def crossed_merges_in(project: Project, table: MappingTable) -> tuple[CrossedMerge, ...]:
+    """The merges of a table that put their sources together in an unusual order."""
+    rules = symbolic_rules(project, table)
+    memory, place = project.sources.memory, table.location
+    return memory.about(place.path, table, ("crossed merges", place), lambda: crossed_merges(rules))
