@@ -125,7 +125,7 @@ class Renaming:
 
     `reached`: for each rule the names that its pattern matches (first-match: of all names; chained: of
     the names that came to it); `taken`: those that it rewrote; None for a rule that was not tried, for
-    the reason in `why`. `undecided`: names that such a rule might take. `raising`: for each rule whose
+    the reason in `why`. `undecided`: for each such rule the names that it might take. `raising`: for each rule whose
     pattern or target `re` rejects, the names at which the loader would raise, and the error's words.
     `left`: names that no rule matches.
     """
@@ -135,7 +135,7 @@ class Renaming:
     reached: tuple[int | None, ...]
     taken: tuple[int, ...]
     left: int
-    undecided: int
+    undecided: Mapping[int, int]
     raising: Mapping[int, tuple[int, str]]
     why: Mapping[int, str]
 
@@ -246,7 +246,7 @@ class _Findings:
 
     reached: list[int | None]
     taken: list[int]
-    undecided: int = 0
+    undecided: dict[int, int] = field(default_factory=dict)
     raising: dict[int, tuple[int, str]] = field(default_factory=dict)
     why: dict[int, str] = field(default_factory=dict)
 
@@ -257,7 +257,8 @@ class _Findings:
 
     def is_unsure(self, position: int, names: int, why: str) -> None:
         """Note names whose fate a rule leaves open."""
-        self.undecided |= names
+        if names:
+            self.undecided[position] = self.undecided.get(position, 0) | names
         self.why[position] = why
 
 
