@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from analyzers.weights.state import Tensor
 
@@ -24,9 +24,8 @@ FaultKind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class KeyPlacement:
-    """What becomes of one official name.
+class KeyPlacement(NamedTuple):
+    """What becomes of one official name. (A tuple, because thousands are made at a key typed.)
 
     `target`: the name that the rules make of it. `rules`: the rules that rewrote it, in order (one at most,
     unless they are chained); empty where it falls through as it is. `merge`: index and n. `verdict` and
@@ -43,8 +42,7 @@ class KeyPlacement:
     excluded: bool = False
 
 
-@dataclass(frozen=True)
-class ParameterFilling:
+class ParameterFilling(NamedTuple):
     """What fills one entry of the port. `sources`: official names, in merge order. `excluded`: the loader
     allows it to stay empty."""
 
