@@ -6,11 +6,11 @@ Pure: proofs in, texts out. Nothing here says more than the proof does; what it 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from analyzers.weights.state import PortState, Tensor
-from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, WeightProof
+from analyzers.weights.verdicts import Fault, RuleUse, WeightProof
 from lsp_server.name_ranges import compressed
 
 MOST_ROWS = 8
@@ -20,14 +20,6 @@ MOST_FAULTS = 4
 
 LineOf = Callable[[int], str]
 """Where a rule of the same mapping stands: `line 41`."""
-
-
-@dataclass(frozen=True)
-class Hint:
-    """What stands at the end of a rule."""
-
-    label: str
-    tooltip: str
 
 
 # ---------------------------------------------------------------------- the lens
@@ -74,12 +66,8 @@ def _of(proof: WeightProof, *kinds: str) -> Iterator[Fault]:
 # ---------------------------------------------------------------------- the hint
 
 
-def hint(proof: WeightProof, state: PortState, use: RuleUse, line_of: LineOf) -> Hint:
-    """What one rule does, in a word or two, and its keys at length."""
-    return Hint(_label(proof, state, use, line_of), card_of_use(proof, state, use, line_of))
-
-
-def _label(proof: WeightProof, state: PortState, use: RuleUse, line_of: LineOf) -> str:
+def label(use: RuleUse, wrong: Container[str], state: PortState, line_of: LineOf) -> str:
+    """What one rule does, in a word or two. `wrong`: the keys that do not come out right (`wrong_keys`)."""
     if use.state == "shadowed":
         return f"shadowed by {line_of(use.by[0])}" if use.by else "shadowed"
     if use.state == "gated":
@@ -90,20 +78,14 @@ def _label(proof: WeightProof, state: PortState, use: RuleUse, line_of: LineOf) 
         return "dead"
     if use.state == "unknown":
         return "not tried"
-    wrong = len(wrong_keys(proof, use))
-    label = f"→ {_many(len(use.matches), 'key')}"
-    return f"{label}, {wrong if wrong < len(use.matches) else 'all'} wrong" if wrong else label
+    lost = sum(name in wrong for name in use.matches)
+    taken = f"→ {_many(len(use.matches), 'key')}"
+    return f"{taken}, {lost if lost < len(use.matches) else 'all'} wrong" if lost else taken
 
 
-def wrong_keys(proof: WeightProof, use: RuleUse) -> tuple[str, ...]:
-    """The keys of a rule that do not come out right."""
-    placed = placements_of(proof)
-    return tuple(name for name in use.matches if name in placed and placed[name].verdict == "broken")
-
-
-def placements_of(proof: WeightProof) -> dict[str, KeyPlacement]:
-    """What becomes of each official name."""
-    return {placement.tensor.name: placement for placement in proof.placements}
+def wrong_keys(proof: WeightProof) -> frozenset[str]:
+    """The official names that do not come out right."""
+    return frozenset(p.tensor.name for p in proof.placements if p.verdict == "broken")
 
 
 # ---------------------------------------------------------------------- the hover
@@ -154,7 +136,8 @@ class _Row:
 
 
 def _rows(proof: WeightProof, state: PortState, use: RuleUse) -> Iterator[_Row]:
-    placed = placements_of(proof)
+    taken = frozenset(use.matches)
+    placed = {p.tensor.name: p for p in proof.placements if p.tensor.name in taken}
     native = state.native.by_name if state.native is not None else {}
     for name in use.matches:
         placement = placed.get(name)

@@ -15,7 +15,7 @@ from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.state import PortState
 from analyzers.weights.verdicts import RuleUse, WeightProof
 from lsp_server.session import Session
-from lsp_server.weight_texts import Hint, card_of_use, hint
+from lsp_server.weight_texts import card_of_use, label, wrong_keys
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,20 @@ def readings(session: Session, path: str) -> list[Reading]:
 # ---------------------------------------------------------------------- hints
 
 
-def hints(session: Session, path: str) -> list[tuple[Span, Hint]]:
+def hints(session: Session, path: str) -> list[tuple[Span, str]]:
     """What stands at the end of each rule of a file; ports that say the same share one."""
-    by_rule: dict[Span, list[tuple[str, Hint]]] = {}
+    said: dict[Span, dict[str, list[str]]] = {}
     for reading in readings(session, path):
         if reading.proof is None or reading.state is None:
             continue
+        wrong = wrong_keys(reading.proof)
         for rule, use in reading.uses():
-            made = hint(reading.proof, reading.state, use, reading.line_of)
-            by_rule.setdefault(rule.value.span, []).append((reading.port.name, made))
+            told = label(use, wrong, reading.state, reading.line_of)
+            said.setdefault(rule.value.span, {}).setdefault(told, []).append(reading.port.name)
     lines = session.lines(path)
-    return [(_end_of(span, lines.line(span.end_line)), _joined(said)) for span, said in by_rule.items()]
+    return [
+        (_end_of(span, lines.line(span.end_line)), _joined(labels)) for span, labels in sorted(said.items())
+    ]
 
 
 def _end_of(value: Span, line: str) -> Span:
@@ -75,27 +78,27 @@ def _end_of(value: Span, line: str) -> Span:
     return Span(value.end_line, column, value.end_line, column)
 
 
-def _joined(said: list[tuple[str, Hint]]) -> Hint:
-    labels = {made.label for _, made in said}
-    label = said[0][1].label if len(labels) == 1 else ", ".join(f"{m.label} ({name})" for name, m in said)
-    if len(said) == 1:
-        return said[0][1]
-    return Hint(label, "\n\n---\n\n".join(f"`{name}`\n\n{made.tooltip}" for name, made in said))
+def _joined(labels: dict[str, list[str]]) -> str:
+    if len(labels) == 1:
+        return next(iter(labels))
+    return "; ".join(f"{', '.join(ports)}: {told}" for told, ports in labels.items())
 
 
 # ---------------------------------------------------------------------- hovers
 
 
 def card_at(session: Session, path: str, point: Span) -> tuple[Span, str] | None:
-    """What a hover tells of the rule at a point, and the rule's extent."""
+    """What a hover tells of the rule at a point, and the rule's extent, the comma behind it included."""
     cards: list[str] = []
     around: Span | None = None
+    lines = session.lines(path)
     for reading in readings(session, path):
         if reading.proof is None or reading.state is None:
             continue
         for rule, use in reading.uses():
             key, value = rule.key.span, rule.value.span
-            span = Span(key.line, key.column, value.end_line, value.end_column)
+            end = _end_of(value, lines.line(value.end_line))
+            span = Span(key.line, key.column, end.line, end.column)
             if span.contains(point):
                 around = span
                 card = card_of_use(reading.proof, reading.state, use, reading.line_of)
