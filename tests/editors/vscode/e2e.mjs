@@ -41,9 +41,7 @@ async function part(name, session, action) {
 
 async function findingAndFix(session) {
   const { page } = session;
-  await session.filterPanel("DIT101");
-  const finding = session.problem("DIT101", DIT_CLASS);
-  await finding.waitFor();
+  const finding = await session.shownProblem("DIT101", DIT_CLASS);
   await finding.dblclick(); // the cursor goes to the finding
   await page.locator(".view-line", { hasText: `class ${DIT_CLASS}` }).waitFor();
   // Only now: the editor draws no squiggle outside of what it shows.
@@ -92,8 +90,7 @@ async function parityFails(session) {
   // The row names the line of the comparison that failed.
   const lines = readFileSync(join(session.workspace, TESTS, test), "utf8").split("\n");
   const line = lines.findIndex((text) => text.trimStart().startsWith("assert_close(")) + 1;
-  await session.filterPanel("DIT901");
-  await session.problem("DIT901", `[Ln ${line},`).waitFor();
+  await session.shownProblem("DIT901", `[Ln ${line},`);
 
   await session.screenshot("parity-failed");
 
@@ -130,7 +127,7 @@ function prepareTrap(workspace) {
 }
 
 async function untrusted(session) {
-  await session.problem("DIT101", DIT_CLASS).waitFor();
+  await session.shownProblem("DIT101", DIT_CLASS);
   const offered = await session.offeredCommands("ditproof: ");
   assert.ok(offered.includes("ditproof: Restart Server"), `the palette offers ${offered}`);
   assert.ok(!offered.includes("ditproof: Run Parity Test"), "a parity run is offered in an untrusted workspace");

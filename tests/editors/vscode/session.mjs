@@ -221,6 +221,18 @@ export class Session {
     await this.page.locator(".panel .viewpane-filter input:visible").first().fill(text);
   }
 
+  /** Waits for a problem that the panel shows under a filter. What arrives while the filter is being applied
+   *  stays hidden until it is applied again. */
+  async shownProblem(filter, ...texts) {
+    const found = this.problem(filter, ...texts);
+    await retry(12, async () => {
+      await this.filterPanel("");
+      await this.filterPanel(filter);
+      await found.waitFor({ timeout: 5000 });
+    });
+    return found;
+  }
+
   problem(...texts) {
     const rows = this.page.locator(".markers-panel .monaco-list-row");
     return texts.reduce((found, text) => found.filter({ hasText: text }), rows).first();
