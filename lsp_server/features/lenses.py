@@ -101,8 +101,15 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
 
 
 def _lens(span: Span, title: str, port: Port) -> _Lens:
-    shown = title if len(title) <= LONGEST else f"{title[: LONGEST - 1].rstrip()}…"
-    return Span(span.line, span.column, span.line, span.column), shown, WEIGHTS, {"port": state_key(port)}
+    return Span(span.line, span.column, span.line, span.column), _short(title), WEIGHTS, {"port": state_key(port)}
+
+
+def _short(title: str) -> str:
+    """Without the middle of what is too long: both ends say more than a path between them."""
+    if len(title) <= LONGEST:
+        return title
+    half = LONGEST // 2
+    return f"{title[:half].rstrip()} … {title[-half + 3 :].lstrip()}"
 
 
 def _title(session: Session, port: Port, known: _Known) -> str | None:
