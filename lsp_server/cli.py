@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Report what is wrong with ports: registry, configs, contracts, layers, tests.",
     "ports": "List every port and what belongs to it.",
     "rule": "Explain a rule, or list all rules.",
+    "weights": "Prove that a port's mapping brings every checkpoint name to its place.",
     "parity": "Run a parity test and show how far each output drifts.",
     "serve": "Run the language server over standard input and output.",
     "doctor": "Show what was found, what cannot run, and what to do about it.",
@@ -78,8 +79,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
     epilog=(
-        "Exit codes: 0 clean or passed, 1 findings or failed, 2 wrong usage or configuration, "
-        "3 could not run, 4 skipped."
+        "Exit codes: 0 clean, proven or passed, 1 findings, broken or failed, 2 wrong usage or "
+        "configuration, 3 could not run, 4 skipped or unknown."
     ),
 )
 @click.option(

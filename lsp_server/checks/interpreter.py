@@ -65,12 +65,19 @@ class Interpreter:
 
     def require_parity(self) -> None:
         """Raises InterpreterError unless a parity test can run here: Python 3.10, torch, pytest."""
+        self._require(("torch", self.torch), ("pytest", self.pytest))
+
+    def require_models(self) -> None:
+        """Raises InterpreterError unless models can be built here: Python 3.10 and torch."""
+        self._require(("torch", self.torch))
+
+    def _require(self, *packages: tuple[str, str | None]) -> None:
         if self.version < (3, 10):
             raise InterpreterError(
                 f"{self.path} is Python {'.'.join(map(str, self.version))}; a check needs 3.10 or newer.",
                 _NEXT,
             )
-        for name, found in (("torch", self.torch), ("pytest", self.pytest)):
+        for name, found in packages:
             if found is None:
                 raise InterpreterError(
                     f"{name} is not installed for {self.path}.",

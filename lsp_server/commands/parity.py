@@ -27,6 +27,7 @@ from lsp_server.checks.requests import (
 from lsp_server.checks.run import run_parity
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
+from lsp_server.commands.port_argument import port_called, unknown_port
 from lsp_server.commands.terminal import colours, printable, rendered, say, styled, write, write_json
 from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
@@ -122,7 +123,7 @@ def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:
     with collector_paused():
         ports = project.ports
     named, separator, rest = test.partition("::")
-    port = next((p for p in ports if p.name == named), None)
+    port = port_called(ports, named)
     if port is not None:
         if not port.parity_tests:
             raise CommandError(
@@ -132,9 +133,7 @@ def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:
             )
         return tuple(path + separator + rest for path in port.parity_tests), port.name
     if named.isidentifier() and not Path(named).exists() and not (tree.root / named).exists():
-        raise CommandError(
-            f"'{named}' is neither a file nor a port of this tree.", "`ditproof ports` lists the ports."
-        )
+        raise unknown_port(ports, named)
     path = inside_root(tree.root, named)
     return (path + separator + rest,), _port_of_test(ports, path)
 

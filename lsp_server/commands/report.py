@@ -27,7 +27,7 @@ def finding_text(finding: Finding, lines: LinesOf, *, colour: bool, columns: int
     def prose(parts: Sequence[tuple[str, str | None]], text: str) -> str:
         plain = "".join(part for part, _ in parts)
         head = "".join(styled(part, kind, on=colour) if kind else part for part, kind in parts)
-        return head + _wrapped(printable(text), len(plain), columns)
+        return head + wrapped(printable(text), len(plain), columns)
 
     place = _place(finding.location, lines)
     opening = [
@@ -50,7 +50,7 @@ def finding_text(finding: Finding, lines: LinesOf, *, colour: bool, columns: int
     return "\n".join(out) + "\n"
 
 
-def _wrapped(text: str, used: int, columns: int | None) -> str:
+def wrapped(text: str, used: int, columns: int | None) -> str:
     """`text` for a line of which `used` columns are taken, wrapped between words."""
     if columns is None or used + width(text) <= columns:
         return text

@@ -1,0 +1,300 @@
+"""The proof of a port's weights from the question to the report: sides measured, rules chosen, verdict.
+
+`measure` runs the user's code (in the meta worker) or reads headers; `report_on` only thinks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from analyzers.findings import Location
+from analyzers.project.index import Project
+from analyzers.project.ports import Port
+from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
+from analyzers.weights.deciding import DecidingRules, deciding_rules
+from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
+from analyzers.weights.headers import Checkpoint
+from analyzers.weights.proof import prove
+from analyzers.weights.state import PortState, StateDict
+from analyzers.weights.verdicts import Fault, Verdict, WeightProof
+from lsp_server.checks.against import (
+    Against,
+    known_officials,
+    named_checkpoint,
+    named_official,
+    no_counterpart,
+)
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.meta import (
+    DEFAULT_TIMEOUT,
+    MetaWorker,
+    OnStage,
+    PortName,
+    StateAnswer,
+    StateProblem,
+    StateRequest,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be proved, and how.
+
+    `official` and `checkpoint` as a user writes them, their paths counting from `here`. `config`: what
+    configures both sides. `python`: the project's interpreter. `timeout` in seconds for each model.
+    """
+
+    python: str
+    here: Path
+    trusted: bool
+    official: str | None = None
+    checkpoint: str | None = None
+    config: Mapping[str, Any] | None = None
+    gates: bool = True
+    timeout: float = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The two sides, and how they were had.
+
+    `configuration`: what both were built from, for a person. `checkpoint`: the official side, where it is
+    one; `converted`: the checkpoint beside it, where both are given. `notes`: what holds and is worth
+    saying. `problems`: what the worker could not do and the proof did not need.
+    """
+
+    port: Port
+    against: Against
+    state: PortState
+    configuration: str
+    answer: StateAnswer
+    checkpoint: Checkpoint | None = None
+    converted: Checkpoint | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[StateProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """The verdict with all that it rests on; `seconds` from the question to the answer."""
+
+    measured: Measured
+    deciding: DecidingRules
+    proof: WeightProof
+    verdict: Verdict
+    because: str
+    seconds: float
+
+    @property
+    def port(self) -> Port:
+        """The port that was asked about."""
+        return self.measured.port
+
+    def place_of(self, fault: Fault) -> Location:
+        """Where a fault is shown: at its rule, else at the mapping, else at the class."""
+        place = self.deciding.places[fault.rule] if fault.rule is not None else None
+        if place is not None:
+            return place
+        mapping = self.port.mapping
+        return mapping.location if mapping is not None else self.port.location
+
+
+async def measure(
+    project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None = None
+) -> Measured:
+    """Builds the port and has the official side. Raises CheckError where either cannot be had."""
+    asking = _Asking(project, port, question, worker, on_stage)
+    if question.checkpoint is not None:
+        against = named_checkpoint(project, question.checkpoint, question.here)
+        if question.official is None:
+            return await asking.checkpoint(against)
+        official = named_official(project, port, question.official, question.here)
+        if official.kind != "checkpoint":
+            raise CheckError(
+                f"--official {question.official} and --checkpoint are both something to prove {port.name} "
+                "against.",
+                "Name one of them; --config with the checkpoint's config.json builds an official class as "
+                "the checkpoint has it. Two checkpoints are compared with each other.",
+            )
+        measured = await asking.checkpoint(official)
+        return replace(measured, converted=_read(against))
+    if question.official is not None:
+        return await asking.one(named_official(project, port, question.official, question.here))
+    return await asking.first_of(known_officials(project, port, _official_dump(project, port)))
+
+
+def report_on(project: Project, measured: Measured, began: float) -> WeightReport:
+    """The proof, judged. `began`: a `time.monotonic()`."""
+    deciding = deciding_rules(project, measured.port, measured.state)
+    profile = project.profile
+    proof = prove(
+        measured.state,
+        deciding.rules,
+        semantics=profile.mapping_semantics,
+        loading=profile.loading,
+        cls=measured.port.name,
+    )
+    verdict, because = proof.verdict, proof.because
+    unreadable = measured.checkpoint.problems if measured.checkpoint is not None else ()
+    if unreadable and verdict != "broken":
+        # What stands in the headers fits; what cannot be read does not arrive.
+        verdict, because = "broken", f"the checkpoint cannot be read whole: {unreadable[0].message}"
+    return WeightReport(measured, deciding, proof, verdict, because, time.monotonic() - began)
+
+
+class _Asking:
+    """One question, put to the worker and the disk."""
+
+    def __init__(
+        self, project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None
+    ) -> None:
+        self.project = project
+        self.port = port
+        self.question = question
+        self.worker = worker
+        self.on_stage = on_stage
+
+    async def first_of(self, candidates: Sequence[Against]) -> Measured:
+        """The first that can be had; why the earlier ones cannot is a note."""
+        notes: list[str] = []
+        for number, against in enumerate(candidates):
+            try:
+                measured = await self.one(against)
+            except OfficialUnusable as error:
+                if number == len(candidates) - 1:
+                    raise
+                notes.append(f"{against.ref} was left out: {error.reason}")
+            else:
+                return replace(measured, notes=(*notes, *measured.notes))
+        raise AssertionError("there is a candidate, and the last one returns or raises")
+
+    async def one(self, against: Against) -> Measured:
+        if against.kind == "checkpoint":
+            return await self.checkpoint(against)
+        if against.kind == "dump":
+            return await self.dump(against)
+        return await self.cls(against)
+
+    async def cls(self, against: Against) -> Measured:
+        answer = await self._ask(against.ref, self.question.config)
+        if answer.state.official is None:
+            wrong = [p for p in answer.problems if p.side == "official"]
+            if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
+                raise no_counterpart(self.port)
+            raise OfficialUnusable(
+                *_told(wrong, f"The official class {against.ref} cannot be had", self.question)
+            )
+        configuration = (
+            "the configuration given with --config"
+            if self.question.config is not None
+            else f"the defaults of {answer.official.cls if answer.official else against.ref}"
+        )
+        return self._measured(against, answer, answer.state, configuration)
+
+    async def checkpoint(self, against: Against) -> Measured:
+        read = _read(against)
+        config = self.question.config if self.question.config is not None else read.config
+        answer = await self._ask(None, config)
+        # The folder's own patterns are not those of a class that ignores names.
+        state = replace(answer.state, official=replace(read.state_dict(), source=against.ref))
+        if self.question.config is not None:
+            configuration = "the configuration given with --config"
+        elif config is not None:
+            configuration = "the checkpoint's config.json"
+        else:
+            configuration = "the port's defaults (there is no config.json beside the checkpoint)"
+        measured = self._measured(against, answer, state, configuration)
+        return replace(measured, checkpoint=read, notes=(*read.notes, *measured.notes))
+
+    async def dump(self, against: Against) -> Measured:
+        assert against.path is not None
+        official = _read_dump(against.path, against.ref)
+        answer = await self._ask(None, self.question.config)
+        given = self.question.config is not None
+        configuration = "the configuration given with --config" if given else "the port's defaults"
+        return self._measured(against, answer, replace(answer.state, official=official), configuration)
+
+    async def _ask(self, official: str | None, config: Mapping[str, Any] | None) -> StateAnswer:
+        project, cls = self.project, self.port.cls
+        answer = await self.worker.state(
+            StateRequest(
+                root=str(project.root),
+                python=self.question.python,
+                trusted=self.question.trusted,
+                code_base=project.profile.name,
+                port=PortName(project.names.module_name(cls.path), cls.fact.name, cls.path),
+                official=official,
+                config=config,
+                gates=self.question.gates,
+                timeout=self.question.timeout,
+            ),
+            self.on_stage,
+        )
+        if answer.state.native is None:
+            wrong = [p for p in answer.problems if p.side in ("port", "code base")]
+            raise CheckError(*_told(wrong, f"{self.port.name} cannot be built", self.question))
+        return answer
+
+    def _measured(
+        self, against: Against, answer: StateAnswer, state: PortState, configuration: str
+    ) -> Measured:
+        notes = []
+        if against.others:
+            others = ", ".join(against.others)
+            notes.append(
+                f"{others} {'is' if len(against.others) == 1 else 'are'} named as official counterpart too: "
+                f"the first one counts here, and --official chooses another"
+            )
+        return Measured(
+            self.port, against, state, configuration, answer, notes=tuple(notes), problems=answer.problems
+        )
+
+
+class OfficialUnusable(CheckError):
+    """The official side cannot be had; another one may be."""
+
+
+def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tuple[str, str]:
+    """Reason and next step of the first problem."""
+    if not problems:
+        return f"{what}: the worker gives no reason.", "Report this; --timeout and --config may help."
+    problem = problems[0]
+    place = f" ({problem.path}:{(problem.line or 0) + 1})" if problem.path is not None else ""
+    message = " ".join(problem.message.split()).rstrip(".")
+    reason = f"{what}: {problem.type}: {message}{place}."
+    if problem.next_step:
+        return reason, problem.next_step
+    if problem.missing:
+        return reason, f"Run `{question.python} -m pip install {problem.missing.partition('.')[0]}`."
+    if problem.side == "official":
+        return reason, "Mend it there, or name another with --official or --checkpoint."
+    return reason, "Mend it there; `python -c` with the same import shows the whole traceback."
+
+
+def _read(against: Against) -> Checkpoint:
+    assert against.path is not None
+    try:
+        return read_checkpoint(against.path)
+    except NotACheckpoint as error:
+        raise OfficialUnusable(f"{error.message}.", f"{error.next_step}.") from error
+    except FileNotFoundError as error:
+        raise OfficialUnusable(f"{against.ref} does not exist.", "Check the spelling.") from error
+
+
+def _read_dump(path: Path, source: str) -> StateDict:
+    again = "Write it anew with `ditproof weights --dump`."
+    try:
+        return read_dump(path.read_text(encoding="utf-8"), source)
+    except MalformedDump as error:
+        raise OfficialUnusable(f"{error}.", f"{error.next_step}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise OfficialUnusable(f"The key dump {source} cannot be read: {error}.", again) from error
+
+
+def _official_dump(project: Project, port: Port) -> Path | None:
+    path = find_dumps(project, port).official
+    return project.root / path if path is not None else None

@@ -1,0 +1,169 @@
+"""The report of the weights as JSON: the contract of `ditproof weights --format json`, and more beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement
+from lsp_server.checks.weights import WeightReport
+
+CODES: dict[FaultKind, tuple[str, str]] = {
+    "missing": ("DIT701", "weight-missing"),
+    "unexpected": ("DIT702", "weight-unexpected"),
+    "shape": ("DIT703", "weight-shape"),
+    "collision": ("DIT309", "mapping-collision"),
+    "merge": ("DIT310", "mapping-merge-incomplete"),
+    "dtype": ("DIT704", "weight-dtype"),
+}
+"""The rule that reports a kind of fault in an editor."""
+
+
+def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
+    """One document. Paths are relative to the root with `/`, lines count from 1; `keys` adds each name."""
+    proof, measured = report.proof, report.measured
+    native, official = measured.state.native, measured.state.official
+    document: dict[str, Any] = {
+        "version": 1,
+        "port": report.port.name,
+        "path": report.port.location.path,
+        "line": report.port.location.span.line + 1,
+        "against": measured.against.ref,
+        "verdict": report.verdict,
+        "because": report.because,
+        "by": proof.by,
+        "configuration": measured.configuration,
+        "counts": {
+            "official": len(official.tensors) if official is not None else None,
+            "native": len(native.tensors) if native is not None else None,
+            "mapped": sum(p.verdict == "proven" and not p.excluded for p in proof.placements),
+            "merged": proof.merged,
+        },
+        "missing": missing(report),
+        "unexpected": unexpected(report),
+        "shape": [
+            {
+                "native": shape.native,
+                "official": list(shape.official),
+                "expected": list(shape.expected),
+                "found": None if shape.found is None else list(shape.found),
+            }
+            for fault in proof.faults
+            for shape in fault.shapes
+        ],
+        "dtype": [
+            {"native": list(fault.native), "official": list(fault.official), "message": fault.message}
+            for fault in proof.faults
+            if fault.kind == "dtype"
+        ],
+        "layout": [],
+        "rules": [_rule(report, index) for index in range(len(proof.rules))],
+        "faults": [_fault(report, fault) for fault in proof.faults],
+        "exclusions": [{"name": name, "reason": reason} for name, reason in proof.exclusions],
+        "interchangeable": [
+            {"native": list(group.natives), "telling": list(group.telling), "agree": group.agree}
+            for group in proof.interchangeable
+        ],
+        "dropped": [{"name": name, "value": value} for name, value in measured.state.dropped],
+        "checkpoint": _checkpoint(report),
+        "notes": [*measured.notes, *proof.notes],
+        "problems": [
+            {
+                "side": problem.side,
+                "stage": problem.stage,
+                "type": problem.type,
+                "message": problem.message,
+                "path": problem.path,
+                "line": None if problem.line is None else problem.line + 1,
+                "next_step": problem.next_step,
+            }
+            for problem in measured.problems
+        ],
+        "seconds": round(report.seconds, 3),
+    }
+    if keys:
+        document["keys"] = [_key(placement) for placement in proof.placements]
+    return document
+
+
+def missing(report: WeightReport) -> list[str]:
+    """The port's names that nothing fills and that may not stay empty."""
+    return [
+        filling.tensor.name
+        for filling in report.proof.fillings
+        if not filling.sources and not filling.excluded and filling.verdict == "broken"
+    ]
+
+
+def unexpected(report: WeightReport) -> list[str]:
+    """The official names that lead to no name of the port and are not left out by design."""
+    places = {filling.tensor.name for filling in report.proof.fillings}
+    return [
+        placement.tensor.name
+        for placement in report.proof.placements
+        if placement.target not in places and not placement.excluded and placement.verdict == "broken"
+    ]
+
+
+def _rule(report: WeightReport, index: int) -> dict[str, Any]:
+    use = report.proof.rules[index]
+    rule, place = report.deciding.rules[use.rule], report.deciding.places[use.rule]
+    return {
+        "pattern": rule.pattern,
+        "target": rule.target,
+        "merge": None if rule.merge is None else list(rule.merge),
+        "path": place.path if place is not None else None,
+        "line": place.span.line + 1 if place is not None else None,
+        "matches": len(use.matches),
+        "reaches": use.reaches,
+        "state": use.state,
+        "by": list(use.by),
+        "why": use.why,
+    }
+
+
+def _fault(report: WeightReport, fault: Fault) -> dict[str, Any]:
+    place = report.place_of(fault)
+    code, name = CODES[fault.kind]
+    return {
+        "kind": fault.kind,
+        "code": code,
+        "name": name,
+        "rule": fault.rule,
+        "other": fault.other,
+        "path": place.path,
+        "line": place.span.line + 1,
+        "message": fault.message,
+        "official": list(fault.official),
+        "native": list(fault.native),
+        "suspected_fix": fault.suspected,
+    }
+
+
+def _key(placement: KeyPlacement) -> dict[str, Any]:
+    tensor = placement.tensor
+    return {
+        "official": tensor.name,
+        "native": placement.target,
+        "shape": None if tensor.shape is None else list(tensor.shape),
+        "dtype": tensor.dtype,
+        "rules": list(placement.rules),
+        "merge": None if placement.merge is None else list(placement.merge),
+        "verdict": placement.verdict,
+        "because": placement.because,
+        "excluded": placement.excluded,
+    }
+
+
+def _checkpoint(report: WeightReport) -> dict[str, Any] | None:
+    read = report.measured.checkpoint
+    if read is None:
+        return None
+    return {
+        "files": len(read.files),
+        "bytes_read": read.bytes_read,
+        "total_bytes": read.total_bytes,
+        "problems": [
+            {"code": "DIT706", "path": str(p.path), "message": p.message, "next_step": p.next_step}
+            for p in read.problems
+        ],
+    }

@@ -1,0 +1,268 @@
+"""The report of the weights as text that can be pasted into a review: aligned columns, no ornament."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from analyzers.findings import Location
+from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
+from lsp_server.checks.weights import WeightReport
+from lsp_server.checks.weights_json import CODES
+from lsp_server.commands.report import count, wrapped
+from lsp_server.commands.terminal import printable, styled, width
+
+VERDICT_STYLES: dict[Verdict, str] = {"proven": "help", "broken": "error", "unknown": "warning"}
+
+_EXAMPLES = 2
+_MOST_LISTED = 12
+"""So many names left out by design, dropped fields or words that cannot be told apart are written."""
+
+_LABEL = 9
+
+
+def report_text(
+    report: WeightReport,
+    *,
+    colour: bool,
+    columns: int | None,
+    verbose: bool = False,
+    keys: bool = False,
+    quiet: bool = False,
+) -> str:
+    """The whole report, with a line end. `columns`: the terminal's width, None for a pipe.
+
+    Without `verbose` the rules are those that a fault concerns or that do nothing. `quiet` leaves out
+    what changes no verdict.
+    """
+    page = _Page(report, colour, columns)
+    out = [*page.head(), *page.rules(verbose=verbose), *page.faults()]
+    if keys:
+        out += page.keys()
+    if not quiet:
+        out += page.remarks()
+    return "".join(f"{line.rstrip()}\n" for line in out)
+
+
+class _Page:
+    """One report on one width."""
+
+    def __init__(self, report: WeightReport, colour: bool, columns: int | None) -> None:
+        self.report = report
+        self.proof = report.proof
+        self.colour = colour
+        self.columns = columns
+        self.targets = {p.tensor.name: p for p in report.proof.placements}
+        self.shapes = {f.tensor.name: f.tensor.shape for f in report.proof.fillings}
+
+    # ------------------------------------------------------------------ the head
+
+    def head(self) -> Iterator[str]:
+        report, measured = self.report, self.report.measured
+        against = measured.against
+        where = _at(report.port.location)
+        yield f"{self._styled(printable(report.port.name), 'place')}  {where}"
+        named = f", {_at(against.place)}" if against.place is not None else ""
+        yield from self._labelled("against", f"{against.ref} ({against.because}{named})")
+        torch = f"; torch {measured.answer.torch}" if measured.answer.torch else ""
+        yield from self._labelled("built on", f"{measured.configuration}{torch}")
+        verdict = self._styled(report.verdict, VERDICT_STYLES[report.verdict])
+        yield from self._labelled(
+            "verdict", f" by {self.proof.by}: {report.because}.", (verdict, report.verdict)
+        )
+        yield from self._labelled("counts", self._counts())
+        yield ""
+
+    def _counts(self) -> str:
+        measured, proof = self.report.measured, self.proof
+        official, native = measured.state.official, measured.state.native
+        parts = []
+        if official is not None:
+            parts.append(f"{len(official.tensors)} official")
+        mapped = sum(p.verdict == "proven" and not p.excluded for p in proof.placements)
+        parts.append(f"{mapped} mapped")
+        if proof.merged:
+            parts.append(f"{proof.merged} merged")
+        if native is not None:
+            parts.append(f"{len(native.tensors)} native")
+        states = [use.state for use in proof.rules]
+        told = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
+        return f"{', '.join(parts)}; {count(len(states), 'rule')}: {', '.join(told) or 'none'}"
+
+    # ------------------------------------------------------------------ rules
+
+    def rules(self, *, verbose: bool) -> Iterator[str]:
+        """The table of rules."""
+        concerned = {rule for fault in self.proof.faults for rule in (fault.rule, fault.other)}
+        shown = [use for use in self.proof.rules if verbose or use.rule in concerned or use.state != "live"]
+        if not shown:
+            return
+        rows = [self._rule(use) for use in shown]
+        lines = max(len(line) for line, _, _, _, _ in rows)
+        patterns = max(width(pattern) for _, pattern, _, _, _ in rows)
+        targets = max(width(target) for _, _, target, _, _ in rows)
+        states = max(width(state) for _, _, _, state, _ in rows)
+        beside = self.columns is None or lines + patterns + targets + states + 10 <= self.columns
+        title = (
+            "rules" if verbose else "rules concerned" if concerned - {None} else "rules that do nothing here"
+        )
+        yield f"{title}:"
+        for line, pattern, target, state, style in rows:
+            number = self._styled(f"{line:>{lines}}", "gutter")
+            said = self._styled(state, style) if style else state
+            if beside:
+                yield f"  {number}  {_padded(pattern, patterns)}  →  {_padded(target, targets)}  {said}"
+            else:
+                yield f"  {number}  {pattern}"
+                yield f"  {' ' * lines}    → {target}  {said}"
+        left = len(self.proof.rules) - len(shown)
+        if left:
+            yield f"  {' ' * lines}  ({left} live: -v lists them)"
+        yield ""
+
+    def _rule(self, use: RuleUse) -> tuple[str, str, str, str, str | None]:
+        rule, place = self.report.deciding.rules[use.rule], self.report.deciding.places[use.rule]
+        pattern = "(cannot be read)" if rule.pattern is None else printable(rule.pattern)
+        target = "(cannot be read)" if rule.target is None else printable(rule.target)
+        if rule.merge is not None:
+            target += f" [{rule.merge[0]} of {rule.merge[1]}]"
+        line = str(place.span.line + 1) if place is not None else "-"
+        if use.state == "live":
+            return line, pattern, target, count(len(use.matches), "key"), None
+        return line, pattern, target, printable(self._state(use)), "warning"
+
+    def _state(self, use: RuleUse) -> str:
+        if use.state == "shadowed":
+            return f"shadowed by {self._lines(use.by)}"
+        if use.state == "gated" and use.why:
+            return f"gated: {use.why}"
+        if use.state == "unknown":
+            return f"not tried: {use.why}" if use.why else "not tried"
+        return use.state
+
+    def _lines(self, rules: Sequence[int]) -> str:
+        """The lines of rules, or their numbers where they are written nowhere."""
+        places = [self.report.deciding.places[rule] for rule in rules]
+        if all(place is not None for place in places):
+            numbers = [str(place.span.line + 1) for place in places if place is not None]
+            return f"{'line' if len(numbers) == 1 else 'lines'} {', '.join(numbers)}"
+        return f"{'rule' if len(rules) == 1 else 'rules'} {', '.join(str(rule + 1) for rule in rules)}"
+
+    # ------------------------------------------------------------------ faults
+
+    def faults(self) -> Iterator[str]:
+        """Each fault with its place, two examples and what may mend it."""
+        for fault in self.proof.faults:
+            code, name = CODES[fault.kind]
+            place = _at(self.report.place_of(fault))
+            plain = f"{place}: {code} {name}: "
+            head = f"{self._styled(place, 'place')}: {self._styled(code, 'error')} {name}: "
+            yield head + wrapped(printable(f"{fault.message.rstrip('.')}."), width(plain), self.columns)
+            for example in self._examples(fault):
+                yield f"    {printable(example)}"
+            if fault.suspected != "unknown":
+                yield f"    suspected fix: {fault.suspected}"
+            yield ""
+        read = self.report.measured.checkpoint
+        for problem in read.problems if read is not None else ():
+            plain = f"{problem.path.name}: DIT706 checkpoint-unreadable: "
+            code = self._styled("DIT706", "error")
+            head = f"{self._styled(problem.path.name, 'place')}: {code} checkpoint-unreadable: "
+            yield head + wrapped(printable(f"{problem.message}."), width(plain), self.columns)
+            yield f"    next: {printable(problem.next_step)}"
+            yield ""
+
+    def _examples(self, fault: Fault) -> Iterator[str]:
+        if fault.shapes:
+            for shape in fault.shapes[:_EXAMPLES]:
+                found = _shape(shape.found) if shape.found is not None else "no common shape"
+                yield f"{shape.native} {_shape(shape.expected)} ← {found} {' + '.join(shape.official)}"
+            return
+        placed = [self.targets[name] for name in fault.official if name in self.targets]
+        for placement in placed[:_EXAMPLES]:
+            yield _placed(placement)
+        for native in fault.native[: max(_EXAMPLES - len(placed), 0) if placed else _EXAMPLES]:
+            yield f"{native} {_shape(self.shapes.get(native))} ← nothing"
+
+    # ------------------------------------------------------------------ keys
+
+    def keys(self) -> Iterator[str]:
+        """Every official name and what becomes of it."""
+        yield "keys:"
+        for placement in self.proof.placements:
+            excluded = " (left out by design)" if placement.excluded else ""
+            verdict = "" if placement.verdict == "proven" else f"  {placement.verdict}: {placement.because}"
+            yield f"  {printable(_placed(placement))}{excluded}{printable(verdict)}"
+        yield ""
+
+    # ------------------------------------------------------------------ what changes no verdict
+
+    def remarks(self) -> Iterator[str]:
+        """Exclusions, what cannot be told apart, dropped fields, notes, and the time."""
+        proof, measured = self.proof, self.report.measured
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in proof.exclusions:
+            by_reason.setdefault(reason, []).append(name)
+        for reason, names in by_reason.items():
+            yield from self._labelled("left out", f"{_listed(names)}: {reason}")
+        agreeing = [group.telling for group in proof.interchangeable if group.agree]
+        if agreeing:
+            words = _listed(["/".join(telling) for telling in dict.fromkeys(agreeing)])
+            text = f"names and shapes alone cannot tell {words} apart; the names agree on both sides"
+            yield from self._labelled("alike", text)
+        for group in proof.interchangeable:
+            if not group.agree:
+                names = _listed(group.natives)
+                text = f"{names}: their shapes are equal, and the names of their sources do not say which"
+                yield from self._labelled("alike", text)
+        if measured.state.dropped:
+            fields = [f"{name}={value}" for name, value in measured.state.dropped]
+            text = f"{_listed(fields)}: the arch config has no field for them"
+            yield from self._labelled("dropped", text)
+        if self.report.deciding.built:
+            text = "the rules are those of the built class: its sources do not spell all of them out"
+            yield from self._labelled("note", text)
+        for note in (*measured.notes, *proof.notes):
+            yield from self._labelled("note", note)
+        for problem in measured.problems:
+            text = f"{problem.side}, {problem.stage}: {problem.type}: {' '.join(problem.message.split())}"
+            yield from self._labelled("problem", text)
+        read = measured.checkpoint
+        if read is not None and read.total_bytes:
+            share = f"{read.bytes_read} of {read.total_bytes} bytes in {count(len(read.files), 'file')}"
+            yield from self._labelled("read", share)
+        yield from self._labelled("took", f"{self.report.seconds:.1f} s")
+
+    # ------------------------------------------------------------------ words
+
+    def _labelled(self, label: str, text: str, opening: tuple[str, str] = ("", "")) -> Iterator[str]:
+        """A line with its label; `opening`: a word that begins it, styled and plain."""
+        used = 2 + _LABEL + len(opening[1])
+        styled_word, _ = opening
+        whole = wrapped(printable(text), used, self.columns)
+        yield f"  {self._styled(f'{label:<{_LABEL}}', 'gutter')}{styled_word}{whole}"
+
+    def _styled(self, text: str, style: str) -> str:
+        return styled(text, style, on=self.colour)
+
+
+def _placed(placement: KeyPlacement) -> str:
+    merge = f" [{placement.merge[0]} of {placement.merge[1]}]" if placement.merge is not None else ""
+    return f"{placement.tensor.name} {_shape(placement.tensor.shape)} → {placement.target}{merge}"
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "[?]" if shape is None else f"[{', '.join(map(str, shape))}]"
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
+    return ", ".join(found[:_MOST_LISTED]) + more
+
+
+def _at(place: Location) -> str:
+    return f"{printable(place.path)}:{place.span.line + 1}"
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))
