@@ -30,10 +30,12 @@ def main(arguments: list[str]) -> int:
     with open(arguments[0], encoding="utf-8") as file:  # noqa: PTH123
         spec: dict[str, Any] = json.load(file)
     root = os.getcwd()  # noqa: PTH109 - a resolved string, as code objects will name their files
+    if spec.get("serve") == "meta":
+        _find_project_first(root, spec["bundle"])
+        return serve_meta(spec, root)
     writer = RecordWriter(spec["records"])
     writer.write("started", python=sys.version.split()[0], pid=os.getpid(), root=root)
-    bundle = spec["bundle"]
-    sys.path[:] = [root, *(entry for entry in sys.path if entry not in ("", root, bundle)), bundle]
+    _find_project_first(root, spec["bundle"])
     lifeline = os.dup(0)  # not inherited by programs that a test starts
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -50,6 +52,18 @@ def main(arguments: list[str]) -> int:
     code = work()
     writer.write_after_crash("exit", asked=None, code=code, signal=None)
     return code
+
+
+def serve_meta(spec: dict[str, Any], root: str) -> int:
+    """Answer requests for state dicts until the input ends; see `ditproof_probe.meta_server`."""
+    from ditproof_probe.meta_server import Server
+
+    Server(spec, root).run()
+    return 0
+
+
+def _find_project_first(root: str, bundle: str) -> None:
+    sys.path[:] = [root, *(entry for entry in sys.path if entry not in ("", root, bundle)), bundle]
 
 
 def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:

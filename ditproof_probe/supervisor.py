@@ -13,7 +13,6 @@ The supervisor belongs to the group it kills. Its own exit status therefore says
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import shutil
@@ -22,13 +21,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from ditproof_probe.processes import adopt_orphans, die_with, meaning
 from ditproof_probe.records import RecordWriter
 
 CANCEL = b"c"
 MARKER = "DITPROOF_RUN"
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 5
 
 
@@ -40,7 +38,7 @@ def supervise(
     `lifeline` is a readable descriptor; `run_dir` is removed if the executor died; `grace` is the
     time in seconds between asking the group to end and killing it.
     """
-    _control(_PR_SET_CHILD_SUBREAPER, 1)  # grandchildren that lose their parent come to us
+    adopt_orphans()
     executor, supervisor = os.getppid(), os.getpid()
     worker = os.fork()
     if worker == 0:
@@ -60,9 +58,7 @@ def supervise(
 
 def _work(work: Callable[[], int], supervisor: int, lifeline: int) -> None:
     """The child's side: never returns into the supervisor's code."""
-    _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        os._exit(1)  # the supervisor died before the signal was set
+    die_with(supervisor)
     os.close(lifeline)
     code = 70
     try:
@@ -123,13 +119,8 @@ def _ask_to_end(worker: int, status: int | None, grace: float) -> int | None:
 def _meaning(status: int | None) -> dict[str, object]:
     if status is None:
         return {"code": None, "signal": signal.Signals(signal.SIGKILL).name}
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return {"code": None, "signal": signal.Signals(number).name}
-        except ValueError:
-            return {"code": None, "signal": f"signal {number}"}
-    return {"code": os.WEXITSTATUS(status), "signal": None}
+    code, name = meaning(status)
+    return {"code": code, "signal": name}
 
 
 def _kill_strays() -> None:
@@ -164,13 +155,3 @@ def _strays() -> Iterator[int]:
                     yield int(name)
         except OSError:
             continue  # ended meanwhile, or another user's
-
-
-def _control(option: int, value: int) -> None:
-    """prctl where there is one. Without it the lifeline still works; only a killed supervisor leaks."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-    except (OSError, AttributeError):
-        pass  # a libc without prctl: the lifeline alone has to do

@@ -1,0 +1,65 @@
+"""JSON lines between the processes of the meta worker, over pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+Message = dict[str, Any]
+_CHUNK = 1 << 16
+
+
+def send(descriptor: int, message: Message) -> None:
+    """Write one message, on a line of its own even after one that was torn off. Raises OSError."""
+    data = b"\n" + json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+class Lines:
+    """Whole lines out of what a pipe delivers."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that `data` completes, without empty ones."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+
+
+class Inbox:
+    """Messages from a pipe, and the news that a child ended. One for a process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines = Lines()
+        self._woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self._woken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wakeup pipe is written
+        signal.set_wakeup_fd(wake)
+        self._wake = wake
+
+    def wait(self) -> tuple[list[Message], bool]:
+        """Wait for messages or the end of a child; (messages, whether the pipe is at its end)."""
+        ready, _, _ = select.select([self._descriptor, self._woken], [], [])
+        if self._woken in ready:
+            os.read(self._woken, 512)
+        if self._descriptor not in ready:
+            return [], False
+        data = os.read(self._descriptor, _CHUNK)
+        return [json.loads(line) for line in self._lines.feed(data)], not data
+
+    def leave(self) -> None:
+        """In a forked child: be a process of its own."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in (self._descriptor, self._woken, self._wake):
+            os.close(descriptor)

@@ -1,0 +1,249 @@
+"""The processes below the meta worker's server: base, zygote and one child a request.
+
+Commands come down a pipe, one line each: `{"request": {...}}` or `{"cancel": id}`; the end of the pipe means
+that the level above is gone. Reports go up one pipe that all levels share (`ditproof_probe.messages`):
+
+==========  ====================================================================================
+`ready`     torch is imported: python, torch, seconds
+`stage`     id, stage
+`part`      id, name, value: a field of the answer
+`done`      id: the child has reported all
+`ended`     id, level (`base`, `zygote`, `child`), code or signal: what worked on the request ended
+`log`       text
+==========  ====================================================================================
+
+Only one request is worked on at a time; the server keeps the others. Each level dies with the one above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ditproof_probe import warm
+from ditproof_probe.messages import Inbox, Message, send
+from ditproof_probe.processes import die_with, meaning
+
+STALE = 87
+"""Exit status of a level whose files changed: it is to be made anew, and the request given again."""
+
+NO_TORCH = 88
+"""Exit status of a base that could not import torch; it has said why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the worker works: the project's root, its code base, a folder of its own, the way up."""
+
+    root: str
+    code_base: str
+    run_dir: str
+    reports: int
+    started: float
+
+    def report(self, kind: str, **fields: Any) -> None:
+        """Send a report up. Raises OSError where the server is gone."""
+        send(self.reports, {"kind": kind, **fields})
+
+    def crash_file(self) -> str:
+        """Where a child that gets a fatal signal leaves its stack."""
+        return os.path.join(self.run_dir, "crash.txt")  # noqa: PTH118
+
+
+def run_base(place: Place, commands: int) -> None:
+    """The base's life: import, then hand requests to a zygote. Never returns."""
+    for quiet in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(quiet, signal.SIG_IGN)  # meant for the client, which then closes our input
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    warm.set_environment()
+    try:
+        kept, failed = warm.import_packages(place.code_base, place.root)
+        import torch
+    except Exception as error:  # noqa: BLE001 - an installation may be broken in any way
+        place.report("no-torch", type=type(error).__name__, message=str(error))
+        os._exit(NO_TORCH)
+    for text in failed:
+        place.report("log", text=f"not preloaded: {text}")
+    place.report(
+        "ready",
+        python=sys.version.split()[0],
+        torch=str(torch.__version__),
+        seconds=round(time.monotonic() - place.started, 3),
+    )
+    folders = warm.package_folders(but=(place.root, os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120
+    watch = warm.Watch.now(warm.module_files() | folders)
+    _Base(place, Inbox(commands), watch, kept).run()
+
+
+class _Base:
+    def __init__(self, place: Place, inbox: Inbox, watch: warm.Watch, kept: list[Any]) -> None:
+        self._place = place
+        self._inbox = inbox
+        self._watch = watch
+        self._kept = kept
+        self._zygote: int | None = None
+        self._to_zygote = -1
+        self._request: Message | None = None
+        self._cancelled = False
+
+    def run(self) -> None:
+        self._fork_zygote()
+        while True:
+            messages, at_end = self._inbox.wait()
+            self._reap()
+            for message in messages:
+                if "request" in message:
+                    self._take(message)
+                elif self._request is not None and message["cancel"] == self._request["request"]["id"]:
+                    self._cancel()
+            if at_end:
+                os._exit(0)
+
+    def _take(self, message: Message) -> None:
+        if self._watch.changed():
+            os._exit(STALE)  # the server gives the request to the next base
+        self._request, self._cancelled = message, False
+        if self._zygote is None:
+            self._fork_zygote()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        assert self._request is not None
+        try:
+            send(self._to_zygote, self._request)
+        except BrokenPipeError:
+            pass  # it ended just now: the signal of its end follows, and it is made anew
+
+    def _cancel(self) -> None:
+        """End the zygote, and with it the child. A new one takes a fraction of a second."""
+        self._cancelled = True
+        if self._zygote is not None:
+            os.kill(self._zygote, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._zygote:
+                self._zygote_ended(status)
+
+    def _zygote_ended(self, status: int) -> None:
+        os.close(self._to_zygote)
+        self._zygote = None
+        code, name = meaning(status)
+        if code == STALE and self._request is not None and not self._cancelled:
+            self._fork_zygote()
+            self._pass_on()
+            return
+        if self._request is not None:
+            self._place.report(
+                "ended", id=self._request["request"]["id"], level="zygote", code=code, signal=name
+            )
+            self._request = None
+        if self._cancelled:
+            self._cancelled = False
+            self._fork_zygote()
+
+    def _fork_zygote(self) -> None:
+        _say_threads(self._place, "base")
+        own = os.getpid()
+        commands, self._to_zygote = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            with no_return():
+                die_with(own)
+                os.close(self._to_zygote)
+                self._inbox.leave()
+                _run_zygote(self._place, commands)
+        os.close(commands)
+        self._zygote = pid
+
+
+def _run_zygote(place: Place, commands: int) -> None:
+    """The zygote's life: import what is common, then fork a child for each request. Never returns."""
+    imported = warm.keep_bytecode_in(os.path.join(place.run_dir, "bytecode"))  # noqa: PTH118
+    failed = warm.import_common(place.code_base, place.root)
+    for text in failed:
+        place.report("log", text=f"not preloaded: {text}")
+    watch = warm.Watch(dict(imported))
+    inbox = Inbox(commands)
+    child: int | None = None
+    request: Message | None = None
+    while True:
+        messages, at_end = inbox.wait()
+        if child is not None and request is not None:
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid == child:
+                code, name = meaning(status)
+                place.report("ended", id=request["id"], level="child", code=code, signal=name)
+                child = None
+        for message in messages:
+            if failed or watch.changed():
+                os._exit(STALE)
+            request = message["request"]
+            _say_threads(place, "zygote")
+            child = _fork_child(place, inbox, request)
+        if at_end:
+            os._exit(0)
+
+
+def _fork_child(place: Place, inbox: Inbox, request: Message) -> int:
+    own = os.getpid()
+    pid = os.fork()
+    if pid != 0:
+        return pid
+    with no_return():
+        die_with(own)
+        inbox.leave()
+        for default in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(default, signal.SIG_DFL)
+        with open(place.crash_file(), "w", encoding="utf-8") as crash:  # noqa: PTH123
+            faulthandler.enable(crash)
+            answer(place.root, place.code_base, request, place.report)
+            os._exit(0)  # not sys.exit: shutdown can hang on what the user's code left behind
+
+
+@contextlib.contextmanager
+def no_return() -> Iterator[None]:
+    """In a forked process: never let an exception of ours run on in the parent's code."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - printed, and the exit status says it
+        traceback.print_exc()
+    finally:
+        os._exit(70)
+
+
+def answer(root: str, code_base: str, request: Message, report: Callable[..., None]) -> None:
+    """Work on one request and report every part of its answer."""
+    from ditproof_probe.meta_request import Report
+    from ditproof_probe.meta_request import answer as work
+
+    def part(name: str, value: Any) -> None:
+        report("part", id=request["id"], name=name, value=value)
+
+    def stage(text: str) -> None:
+        report("stage", id=request["id"], stage=text)
+
+    work(request, root, code_base, Report(part, stage))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    report("done", id=request["id"])
+
+
+def _say_threads(place: Place, level: str) -> None:
+    """A fork copies one thread; a lock that another held stays locked in the child."""
+    if warm.threads() > 1:
+        place.report("log", text=f"the {level} has {warm.threads()} threads before it forks")

@@ -1,0 +1,163 @@
+"""Answers one request for state dicts, in a process that ends afterwards.
+
+Each part of the answer is handed over as soon as it is known, so that what comes later can end the
+process and what was found is kept: see `answer`. The user's code runs here: whatever it raises is a
+problem in the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ditproof_probe import fastvideo_side, gates, official_side, port_side
+from ditproof_probe.problems import Inside, Problem, Stage, from_exception, problem
+
+IMPORTING = "importing the code base"
+OFFICIAL = "building the official model"
+PORT = "building the port"
+GATES = "trying gates"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the answer leaves the process: `part(name, value)` for each field of it, `stage(text)` before
+    what takes time. A part of the name `problems` is added to those before."""
+
+    part: Callable[[str, Any], None]
+    stage: Callable[[str], None]
+
+
+def answer(request: Mapping[str, Any], root: str, code_base: str, report: Report) -> None:
+    """Build what the request asks for and report it."""
+    official_ref = (request.get("official") or {}).get("ref")
+    folders = [root]
+    if official_ref is not None:
+        clone = official_side.clone_folder(official_ref, root)
+        folders += [clone] if clone is not None else []
+    inside = Inside(tuple(folders))
+    official: _Official | None = None
+    if official_ref is not None:
+        report.stage(OFFICIAL)
+        official = _official(request, root, inside, report)
+    if request.get("port") is not None:
+        report.stage(IMPORTING)
+        if _prepare(code_base, root, inside, report):
+            report.stage(PORT)
+            _port(request, official, inside, report)
+    report.part("files", _files(inside))
+
+
+@dataclass(frozen=True)
+class _Official:
+    """The official model as it was built: its class, configuration and names."""
+
+    found: official_side.OfficialClass
+    config: dict[str, Any]
+    tensors: list[Any]
+
+
+def _official(request: Mapping[str, Any], root: str, inside: Inside, report: Report) -> _Official | None:
+    own = request["official"].get("config")
+    own = request.get("config") if own is None else own
+    stage: Stage = "import"
+    try:
+        found = official_side.find_class(request["official"]["ref"], root)
+        stage = "build"
+        model = official_side.build(found, own)
+        stage = "state"
+        used = official_side.config_of(model, found, own)
+        side, problems = official_side.describe(found, model, used)
+    except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and is told so
+        report.part("problems", [from_exception(error, "official", stage, inside)])
+        return None
+    report.part("official", side)
+    report.part("problems", problems)
+    return _Official(found, used, side["tensors"])
+
+
+def _prepare(code_base: str, root: str, inside: Inside, report: Report) -> bool:
+    """Make the code base importable in this process; False, with a problem, where that fails."""
+    if code_base != "fastvideo":
+        report.part(
+            "problems",
+            [
+                problem(
+                    "code base",
+                    "import",
+                    "UnknownCodeBase",
+                    f"How ports of {code_base} are built is not known.",
+                    next_step="Compare against a dump of the port's state dict.",
+                )
+            ],
+        )
+        return False
+    try:
+        fastvideo_side.register(root)
+        fastvideo_side.use_cpu_platform()
+        fastvideo_side.start_world_of_one()
+    except BaseException as error:  # noqa: BLE001
+        report.part("problems", [from_exception(error, "code base", "import", inside)])
+        return False
+    return True
+
+
+def _port(request: Mapping[str, Any], official: _Official | None, inside: Inside, report: Report) -> None:
+    name = request["port"]
+    config: Mapping[str, Any] | None = request.get("config")
+    official_names = None
+    if official is not None:
+        config = official.config if config is None else config
+        official_names = [entry[0] for entry in official.tensors]
+    stage: Stage = "import"
+    try:
+        cls = port_side.find_class(name["module"], name["class"])
+        stage = "config"
+        made = port_side.configure(cls, name["module"], config, official_names)
+        stage = "build"
+        model = port_side.construct(cls, made.config, made.hf_config)
+        stage = "state"
+        side, problems = port_side.describe(model, made.config, f"{name['path']}::{name['class']}", inside)
+    except BaseException as error:  # noqa: BLE001
+        report.part("problems", [from_exception(error, "port", stage, inside)])
+        return
+    report.part("port", side)
+    report.part("dropped", made.dropped)
+    report.part("problems", problems)
+    if request.get("gates"):
+        report.stage(GATES)
+        gated, problems = gates.try_all(
+            gates.PortBase(cls, made, [entry[0] for entry in side["tensors"]]),
+            None
+            if official is None
+            else gates.OfficialBase(official.found, official.config, official_names or []),
+        )
+        report.part("gated", gated)
+        report.part("problems", problems)
+
+
+def _files(inside: Inside) -> list[str]:
+    """The modules below the root, or in the official clone, that are loaded."""
+    own = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    found = set()
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and inside.holds(path) and not path.startswith(own + os.sep):
+            found.add(os.path.abspath(path))  # noqa: PTH100
+    return sorted(found)
+
+
+def unanswered(request: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The fields of an answer of which nothing is known but what went wrong."""
+    return {
+        "id": request.get("id"),
+        "port": None,
+        "official": None,
+        "dropped": [],
+        "gated": [],
+        "files": [],
+        "problems": problems,
+    }
