@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analyzers.facts.positions import LineIndex
-from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.weights.known import state_key
-from lsp_server.checks.meta import PortName, StateAnswer
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.weights import Measured, Subject, subject_of
 from lsp_server.session import Session
 
 MOST_KEPT = 4
@@ -27,47 +27,49 @@ MOST_KEPT = 4
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A port as its names are measured. `files`: where it and its configuration are written down; what
-    else its import reads, only the answer tells. `official`: the oracle's reference."""
+class Wanted:
+    """A port whose names are wanted. `files`: where it and its configuration are written down; what else
+    its import reads, only the answer tells. `subject`: what the worker is asked, or why it cannot be."""
 
     key: str
-    name: str
-    path: str
-    location: Location
-    official: str | None
+    port: Port
     files: tuple[str, ...]
-    code_base: str
+    subject: Subject | CheckError
 
     @property
-    def port(self) -> PortName:
-        """How the worker is told of it."""
-        module = self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        return PortName(module, self.name, self.path)
+    def asked(self) -> tuple[str, ...]:
+        """What may be the official side."""
+        if isinstance(self.subject, CheckError):
+            return ()
+        return tuple(against.ref for against in self.subject.officials)
 
 
-def subject_of(project: Project, port: Port) -> Subject:
+def wanted_of(project: Project, port: Port) -> Wanted:
     """What is to be measured of a port."""
+    try:
+        subject: Subject | CheckError = subject_of(project, port)
+    except CheckError as error:
+        subject = error
+    return Wanted(state_key(port), port, files_of(port), subject)
+
+
+def files_of(port: Port) -> tuple[str, ...]:
+    """Where a port and its configuration are written down."""
     places = [port.location.path]
     places += [cls.path for cls in (port.config, port.arch_config) if cls is not None]
     if port.mapping is not None:
         places.append(port.mapping.location.path)
-    return Subject(
-        key=state_key(port),
-        name=port.name,
-        path=port.location.path,
-        location=port.location,
-        official=port.oracle.ref if port.oracle is not None else None,
-        files=tuple(dict.fromkeys(places)),
-        code_base=project.profile.name,
-    )
+    return tuple(dict.fromkeys(places))
 
 
-def subjects_about(session: Session, paths: Iterable[str], also: Iterable[str] = ()) -> list[Subject]:
+def wanted_about(session: Session, paths: Iterable[str], also: Iterable[str] = ()) -> list[Wanted]:
     """The ports that any of these files belongs to, and those of the keys in `also`."""
-    wanted, keys = set(paths), set(also)
-    found = (subject_of(session.project, port) for port in session.project.ports)
-    return [subject for subject in found if subject.key in keys or wanted.intersection(subject.files)]
+    chosen, keys, project = set(paths), set(also), session.project
+    return [
+        wanted_of(project, port)
+        for port in project.ports
+        if state_key(port) in keys or chosen.intersection(files_of(port))
+    ]
 
 
 # ---------------------------------------------------------------------- contents
@@ -88,30 +90,41 @@ def _digest(file: Path) -> str | None:
         return None
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One answer, what was asked (`official`, `python`), and the contents that it speaks of."""
+def changed_since(root: Path, paths: Iterable[str], begun: float) -> bool:
+    """Whether a file was written after a moment (seconds since the epoch)."""
+    for path in paths:
+        try:
+            if (root / path).stat().st_mtime > begun:
+                return True
+        except OSError:
+            continue
+    return False
 
-    answer: StateAnswer
-    official: str | None
+
+@dataclass(frozen=True)
+class Answer:
+    """What was measured, what was asked (`asked`, `python`), and the contents that it speaks of."""
+
+    measured: Measured
+    asked: tuple[str, ...]
     python: str
     contents: Contents
 
-    def answers(self, subject: Subject, python: str, contents: Contents) -> bool:
+    def fits(self, wanted: Wanted, python: str, contents: Contents) -> bool:
         """Whether asking again would bring the same."""
-        asked = (self.official, self.python) == (subject.official, python)
-        return asked and all(contents.get(path) == was for path, was in self.contents.items())
+        same = (self.asked, self.python) == (wanted.asked, python)
+        return same and all(contents.get(path) == was for path, was in self.contents.items())
 
 
 @dataclass
 class Standing:
-    """What is known of one port. `measured`: the answers kept, newest first; the first of them stands.
+    """What is known of one port. `answers`: those kept, newest first; the first of them stands.
 
     `trouble`: why the last attempt brought nothing new. `outdated`: files have changed on disk since, and
     nothing was measured. `running`: it is being measured.
     """
 
-    measured: list[Measured] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     trouble: str | None = None
     outdated: bool = False
     running: bool = False
@@ -119,12 +132,12 @@ class Standing:
     @property
     def closure(self) -> frozenset[str]:
         """The files that the names hang on, as far as that was ever told."""
-        return frozenset(self.measured[0].contents) if self.measured else frozenset()
+        return frozenset(self.answers[0].contents) if self.answers else frozenset()
 
-    def keep(self, measured: Measured) -> None:
+    def keep(self, answer: Answer) -> None:
         """Takes an answer as the one that stands."""
-        others = [m for m in self.measured if m is not measured and m.contents != measured.contents]
-        self.measured = [measured, *others][:MOST_KEPT]
+        others = [a for a in self.answers if a is not answer and a.contents != answer.contents]
+        self.answers = [answer, *others][:MOST_KEPT]
         self.trouble, self.outdated = None, False
 
 

@@ -106,7 +106,8 @@ def _headline(proof: WeightProof, state: PortState, use: RuleUse) -> str:
     if use.matches:
         return f"**{len(use.matches)} of {_many(len(proof.placements), 'key')}**{against}"
     what = {"shadowed": "Shadowed", "gated": "Gated", "dead": "Dead", "unknown": "Not tried"}
-    return f"**{what.get(use.state, 'No key')}**: it takes none of {_many(len(proof.placements), 'key')}{against}"
+    all_keys = _many(len(proof.placements), "key")
+    return f"**{what.get(use.state, 'No key')}**: it takes none of {all_keys}{against}"
 
 
 def _explained(proof: WeightProof, use: RuleUse, line_of: LineOf) -> Iterator[str]:

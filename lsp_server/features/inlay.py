@@ -10,9 +10,9 @@ from lsprotocol import types
 
 from analyzers.findings import Span
 from lsp_server.moving import Shift
+from lsp_server.plain import as_mapping
 from lsp_server.positions import to_byte_column, to_range, to_span
 from lsp_server.session import Session
-from lsp_server.plain import as_mapping
 from lsp_server.weight_views import card_at, hints
 
 if TYPE_CHECKING:

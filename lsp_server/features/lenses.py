@@ -52,9 +52,7 @@ def register(server: Server) -> None:
             return []
         tree, path = placed
         uris, version = server.uris_of(tree), document.version
-        known = _Known(
-            server.weights.standings(tree), server.weights.unsaved(tree), server.weights.why_not
-        )
+        known = _Known(server.weights.standings(tree), server.weights.unsaved(tree), server.weights.why_not)
 
         def question(session: Session) -> list[_Lens]:
             found = list(_weights(session, path, known))
@@ -101,7 +99,12 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
 
 
 def _lens(span: Span, title: str, port: Port) -> _Lens:
-    return Span(span.line, span.column, span.line, span.column), _short(title), WEIGHTS, {"port": state_key(port)}
+    return (
+        Span(span.line, span.column, span.line, span.column),
+        _short(title),
+        WEIGHTS,
+        {"port": state_key(port)},
+    )
 
 
 def _short(title: str) -> str:
@@ -127,11 +130,11 @@ def _title(session: Session, port: Port, known: _Known) -> str | None:
         return "measuring weights …"
     if standing.trouble is not None:
         return f"weights not proven: {standing.trouble}"
-    if port.oracle is None:
-        return None
     if state is not None:
         return f"weights not proven: {uncovered(state)}"
-    return f"weights not proven yet: {known.why_not}" if known.why_not else "weights not proven yet: prove them"
+    return (
+        f"weights not proven yet: {known.why_not}" if known.why_not else "weights not proven yet: prove them"
+    )
 
 
 def _stale(session: Session, standing: Standing, known: _Known) -> bool:

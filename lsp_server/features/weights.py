@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,22 +29,21 @@ from analyzers.project.ports import Port
 from analyzers.weights.known import rules_of, state_key
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
-from lsp_server.checks.meta import (
-    MetaWorker,
-    StateAnswer,
-    StateProblem,
-    StateRequest,
-    SupersededError,
-)
+from lsp_server.checks.meta import MetaWorker, StateProblem, SupersededError
+from lsp_server.checks.weights import Measured, Question, Subject, Unbuildable, measure_subject, report_on
+from lsp_server.checks.weights_json import report_json
+from lsp_server.commands.weights_text import report_text
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import (
-    Measured,
+    Answer,
     Standing,
-    Subject,
+    Wanted,
+    changed_since,
     contents_of,
-    subject_of,
-    subjects_about,
+    files_of,
     touches_names,
+    wanted_about,
+    wanted_of,
 )
 from lsp_server.plain import as_mapping
 from lsp_server.session import SETTINGS_FILES, Changes, Session
@@ -62,7 +61,6 @@ DELAY = 0.25
 """Seconds that saves are gathered before something is measured: `save all` is one change."""
 
 _UNTRUSTED = "Measuring weights builds the workspace's models: trust the workspace in the editor first."
-_CANCELLED = "measuring was cancelled"
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +79,9 @@ class _Running:
     not by something newer."""
 
     run: Run
-    subject: Subject
+    wanted: Wanted
     begun: float
-    task: asyncio.Task[StateAnswer] | None = None
+    task: asyncio.Task[Measured] | None = None
     cancelled: bool = False
 
 
@@ -94,7 +92,7 @@ class _Queue:
     opened: set[str] = field(default_factory=set)
     saved: dict[str, float] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
-    pending: dict[str, Subject] = field(default_factory=dict)
+    pending: dict[str, Wanted] = field(default_factory=dict)
     running: _Running | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     working: bool = False
@@ -176,17 +174,17 @@ class WeightChecks:
             for (other, key), standing in self._standings.items()
             if other is tree and standing.closure.intersection(saved)
         ]
-        subjects = await tree.ask(lambda session: subjects_about(session, {*opened, *saved}, touched))
+        found = await tree.ask(lambda session: wanted_about(session, {*opened, *saved}, touched))
         shown = {path for _, path in self._server.opened(tree)}
-        for subject in subjects:
-            if not self.measures or shown.isdisjoint(subject.files):
+        for wanted in found:
+            if not self.measures or shown.isdisjoint(wanted.files):
                 # Looked at again when somebody opens it.
-                standing = self.standing(tree, subject.key)
-                standing.outdated = standing.outdated or (subject.key in touched)
-            elif subject.official is not None:  # the port's names alone prove nothing
-                queue.pending.pop(subject.key, None)
-                queue.pending[subject.key] = subject
-                self._supersede(queue.running, subject, max(saved.values(), default=0.0))
+                standing = self.standing(tree, wanted.key)
+                standing.outdated = standing.outdated or wanted.key in touched
+            else:
+                queue.pending.pop(wanted.key, None)
+                queue.pending[wanted.key] = wanted
+                self._supersede(queue.running, wanted, max(saved.values(), default=0.0))
         if queue.pending and not queue.working:
             queue.working = True
             self._server.spawn(self._work(tree, queue))
@@ -194,37 +192,33 @@ class WeightChecks:
     async def _work(self, tree: Tree, queue: _Queue) -> None:
         try:
             while queue.pending and not self._stopped:
-                _, subject = queue.pending.popitem()
-                await self._measure_quietly(tree, queue, subject)
+                _, wanted = queue.pending.popitem()
+                await self._measure_quietly(tree, queue, wanted)
         finally:
             queue.working = False
 
-    async def _measure_quietly(self, tree: Tree, queue: _Queue, subject: Subject) -> None:
-        standing = self.standing(tree, subject.key)
-        blocked = await self._unready(tree, subject)
-        if blocked is not None:
-            standing.outdated = bool(standing.measured)
+    async def _measure_quietly(self, tree: Tree, queue: _Queue, wanted: Wanted) -> None:
+        standing = self.standing(tree, wanted.key)
+        if await self._unready(tree, wanted) is not None:
+            standing.outdated = bool(standing.answers)
             await self._show(tree)
             return
         try:
-            await self._measure(tree, queue, subject, again=False)
+            await self._measure(tree, queue, wanted, again=False)
         except SupersededError:
             return  # its successor waits already
         except CheckError as error:
-            standing.outdated = bool(standing.measured)
-            standing.trouble = error.reason
-            self._tell(tree, f"weights of {subject.name}: {error}")
-            await self._show(tree)
+            await self._failed(tree, wanted, error)
 
-    async def _unready(self, tree: Tree, subject: Subject) -> str | None:
+    async def _unready(self, tree: Tree, wanted: Wanted) -> str | None:
         """Why what is on disk is not what the user means; None where it is."""
-        unsaved = self.unsaved(tree, {*subject.files, *self.standing(tree, subject.key).closure})
+        unsaved = self.unsaved(tree, {*wanted.files, *self.standing(tree, wanted.key).closure})
 
         def why(session: Session) -> str | None:
             edited = [path for path, saved in unsaved.items() if touches_names(session, path, saved)]
             if edited:
                 return f"{', '.join(sorted(edited))} has unsaved changes"
-            found = ((path, session.project.file(path)) for path in subject.files)
+            found = ((path, session.project.file(path)) for path in wanted.files)
             broken = [path for path, facts in found if facts is None or facts.broken]
             return f"{', '.join(broken)} does not parse" if broken else None
 
@@ -244,103 +238,96 @@ class WeightChecks:
     # ------------------------------------------------------------------ one measurement
 
     async def _measure(
-        self, tree: Tree, queue: _Queue, subject: Subject, *, again: bool, shown: Progress | None = None
+        self, tree: Tree, queue: _Queue, wanted: Wanted, *, again: bool, shown: Progress | None = None
     ) -> Standing:
         """Brings what is known of a port up to date with the disk; `again`: whatever is known.
 
-        Raises `CheckError`: no interpreter, a worker that fails, something newer, a cancellation.
+        Raises `CheckError`: no interpreter, a side that cannot be had, something newer, a cancellation.
         """
-        standing = self.standing(tree, subject.key)
+        standing = self.standing(tree, wanted.key)
         async with queue.turn:
-            python = (
-                await asyncio.to_thread(find_interpreter, tree.root, self._server.settings.python)
-            ).path
+            if isinstance(wanted.subject, CheckError):
+                raise wanted.subject
+            explicit = self._server.settings.python
+            python = (await asyncio.to_thread(find_interpreter, tree.root, explicit)).path
             if not again:
-                kept = await self._kept(tree, subject, standing, python)
+                kept = await self._kept(tree, wanted, standing, python)
                 if kept is not None:
-                    await self._take(tree, subject, standing, kept)
+                    await self._take(tree, wanted, standing, kept)
                     return standing
-            run = Run(uuid.uuid4().hex, f"weights of {subject.name}", short="weights")
-            running = _Running(run, subject, asyncio.get_running_loop().time())
+            run = Run(uuid.uuid4().hex, f"weights of {wanted.port.name}", short="weights")
+            running = _Running(run, wanted, asyncio.get_running_loop().time())
             queue.running, standing.running = running, True
             begun = time.time()
             try:
-                self._server.status.running(running.run, "starting")
-                answer = await self._answer(tree, running, python, shown)
+                self._server.status.running(run, "starting")
+                measured = await self._measured(tree, wanted.subject, running, python, shown)
             finally:
                 queue.running, standing.running = None, False
-                self._server.status.ended(running.run)
-            closure = {*subject.files, *answer.files}
+                self._server.status.ended(run)
+            closure = {*wanted.files, *measured.answer.files}
             contents = await asyncio.to_thread(contents_of, tree.root, closure)
-            if await asyncio.to_thread(_changed_since, tree.root, closure, begun):
+            if await asyncio.to_thread(changed_since, tree.root, closure, begun):
                 # Saved in the middle: nobody can say which text was imported.
-                queue.pending[subject.key] = subject
-            await self._take(tree, subject, standing, Measured(answer, subject.official, python, contents))
+                queue.pending[wanted.key] = wanted
+            await self._take(tree, wanted, standing, Answer(measured, wanted.asked, python, contents))
             return standing
 
-    async def _kept(
-        self, tree: Tree, subject: Subject, standing: Standing, python: str
-    ) -> Measured | None:
-        for measured in standing.measured:
-            contents = await asyncio.to_thread(contents_of, tree.root, measured.contents)
-            if measured.answers(subject, python, contents):
-                return measured
+    async def _kept(self, tree: Tree, wanted: Wanted, standing: Standing, python: str) -> Answer | None:
+        for answer in standing.answers:
+            contents = await asyncio.to_thread(contents_of, tree.root, answer.contents)
+            if answer.fits(wanted, python, contents):
+                return answer
         return None
 
-    async def _answer(
-        self, tree: Tree, running: _Running, python: str, shown: Progress | None
-    ) -> StateAnswer:
-        subject = running.subject
-
+    async def _measured(
+        self, tree: Tree, subject: Subject, running: _Running, python: str, shown: Progress | None
+    ) -> Measured:
         def on_stage(stage: str) -> None:
             self._server.status.running(running.run, stage)
             if shown is not None:
                 shown.report(stage)
 
-        request = StateRequest(
-            root=str(tree.root),
-            python=python,
-            trusted=self._server.settings.trusted,
-            code_base=subject.code_base,
-            port=subject.port,
-            official=subject.official,
-            gates=True,
-        )
-        running.task = asyncio.ensure_future(self._worker.state(request, on_stage))
+        question = Question(python, tree.root, self._server.settings.trusted)
+        running.task = asyncio.ensure_future(measure_subject(subject, question, self._worker, on_stage))
         try:
+            await self._show(tree)
             await asyncio.wait([running.task])
         except asyncio.CancelledError:
             running.task.cancel()
             raise
         if running.task.cancelled():
             if running.cancelled:
-                raise CheckError(f"{_CANCELLED.capitalize()}.", "Save the port, or prove the weights again.")
-            raise SupersededError(subject.name)
+                raise CheckError("Measuring was cancelled.", "Save the port, or prove the weights again.")
+            raise SupersededError(subject.port.name)
         return running.task.result()
 
-    async def _take(self, tree: Tree, subject: Subject, standing: Standing, measured: Measured) -> None:
+    async def _take(self, tree: Tree, wanted: Wanted, standing: Standing, answer: Answer) -> None:
         """Puts an answer in its place, and shows what follows from it."""
-        answer = measured.answer
-        before = standing.measured[0] if standing.measured else None
-        if answer.state.native is None and before is not None and before.answer.state.native is not None:
-            standing.outdated = True  # what was built last says more than nothing
-        else:
-            standing.keep(measured)
-            if before is None or before.answer.state.digest != answer.state.digest:
-                self._server.note(tree, Changes(states={subject.key: answer.state}))
-        standing.trouble = _trouble(answer.problems)
-        if before is not measured:
-            self._report(tree, subject, answer.problems)
+        before = standing.answers[0] if standing.answers else None
+        standing.keep(answer)
+        if before is None or before.measured.state.digest != answer.measured.state.digest:
+            self._server.note(tree, Changes(states={wanted.key: answer.measured.state}))
+        if before is not answer:
+            self._report(tree, wanted, answer.measured.problems)
         await self._show(tree)
 
-    def _report(self, tree: Tree, subject: Subject, problems: Sequence[StateProblem]) -> None:
+    async def _failed(self, tree: Tree, wanted: Wanted, error: CheckError) -> None:
+        """Names that were measured before outlive a failure; it is told once."""
+        standing = self.standing(tree, wanted.key)
+        standing.outdated = bool(standing.answers)
+        problems = error.problems if isinstance(error, Unbuildable) else ()
+        standing.trouble = _trouble(problems) or error.reason.rstrip(".")
+        self._report(tree, wanted, problems)
+        self._tell(tree, f"weights of {wanted.port.name}: {error}")
+        await self._show(tree)
+
+    def _report(self, tree: Tree, wanted: Wanted, problems: Sequence[StateProblem]) -> None:
         """Problems as findings at their place in the tree, or at the port's class."""
-        findings = tuple(_finding(tree, subject, problem) for problem in problems)
-        paths = {subject.path, *(finding.location.path for finding in findings)}
+        findings = tuple(_finding(tree, wanted.port, problem) for problem in problems)
+        paths = {wanted.port.location.path, *(finding.location.path for finding in findings)}
         texts = {path: text for path in paths if (text := _on_disk(tree.root / path)) is not None}
-        self._server.verdicts.put(Verdict(tree.root, f"weights of {subject.key}", findings, texts))
-        for problem in problems:
-            self._tell(tree, f"weights of {subject.name}: {_said(problem)}")
+        self._server.verdicts.put(Verdict(tree.root, f"weights of {wanted.key}", findings, texts))
 
     def _tell(self, tree: Tree, text: str) -> None:
         if (tree, text) not in self._told:
@@ -362,29 +349,38 @@ class WeightChecks:
         """
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
-        tree, subjects = await self._asked(argument)
+        tree, found = await self._asked(argument)
         queue = self._queues.setdefault(tree, _Queue())
-        reports = []
-        for subject in subjects:
-            reports.append(await self._prove(tree, queue, subject))
-        return {"text": "\n\n".join(report["text"] for report in reports), "reports": reports}
+        reports = [await self._proven(tree, queue, wanted) for wanted in found]
+        return {
+            "text": "\n".join(report["text"] for report in reports),
+            "reports": [report["json"] for report in reports],
+        }
 
-    async def _prove(self, tree: Tree, queue: _Queue, subject: Subject) -> dict[str, Any]:
-        name = f"weights of {subject.name}"
-        run = Run(uuid.uuid4().hex, name)
-        progress = await Progress.begin(self._server, run, lambda: self._cancel_running(queue, subject))
-        unready = await self._unready(tree, subject)
+    async def _proven(self, tree: Tree, queue: _Queue, wanted: Wanted) -> dict[str, Any]:
+        """The report of one port, as text and as JSON."""
+        run = Run(uuid.uuid4().hex, f"weights of {wanted.port.name}")
+        progress = await Progress.begin(self._server, run, lambda: self._cancel_running(queue, wanted))
+        unready = await self._unready(tree, wanted)
+        begun = time.monotonic()
         try:
-            await self._measure(tree, queue, subject, again=True, shown=progress)
+            standing = await self._measure(tree, queue, wanted, again=True, shown=progress)
         except CheckError as error:
-            self.standing(tree, subject.key).trouble = error.reason
-            await self._show(tree)
+            await self._failed(tree, wanted, error)
             raise JsonRpcException(str(error), REQUEST_FAILED) from error
         finally:
             progress.end()
-        return {"unready": unready, "text": ""}
+        measured = standing.answers[0].measured
 
-    async def _asked(self, argument: Any) -> tuple[Tree, list[Subject]]:
+        def report(session: Session) -> dict[str, Any]:
+            found = report_on(session.project, measured, begun)
+            text = report_text(found, colour=False, columns=None, verbose=True)
+            note = f"note      {unready}: the names are those of the file on disk.\n" if unready else ""
+            return {"text": text + note, "json": report_json(found)}
+
+        return await tree.ask(report)
+
+    async def _asked(self, argument: Any) -> tuple[Tree, list[Wanted]]:
         given = as_mapping(argument) or {}
         uri, line, key = given.get("uri"), given.get("line"), given.get("port")
         if isinstance(uri, str):
@@ -392,17 +388,21 @@ class WeightChecks:
             if placed is None:
                 raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
             tree, path = placed
-            wanted: Callable[[Session], list[Port]] = lambda session: _ports_at(session, path, line)  # noqa: E731
             where = path
+
+            def ports(session: Session) -> list[Port]:
+                return _ports_at(session, path, line)
+
         elif isinstance(key, str):
             tree = self._tree_with(key.partition("::")[0])
-            wanted = lambda session: [p for p in session.project.ports if state_key(p) == key]  # noqa: E731
             where = key
+
+            def ports(session: Session) -> list[Port]:
+                return [port for port in session.project.ports if state_key(port) == key]
+
         else:
             raise JsonRpcException('expected {"uri", "line"} or {"port": "path::Class"}', INVALID_PARAMS)
-        found = await tree.ask(
-            lambda session: [subject_of(session.project, port) for port in wanted(session)]
-        )
+        found = await tree.ask(lambda session: [wanted_of(session.project, port) for port in ports(session)])
         if not found:
             raise JsonRpcException(f"no port belongs to {where}", REQUEST_FAILED)
         return tree, found
@@ -429,17 +429,17 @@ class WeightChecks:
             queue.pending.clear()
         return sum(self._cancel(q.running) for q in self._queues.values() if q.running is not None)
 
-    async def _cancel_running(self, queue: _Queue, subject: Subject) -> int:
+    async def _cancel_running(self, queue: _Queue, wanted: Wanted) -> int:
         running = queue.running
-        return self._cancel(running) if running is not None and running.subject.key == subject.key else 0
+        return self._cancel(running) if running is not None and running.wanted.key == wanted.key else 0
 
     def _cancel(self, running: _Running) -> int:
         running.cancelled = True
         return int(running.task.cancel()) if running.task is not None else 0
 
-    def _supersede(self, running: _Running | None, subject: Subject, saved: float) -> None:
+    def _supersede(self, running: _Running | None, wanted: Wanted, saved: float) -> None:
         """Ends a measurement of the same port that began before something was saved."""
-        same = running is not None and running.subject.key == subject.key and running.begun < saved
+        same = running is not None and running.wanted.key == wanted.key and running.begun < saved
         if same and running is not None and running.task is not None:
             running.task.cancel()
 
@@ -465,7 +465,7 @@ class WeightChecks:
 def _ports_at(session: Session, path: str, line: object) -> list[Port]:
     """The ports whose class or mapping stands at a line (from 0), else those of the file."""
     project = session.project
-    here = [port for port in project.ports if path in subject_of(project, port).files]
+    here = [port for port in project.ports if path in files_of(port)]
     if isinstance(line, int):
         port = session.port_at(path, line)
         span = port.cls.at(port.cls.fact.span).span if port is not None else None
@@ -494,20 +494,19 @@ def _trouble(problems: Sequence[StateProblem]) -> str | None:
     return None
 
 
-def _finding(tree: Tree, subject: Subject, problem: StateProblem) -> Finding:
+def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
     """The port's own failure is a warning; what its surroundings lack is information."""
     place = problem.place
-    if place is None or not (tree.root / place.path).is_file() or Path(place.path).is_absolute():
-        place = subject.location
-    severity = Severity.WARNING if problem.side == "port" else Severity.INFORMATION
+    if place is None or Path(place.path).is_absolute() or not (tree.root / place.path).is_file():
+        place = port.location
     return Finding(
         "DIT907",
         "check-failed",
-        severity,
+        Severity.WARNING if problem.side == "port" else Severity.INFORMATION,
         place,
-        f"The weights of {subject.name} could not be proven: {_said(problem)}",
-        symbol=subject.name,
-        port=subject.name,
+        f"The weights of {port.name} could not be proven: {_said(problem)}",
+        symbol=port.name,
+        port=port.name,
     )
 
 
@@ -527,14 +526,3 @@ def _on_disk(file: Path) -> str | None:
         return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _changed_since(root: Path, paths: Iterable[str], begun: float) -> bool:
-    """Whether a file was written after a moment (seconds since the epoch)."""
-    for path in paths:
-        try:
-            if (root / path).stat().st_mtime > begun:
-                return True
-        except OSError:
-            continue
-    return False

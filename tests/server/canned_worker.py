@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_PROGRAM = '''#!{python}
+_PROGRAM = """#!{python}
 import json, pathlib, sys, threading, time
 folder = pathlib.Path({folder!r})
 ended = set()
@@ -37,7 +37,7 @@ for line in sys.stdin:
         ended.add(request["id"])
     else:
         threading.Thread(target=answer, args=(request,), daemon=True).start()
-'''
+"""
 
 Tensors = list[list[Any]]
 
@@ -68,7 +68,7 @@ class CannedWorker:
     def answers(
         self, *, blocks: int = 2, files: tuple[str, ...] = (), problems: tuple[dict[str, Any], ...] = ()
     ) -> None:
-        """The sound port and its official model with so many blocks; a side that has a problem is not there."""
+        """The sound port and its official model with so many blocks; a side with a problem is not there."""
         own = [[f"blocks.{n}.to_q.weight", [64, 64], "BF16", ""] for n in range(blocks)]
         official = [[f"blocks.{n}.attn.to_q.weight", [64, 64], "F32", ""] for n in range(blocks)]
         without = {problem["side"] for problem in problems}

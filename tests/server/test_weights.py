@@ -11,6 +11,7 @@ from canned_worker import CannedWorker, problem
 from lsp_editor import Editor, editor_at
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
+from weight_questions import hints, labels, until_lens
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,38 +38,6 @@ def sound(tree: Path) -> Path:
 
 def trusted(worker: CannedWorker, **more: Any) -> dict[str, Any]:
     return {"trusted": True, "python": str(worker.python), **more}
-
-
-async def lenses(editor: Editor, path: str) -> list[str]:
-    found = await editor.client.text_document_code_lens_async(
-        types.CodeLensParams(types.TextDocumentIdentifier(editor.uri(path)))
-    )
-    return [lens.command.title for lens in found or () if lens.command and lens.command.command != "ditproof.parity"]
-
-
-async def until_lens(editor: Editor, path: str, text: str) -> str:
-    """Waits until a lens of a file shows a text."""
-    deadline = asyncio.get_running_loop().time() + 30
-    while True:
-        shown = await lenses(editor, path)
-        if any(text in title for title in shown):
-            return next(title for title in shown if text in title)
-        assert asyncio.get_running_loop().time() < deadline, f"no lens '{text}', but {shown}"
-        await asyncio.sleep(0.05)
-
-
-async def hints(editor: Editor, path: str) -> list[types.InlayHint]:
-    found = await editor.client.text_document_inlay_hint_async(
-        types.InlayHintParams(
-            types.TextDocumentIdentifier(editor.uri(path)),
-            types.Range(types.Position(0, 0), types.Position(500, 0)),
-        )
-    )
-    return list(found or ())
-
-
-async def labels(editor: Editor, path: str) -> list[str]:
-    return [str(hint.label) for hint in await hints(editor, path)]
 
 
 def with_target(text: str, target: str) -> str:
@@ -186,7 +155,9 @@ async def test_measuring_on_save_can_be_turned_off_and_asked_for(sound: Path, wo
         await until_lens(editor, CONFIG, "measuring on save is off")
         assert worker.requests == []
         answer = await editor.command("ditproof.weights", {"uri": editor.uri(CONFIG), "line": None})
-        assert [(r["port"], r["verdict"]) for r in answer["reports"]] == [("SoundTransformer3DModel", "proven")]
+        assert [(r["port"], r["verdict"]) for r in answer["reports"]] == [
+            ("SoundTransformer3DModel", "proven")
+        ]
         assert "SoundTransformer3DModel" in answer["text"]
         assert "proven" in answer["text"]
         await until_lens(editor, CONFIG, PROVEN)

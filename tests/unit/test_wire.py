@@ -28,7 +28,9 @@ def sent(state: PortState) -> PortState | None:
 
 def test_everything_arrives() -> None:
     empty = PortState()
-    same = [field.name for field in fields(PortState) if getattr(FULL, field.name) == getattr(empty, field.name)]
+    same = [
+        field.name for field in fields(PortState) if getattr(FULL, field.name) == getattr(empty, field.name)
+    ]
     assert same == [], "this test shows nothing of these fields"
     assert sent(FULL) == FULL
 
