@@ -6,7 +6,8 @@ and it ends when its input ends: with the server, however that ended.
 
 Requests: {"id", "root", "texts": {path: text | null}, "files": [path], "everything": bool, "states":
 {"path::Class": measured names | null}} and either "finding" (apply its fix) or "path" (apply every safe
-fix that stays within that file), or neither (get ready). Answers: {"id", "texts": {path: new text}}, or {"id", "refused": why}.
+fix that stays within that file), or neither (get ready).
+Answers: {"id", "texts": {path: new text}}, or {"id", "refused": why}.
 """
 
 from __future__ import annotations
