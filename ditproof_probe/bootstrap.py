@@ -4,6 +4,10 @@ The specification: `records` (file to append to), `run_dir`, `bundle`, `target` 
 (from 0, or None), `grace` (seconds). Standard input is the lifeline (see
 `ditproof_probe.supervisor`); the tests get an empty one.
 
+A worker that stays has another one: `serve` (`meta`), `run_dir`, `bundle`, `code_base`, `idle_seconds`.
+Its requests come on standard input and its answers go to standard output (see
+`ditproof_probe.meta_server`).
+
 The interpreter is started as the user starts it, without `-I` or `-S`: what `PYTHONPATH`, a
 user site or `usercustomize` give the project must be there. `python <bundle>` puts the bundle first
 on the path; it goes last here, and the root comes first, as `python -m pytest` has it. The bundle
@@ -30,7 +34,7 @@ def main(arguments: list[str]) -> int:
     with open(arguments[0], encoding="utf-8") as file:  # noqa: PTH123
         spec: dict[str, Any] = json.load(file)
     root = os.getcwd()  # noqa: PTH109 - a resolved string, as code objects will name their files
-    if spec.get("serve") == "meta":
+    if "serve" in spec:
         _find_project_first(root, spec["bundle"])
         return serve_meta(spec, root)
     writer = RecordWriter(spec["records"])
@@ -55,11 +59,22 @@ def main(arguments: list[str]) -> int:
 
 
 def serve_meta(spec: dict[str, Any], root: str) -> int:
-    """Answer requests for state dicts until the input ends; see `ditproof_probe.meta_server`."""
-    from ditproof_probe.meta_server import Server
+    """Answer requests for state dicts until the input ends; see `ditproof_probe.meta_server`.
 
-    Server(spec, root).run()
-    return 0
+    Forking is left to Linux: elsewhere a process cannot be made to die with its parent, and on macOS the
+    system's own libraries do not survive a fork. `fork` in the specification decides otherwise.
+    """
+    if spec["serve"] == "meta-once":
+        from ditproof_probe.meta_plain import serve_once
+
+        return serve_once(spec, root)
+    if spec.get("fork", sys.platform.startswith("linux")):
+        from ditproof_probe.meta_server import Server
+
+        Server(spec, root).run()
+    from ditproof_probe.meta_plain import serve
+
+    return serve(spec, root)
 
 
 def _find_project_first(root: str, bundle: str) -> None:

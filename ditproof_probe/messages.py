@@ -13,9 +13,18 @@ Message = dict[str, Any]
 _CHUNK = 1 << 16
 
 
+def as_line(message: Message) -> bytes:
+    """The message on one line. Raises ValueError on a NaN or infinity."""
+    return json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+
+
 def send(descriptor: int, message: Message) -> None:
     """Write one message, on a line of its own even after one that was torn off. Raises OSError."""
-    data = b"\n" + json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+    write_all(descriptor, b"\n" + as_line(message))
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything, however often that takes. Raises OSError."""
     while data:
         data = data[os.write(descriptor, data) :]
 

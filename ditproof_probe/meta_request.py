@@ -14,12 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditproof_probe import fastvideo_side, gates, official_side, port_side
-from ditproof_probe.problems import Inside, Problem, Stage, from_exception, problem
-
-IMPORTING = "importing the code base"
-OFFICIAL = "building the official model"
-PORT = "building the port"
-GATES = "trying gates"
+from ditproof_probe.meta_answers import GATES, IMPORTING, OFFICIAL, PORT
+from ditproof_probe.problems import Inside, Stage, from_exception, problem
 
 
 @dataclass(frozen=True)
@@ -148,16 +144,3 @@ def _files(inside: Inside) -> list[str]:
         if isinstance(path, str) and inside.holds(path) and not path.startswith(own + os.sep):
             found.add(os.path.abspath(path))  # noqa: PTH100
     return sorted(found)
-
-
-def unanswered(request: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    """The fields of an answer of which nothing is known but what went wrong."""
-    return {
-        "id": request.get("id"),
-        "port": None,
-        "official": None,
-        "dropped": [],
-        "gated": [],
-        "files": [],
-        "problems": problems,
-    }

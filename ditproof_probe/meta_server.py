@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -23,16 +22,24 @@ from collections import deque
 from typing import Any
 
 from ditproof_probe import meta_levels
-from ditproof_probe.messages import Lines, Message
+from ditproof_probe.messages import Lines, Message, as_line, write_all
+from ditproof_probe.meta_answers import (
+    STARTING,
+    add_part,
+    at_stage,
+    checked,
+    ended,
+    new_answer,
+    no_torch,
+    refused,
+)
 from ditproof_probe.meta_levels import Place, no_return, run_base
-from ditproof_probe.problems import Inside, Problem, Side, problem
+from ditproof_probe.problems import Problem
 from ditproof_probe.processes import adopt_orphans, die_with, kill_children, meaning
 from ditproof_probe.records import VERSION
 
-STARTING = "importing torch"
 _AT_ONCE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 _CHUNK = 1 << 16
-_FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
 
 def claim_output() -> int:
@@ -50,44 +57,6 @@ def empty_input() -> int:
     os.dup2(null, 0)
     os.close(null)
     return requests
-
-
-def checked(line: bytes) -> Message:
-    """A line from the client as a request. Raises ValueError where it is none."""
-    message = json.loads(line)
-    if not isinstance(message, dict) or message.get("kind") not in ("state", "cancel") or "id" not in message:
-        raise ValueError('a request is {"kind": "state" or "cancel", "id": ...}')
-    if message["kind"] == "state":
-        for name, fields in (("port", ("module", "class", "path")), ("official", ("ref",))):
-            part = message.get(name)
-            if part is not None and not (
-                isinstance(part, dict) and all(isinstance(part.get(field), str) for field in fields)
-            ):
-                raise ValueError(f"{name} needs {', '.join(fields)}")
-        for config in (message.get("config"), (message.get("official") or {}).get("config")):
-            if config is not None and not isinstance(config, dict):
-                raise ValueError("config is an object, or null")
-        if message.get("port") is None and message.get("official") is None:
-            raise ValueError("neither port nor official is named")
-    return message
-
-
-def new_answer(request_id: Any) -> Message:
-    """The answer to a request, of which nothing is known yet."""
-    return {
-        "id": request_id,
-        "port": None,
-        "official": None,
-        "dropped": [],
-        "gated": [],
-        "files": [],
-        "problems": [],
-    }
-
-
-def add_part(answer: Message, name: str, value: Any) -> None:
-    """Put what a report says into an answer."""
-    answer[name] = answer[name] + value if name == "problems" else value
 
 
 class Server:
@@ -152,7 +121,9 @@ class Server:
         try:
             message = checked(line)
         except ValueError as error:
-            self._refuse(line, str(error))
+            answer = refused(line, str(error))
+            if answer is not None:
+                self._say("state", **answer)
             return
         self._last_asked = time.monotonic()
         if message["kind"] == "state":
@@ -170,24 +141,12 @@ class Server:
 
     def _cancelled(self, asked: Any) -> None:
         assert self._answer is not None
-        add_part(self._answer, "problems", [self._problem("Cancelled", f"Request {asked} was cancelled.")])
+        text = f"Request {asked} was cancelled."
+        add_part(self._answer, "problems", [at_stage(self._stage, "Cancelled", text)])
         self._finish()
 
-    def _refuse(self, line: bytes, reason: str) -> None:
-        try:
-            parsed = json.loads(line)
-        except ValueError:
-            parsed = None
-        asked = parsed.get("id") if isinstance(parsed, dict) else None
-        if asked is None:
-            sys.stderr.write(f"not a request ({reason}): {line[:200]!r}\n")
-            return
-        refused = problem("code base", "config", "BadRequest", reason)
-        self._say("state", **{**new_answer(asked), "problems": [refused], "seconds": 0.0})
-
     def _say(self, kind: str, **fields: Any) -> None:
-        line = json.dumps({"v": VERSION, "kind": kind, **fields}, allow_nan=False)
-        self._outgoing += line.encode("ascii") + b"\n"
+        self._outgoing += as_line({"v": VERSION, "kind": kind, **fields})
 
     def _write(self) -> None:
         """As much as a pipe takes without blocking: the client's silence must not make us deaf."""
@@ -217,7 +176,7 @@ class Server:
 
     def _command(self, message: Message) -> None:
         try:
-            os.write(self._to_base, json.dumps(message).encode("ascii") + b"\n")
+            write_all(self._to_base, as_line(message))
         except BrokenPipeError:
             pass  # the base ended: `_look_after_base` sees to it
 
@@ -271,11 +230,7 @@ class Server:
 
     def _no_torch(self, message: Message) -> None:
         """Every request waiting gets the answer; the next one tries again."""
-        missing = "torch" if message["type"] == "ModuleNotFoundError" else None
-        step = f"Install torch into the project's environment ({sys.executable})." if missing else None
-        found = problem(
-            "code base", "import", message["type"], message["message"], missing=missing, next_step=step
-        )
+        found = no_torch(message["type"], message["message"])
         while self._current is not None or self._waiting:
             if self._current is None:
                 self._current = self._waiting.popleft()
@@ -293,38 +248,7 @@ class Server:
         kill_children(but=self._base)
 
     def _end_of(self, code: int | None, name: str | None) -> Problem:
-        if name is None:
-            text = f"The code ended the process (exit code {code}) before it was done."
-            return self._problem("Exit", text)
-        path, line = self._crash_place()
-        return self._problem("Crash", f"The process was ended by {name}.", path, line)
-
-    def _crash_place(self) -> tuple[str | None, int | None]:
-        try:
-            with open(self._place.crash_file(), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-                text = file.read(1 << 16)
-        except OSError:
-            return None, None
-        inside = Inside((self._place.root,))
-        for path, line in _FRAME.findall(text):
-            if inside.holds(path):
-                return path, int(line) - 1
-        return None, None
-
-    def _problem(
-        self,
-        type: str,
-        message: str,
-        path: str | None = None,
-        line: int | None = None,
-    ) -> Problem:
-        side: Side = "code base"
-        if self._stage == "building the official model":
-            side = "official"
-        elif self._stage in ("building the port", "trying gates"):
-            side = "port"
-        stage: Any = "build" if side != "code base" else "import"
-        return problem(side, stage, type, f"{message} It was {self._stage}.", path=path, line=line)
+        return ended(self._stage, code, name, self._place.crash_file(), self._place.root)
 
     def _finish(self) -> None:
         """Say the answer. The request stays the current one until its process ended."""

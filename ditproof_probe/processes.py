@@ -49,13 +49,17 @@ def kill_children(but: int | None = None) -> None:
 
 def meaning(status: int) -> tuple[int | None, str | None]:
     """(exit code, name of the signal) of a wait status: exactly one is not None."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return None, signal.Signals(number).name
-        except ValueError:
-            return None, f"signal {number}"
-    return os.WEXITSTATUS(status), None
+    return meaning_of_return(os.waitstatus_to_exitcode(status))
+
+
+def meaning_of_return(code: int) -> tuple[int | None, str | None]:
+    """The same of `subprocess`' return code, which is negative for a signal."""
+    if code >= 0:
+        return code, None
+    try:
+        return None, signal.Signals(-code).name
+    except ValueError:
+        return None, f"signal {-code}"
 
 
 def control(option: int, value: int) -> None:

@@ -84,7 +84,11 @@ class _Reader:
         found = (_STRING if first == '"' else _PLAIN).match(self.text, at)
         if found is None:
             raise _Malformed
-        return JsonNode(json.loads(found.group()), self._span(at, found.end())), found.end()
+        try:
+            value = json.loads(found.group())
+        except ValueError:  # more digits than Python turns into a number
+            raise _Malformed from None
+        return JsonNode(value, self._span(at, found.end())), found.end()
 
     def _object(self, begin: int, depth: int) -> tuple[JsonNode, int]:
         members: dict[str, JsonNode] = {}

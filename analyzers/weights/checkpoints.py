@@ -13,19 +13,21 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analyzers.weights.headers import (
     Checkpoint,
     CheckpointProblem,
+    Effect,
     Header,
     TensorPlace,
     read_header,
     shown,
 )
 from analyzers.weights.ranges import EndOfData, LocalFile
-from analyzers.weights.strangers import PICKLES, by_name, recognise
+from analyzers.weights.strangers import by_name, recognise
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -187,7 +189,7 @@ class _Reading:
         name = path.name or str(path)
         for pickled in names:
             stranger = by_name(path / pickled)
-            if stranger is not None and pickled.endswith((*PICKLES, ".gguf", ".incomplete", ".part")):
+            if stranger is not None and not pickled.endswith(".lock"):
                 return NotACheckpoint(
                     path, f"'{name}' holds no .safetensors file, and {stranger.message}", stranger.next_step
                 )
@@ -197,9 +199,7 @@ class _Reading:
             if (path / n).is_dir() and any(e.endswith(SUFFIX) for e in _quietly_listed(path / n))
         ]
         what = "is empty" if not names else "holds no .safetensors file and no index"
-        step = (
-            f"name the folder that does, as {shown(below)}" if below else "name a checkpoint's file or folder"
-        )
+        step = f"name the folder that does: {shown(below)}" if below else "name a checkpoint's file or folder"
         return NotACheckpoint(path, f"'{name}' {what}", step)
 
     # ------------------------------------------------------------------ putting it together
@@ -208,12 +208,19 @@ class _Reading:
         self, path: Path, shards: Iterable[Path], indexes: list[_Index], config: Mapping[str, object] | None
     ) -> Checkpoint:
         headers = [self._header(shard) for shard in shards]
+        self.problems += [problem for header in headers for problem in header.problems]
         headers_by_name = {header.file.name: header for header in headers}
-        for index in indexes:
-            self._check_index(index, headers_by_name)
+        indexed = {file for index in indexes for file in index.files.values()}
+        loose = [header.file.name for header in headers if header.file.name not in indexed]
+        if indexes and loose:
+            self.notes.append(
+                f"{shown(loose)} {'are' if len(loose) > 1 else 'is'} in no index: FastVideo reads every "
+                f"{SUFFIX} file of a folder, diffusers those that the index names"
+            )
         unplaced = dict.fromkeys(name for header in headers for name in header.unplaced)
         for index in indexes:
-            unplaced.update(dict.fromkeys(index.files))
+            untrue = self._check_index(index, headers_by_name)
+            unplaced.update(dict.fromkeys(name for name in index.files if name not in untrue))
         places = self._once(headers, indexes)
         known = {place.name for place in places}
         return Checkpoint(
@@ -250,23 +257,20 @@ class _Reading:
         for (one, other), names in twice.items():
             self._report(
                 other,
-                f"{'one tensor is' if len(names) == 1 else f'{len(names):,} tensors are'} in '{one.name}' "
-                "and "
-                f"again in '{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a "
-                "folder "
-                "in the order of the disk, and the copy that it reads last counts",
+                f"{len(names):,} tensor{'s are' if len(names) > 1 else ' is'} in '{one.name}' and again in "
+                f"'{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a folder in "
+                "the order of the disk, and the copy that it reads last counts",
                 "keep one of the files in the folder, or name the one that is meant",
                 tuple(names),
+                effect="unknown",
             )
         return tuple(chosen.values())
 
     # ------------------------------------------------------------------ indexes
 
     def _index(self, path: Path) -> _Index | None:
-        value = self._json(path)
-        if value is None:
-            return None
-        return self._checked_index(path, value)
+        value = self._json(path, effect="none")
+        return self._checked_index(path, value) if value is not None else None
 
     def _checked_index(self, path: Path, value: object) -> _Index | None:
         found = value.get("weight_map") if isinstance(value, dict) else None
@@ -275,6 +279,7 @@ class _Reading:
                 path,
                 f"the index '{path.name}' has no object 'weight_map': what it says of the files is unknown",
                 f"download it again, or delete it: every {SUFFIX} file of the folder is read without it too",
+                effect="none",
             )
             return None
         odd = [
@@ -288,12 +293,14 @@ class _Reading:
                 f"the index '{path.name}' gives {shown(odd)} a place that is no file name of its folder",
                 "write the index again: each tensor with the name of the file that holds it",
                 tuple(odd),
+                effect="none",
             )
         return _Index(path, {name: file for name, file in found.items() if name not in set(odd)})
 
-    def _check_index(self, index: _Index, headers: Mapping[str, Header]) -> None:
+    def _check_index(self, index: _Index, headers: Mapping[str, Header]) -> frozenset[str]:
+        """Reports where the index and the files disagree; the names that it makes up."""
         if self.alone:
-            return
+            return frozenset()
         self._check_missing(index, headers)
         holders: dict[str, list[str]] = {}
         for header in headers.values():
@@ -325,10 +332,10 @@ class _Reading:
             self._report(
                 index.path,
                 f"the index '{index.path.name}' lies: it says that '{name}' is in '{index.files[name]}', "
-                "and it is "
-                f"in '{holders[name][0]}'{more}",
+                f"and it is in '{holders[name][0]}'{more}",
                 _REINDEX,
                 tuple(elsewhere),
+                effect="none",
             )
         if nowhere:
             self._report(
@@ -338,16 +345,18 @@ class _Reading:
                 "not exist",
                 _REINDEX,
                 tuple(nowhere),
+                effect="none",
             )
         if unnamed:
             self._report(
                 index.path,
                 f"the index '{index.path.name}' lacks {shown(unnamed)} of the files that it names: "
-                "FastVideo loads "
-                "them all the same, and what goes by the index does not know of them",
+                "FastVideo loads them all the same, and what goes by the index does not know of them",
                 _REINDEX,
                 tuple(unnamed),
+                effect="none",
             )
+        return frozenset(nowhere)
 
     def _check_missing(self, index: _Index, headers: Mapping[str, Header]) -> None:
         files = dict.fromkeys(index.files.values())
@@ -359,9 +368,8 @@ class _Reading:
             index.path,
             f"{len(missing):,} of {len(files):,} files that the index '{index.path.name}' names "
             f"{'are' if len(missing) > 1 else 'is'} missing ({shown(missing)}), and with "
-            f"{'them' if len(missing) > 1 else 'it'} {len(names):,} tensors ({shown(names)}): their shapes "
-            "are "
-            "unknown, and loading leaves their parameters without values",
+            f"{'them' if len(missing) > 1 else 'it'} {shown(names)}: their shapes are unknown, and loading "
+            "leaves their parameters without values",
             "download the missing files: `hf download` fetches what is not there",
             names,
         )
@@ -380,14 +388,14 @@ class _Reading:
         )
         return None
 
-    def _json(self, path: Path) -> Any:
+    def _json(self, path: Path, effect: Effect = "broken") -> Any:
         """The value in a file; None, and a problem, where it cannot be read (or is `null`)."""
+        refuse = partial(self._report, path, effect=effect)
         try:
             with LocalFile(path) as source:
                 self._opened(path, source.size)
                 if source.size > _LARGEST_JSON:
-                    self._report(
-                        path,
+                    refuse(
                         f"'{path.name}' is too large for what its name says ({source.size:,} bytes)",
                         "see where it comes from, and download it again",
                     )
@@ -395,26 +403,26 @@ class _Reading:
                 raw = source.read(0, source.size)
                 self.bytes_read += len(raw)
         except FileNotFoundError:
-            self._report(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
+            refuse(f"'{path.name}' is {_dangling(path)}", _RELOAD)
             return None
         except EndOfData:
-            self._report(path, f"'{path.name}' became shorter while it was read", "try again")
+            refuse(f"'{path.name}' became shorter while it was read", "try again")
             return None
         except OSError as error:
-            self._report(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
+            refuse(f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
             return None
         stranger = recognise(raw[:512], path)
         if stranger is not None:
-            self._report(path, stranger.message, stranger.next_step)
+            refuse(stranger.message, stranger.next_step)
             return None
         try:
             value = json.loads(raw.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            self._report(path, f"'{path.name}' is not JSON ({why})", "download or write it again")
+            refuse(f"'{path.name}' is not JSON ({why})", "download or write it again")
             return None
         if value is None:
-            self._report(path, f"'{path.name}' holds nothing but `null`", "download or write it again")
+            refuse(f"'{path.name}' holds nothing but `null`", "download or write it again")
         return value
 
     def _header(self, path: Path) -> Header:
@@ -426,18 +434,25 @@ class _Reading:
                 finally:
                     self.bytes_read += source.bytes_read
         except FileNotFoundError:
-            self._report(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
+            problem = CheckpointProblem(path, f"'{path.name}' is {_dangling(path)}", _RELOAD)
         except OSError as error:
-            self._report(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
-        return Header(path)
+            problem = CheckpointProblem(path, f"'{path.name}' cannot be read ({_why(error)})", _PERMISSIONS)
+        return Header(path, problems=(problem,))
 
     def _opened(self, path: Path, size: int) -> None:
         if path not in self.files:
             self.files.append(path)
             self.total_bytes += size
 
-    def _report(self, path: Path, message: str, next_step: str, tensors: tuple[str, ...] = ()) -> None:
-        self.problems.append(CheckpointProblem(path, message, next_step, tensors))
+    def _report(
+        self,
+        path: Path,
+        message: str,
+        next_step: str,
+        tensors: tuple[str, ...] = (),
+        effect: Effect = "broken",
+    ) -> None:
+        self.problems.append(CheckpointProblem(path, message, next_step, tensors, effect))
 
 
 def _is_read(header: Header) -> bool:

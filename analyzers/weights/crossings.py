@@ -1,4 +1,4 @@
-"""Rules whose source and target disagree in what tells siblings apart (see `telling`).
+"""Rules whose source and target disagree in what tells siblings apart (see `opposed`).
 
 Names and shapes of both sides fit all the same, so nothing else than the texts can see it.
 """
@@ -13,9 +13,9 @@ from functools import partial
 from itertools import combinations, islice
 from typing import Final, TypeAlias
 
+from analyzers.weights.opposed import Crossing, crossing, expected_order, merge_word, turned
 from analyzers.weights.patterns import Pattern, Template
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.telling import Crossing, crossing, expected_order, merge_word, turned
 
 _AN_END: Final = re.compile(r"(?:^|[._])(?:in|out)(?:[._]|$)")
 _SHIFTED: Final = re.compile(r"(?P<list>\w+)\.(?P<number>\d+)")

@@ -53,9 +53,7 @@ def deciding_rules(
         return DecidingRules(symbolic_rules(project, table), places, table, built=False)
     if held is None:
         return DecidingRules((SymbolicRule(None, None),), (None,), None, built=False, known=False)
-    keep = project.sources.bodies.derive_texts
-    made = [SymbolicRule(*rule) for rule in held]
-    rules = tuple(keep(("symbolic rule", rule), lambda rule=rule: rule) for rule in made)
+    rules = tuple(SymbolicRule(*rule) for rule in held)
     return DecidingRules(rules, _places(table, held), table, built=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,8 +132,9 @@ class _Dump:
             return [self._item(item, (*path, i)) for i, item in enumerate(value)]
         if not isinstance(value, dict):
             raise self._failure(f"it holds a JSON {_kind(value)} and no names", path)
-        if isinstance(value.get("weight_map"), dict):
-            return [Tensor(name) for name in value["weight_map"]]
+        files = value.get("weight_map")
+        if isinstance(files, dict) and _holds_names(files):
+            return [Tensor(name) for name in files]
         wrapper = next((key for key in _WRAPPERS if key in value and _holds_names(value[key])), None)
         if wrapper is not None and not path:
             return self._beside(self._container(value[wrapper], (wrapper,)), value)
@@ -212,16 +214,19 @@ class _Dump:
         if isinstance(value, str):
             return self._from_text(value, path)
         if isinstance(value, list):
-            if all(type(item) is int and item >= 0 for item in value):
+            if _is_shape(value):
                 return tuple(value), None
+            # Deeper lists say nothing of a tensor, and are not followed.
             parts = [
-                self._aspects(item, path) for item in value if isinstance(item, str | list) or item is None
+                self._aspects(item, path)
+                for item in value
+                if item is None or isinstance(item, str) or (isinstance(item, list) and _is_shape(item))
             ]
             shapes = [shape for shape, _ in parts if shape is not None]
             dtypes = [dtype for _, dtype in parts if dtype is not None]
             if len(parts) == len(value) <= 2 and len(shapes) <= 1 and len(dtypes) <= 1:
                 return (shapes[0] if shapes else None), (dtypes[0] if dtypes else None)
-        raise self._failure(f"{json.dumps(value)[:60]} is no shape", path)
+        raise self._failure(f"{_excerpt(value)} is no shape", path)
 
     def _from_text(self, text: str, path: tuple[str | int, ...]) -> tuple[tuple[int, ...] | None, str | None]:
         rest = text.strip()
@@ -230,7 +235,7 @@ class _Dump:
         if found is not None:
             digits = [part.strip() for part in (found[1] or found[2] or "").split(",")]
             if any(" " in part or len(part) > 20 for part in digits):
-                raise self._failure(f"{json.dumps(text)[:60]} is no shape", path)
+                raise self._failure(f"{_excerpt(text)} is no shape", path)
             shape = tuple(int(part) for part in digits if part)
             rest = (rest[: found.start()] + rest[found.end() :]).strip(" ,:;")
         if not rest and shape is not None:
@@ -243,7 +248,7 @@ class _Dump:
             return text
         found = _TEXT_DTYPE.fullmatch(text.strip())
         if found is None or (found[1] not in DTYPES and found[1].upper() not in _CODES):
-            raise self._failure(f"{json.dumps(text)[:60]} is neither a shape nor a dtype", path)
+            raise self._failure(f"{_excerpt(text)} is neither a shape nor a dtype", path)
         return DTYPES[found[1]] if found[1] in DTYPES else found[1].upper()
 
     # ------------------------------------------------------------------ places
@@ -294,6 +299,15 @@ def _holds_names(value: Any) -> bool:
     if isinstance(value, list):
         return not value or not all(type(item) is int for item in value)
     return isinstance(value, dict) and not (value and set(value) <= _ENTRY_FIELDS)
+
+
+def _is_shape(value: list[Any]) -> bool:
+    return all(type(item) is int and item >= 0 for item in value)
+
+
+def _excerpt(value: object) -> str:
+    """The beginning of a value, for a message."""
+    return reprlib.repr(value) if isinstance(value, list | dict) else json.dumps(value)[:60]
 
 
 def _kind(value: object) -> str:

@@ -140,7 +140,7 @@ def _mentioned(project: Project, port: Port, side: Side, components: tuple[str, 
         path.rpartition("/")[2]: path
         for document in _documents(project, port)
         for path in _MENTION.findall(project.sources.text(document) or "")
-        if not path.startswith(("/", "."))
+        if not path.startswith("/") and ".." not in path.split("/")
     }
     names = (f"{component}_{label}_keys.json" for component in components)
     return next((mentioned[name] for name in names if name in mentioned), None)

@@ -58,6 +58,10 @@ _SHOWN = 3
 DataState: TypeAlias = Literal["whole", "absent", "cut"]
 """`absent`: there is a header and nothing behind it, as where only the head was downloaded."""
 
+Effect: TypeAlias = Literal["broken", "unknown", "none"]
+"""What a problem does to a load by FastVideo: it fails or misses tensors, which of several copies counts is
+chance, or it loads the same (what goes by an index does not)."""
+
 
 @dataclass(frozen=True)
 class TensorPlace:
@@ -78,12 +82,14 @@ class TensorPlace:
 @dataclass(frozen=True)
 class CheckpointProblem:
     """What is wrong with a checkpoint. `message`: one sentence without a full stop, which names the file,
-    the tensors and the consequence; `next_step`: another, for what to do. `tensors`: all that it is about."""
+    the tensors and the consequence; `next_step`: another, for what to do. `tensors`: all that it is about.
+    `effect`: what it does to loading."""
 
     path: Path
     message: str
     next_step: str
     tensors: tuple[str, ...] = ()
+    effect: Effect = "broken"
 
 
 @dataclass(frozen=True)
@@ -192,8 +198,7 @@ class _Reader:
         if repeated:
             self._report(
                 f"the header of '{self.path.name}' has {shown(repeated)} more than once: whoever reads it "
-                "keeps "
-                "the last entry and never sees the others",
+                "keeps the last entry and never sees the others",
                 "write the file again with every tensor under a name of its own",
                 repeated,
             )
@@ -237,8 +242,8 @@ class _Reader:
             raise _Unreadable(*self._too_long(length, present))
         if length == 0:
             raise _Unreadable(
-                f"'{name}' begins with eight zero bytes where the length of its header should be: the file's "
-                "space was reserved and its content never written",
+                f"'{name}' begins with eight zero bytes where the length of its header should be: the "
+                "file's space was reserved and its content never written",
                 _AGAIN,
             )
         return self._decoded(self.source.read(LENGTH_BYTES, length)), LENGTH_BYTES + length, present - length
@@ -253,20 +258,18 @@ class _Reader:
         if length <= LARGEST_HEADER:
             return (
                 f"{claim} and has {size_text(present)} behind the eight that say so: the file is cut off "
-                "inside "
-                "its header, and no name can be told",
+                "inside its header, and no name can be told",
                 f"{_AGAIN}, or fetch at least the first {length + LENGTH_BYTES:,} bytes",
             )
         if length <= present:
             return (
-                f"{claim}, more than the {size_text(LARGEST_HEADER)} that the safetensors library reads: it "
-                "refuses the file",
+                f"{claim}, more than the {size_text(LARGEST_HEADER)} that the safetensors library reads: "
+                "it refuses the file",
                 "see whether this is a safetensors file; if so, write its tensors into several files",
             )
         return (
             f"{claim} in a file of {size_text(present + LENGTH_BYTES)}: its first eight bytes are no "
-            "length, so "
-            "this is no safetensors file, or a damaged one",
+            "length, so this is no safetensors file, or a damaged one",
             f"see where the file comes from, and {_AGAIN}",
         )
 
@@ -276,8 +279,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise _Unreadable(
                 f"the header of '{self.path.name}' is not UTF-8 (byte {error.start:,} of it): the file is "
-                "damaged "
-                "or no safetensors file",
+                "damaged or no safetensors file",
                 _AGAIN,
             ) from None
 
@@ -356,8 +358,7 @@ class _Reader:
                 )
                 self._report(
                     f"the header entry of '{name}' in '{self.path.name}' is wrong: {what}{more}. The "
-                    "safetensors "
-                    "library refuses the whole file",
+                    "safetensors library refuses the whole file",
                     next_step,
                     tuple(name for name, _ in found),
                 )
@@ -396,8 +397,7 @@ class _Reader:
             self._report(
                 f"'{one.name}' (bytes {one.begin:,} to {one.end:,} of the data) and '{other.name}' "
                 f"({other.begin:,} to {other.end:,}) overlap in '{self.path.name}'{more}: the safetensors "
-                "library "
-                "refuses the file, and what reads it otherwise gives one of them the other's numbers",
+                "library refuses the file, and what reads it otherwise gives one of them the other's numbers",
                 "write the file again; tensors that share storage are to be cloned or left out first",
                 tuple(dict.fromkeys(span.name for pair in overlaps for span in pair)),
             )
@@ -420,8 +420,7 @@ class _Reader:
         if expected < present and whole:
             self._report(
                 f"'{self.path.name}' has {size_text(present - expected)} behind its last tensor: the "
-                "safetensors "
-                "library refuses the file",
+                "safetensors library refuses the file",
                 f"{_AGAIN}; something was appended, or a writer of another file used this name",
             )
         return "whole"

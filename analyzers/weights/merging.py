@@ -67,7 +67,9 @@ def assemble(sources: Sequence[Source]) -> Assembly:
                 continue
             absent = next((i for i in range(count) if i not in waiting), None)
             if absent is not None:
-                return Assembly((), tuple(lost), tuple(waiting.values()), (absent,), tuple(repeated), counts, absent)
+                return Assembly(
+                    (), tuple(lost), tuple(waiting.values()), (absent,), tuple(repeated), counts, absent
+                )
             made = tuple(waiting[i] for i in range(count))
             waiting = {}
         lost.extend(used)

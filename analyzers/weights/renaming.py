@@ -13,7 +13,6 @@ of one rule costs that rule's own names and a few operations on integers.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,9 +123,10 @@ class Renaming:
     """What the rules make of all names of a state dict.
 
     `reached`: for each rule the names that its pattern matches (first-match: of all names; chained: of
-    the names that came to it); `taken`: those that it rewrote; None for a rule that was not tried, for
-    the reason in `why`. `undecided`: for each such rule the names that it might take. `raising`: for each rule whose
-    pattern or target `re` rejects, the names at which the loader would raise, and the error's words.
+    the names that came to it), None for a rule that was not tried, for the reason in `why`. `taken`:
+    those that it rewrote. `undecided`: for each such rule the names that it might take. `raising`: for
+    each rule whose pattern or target `re` rejects, the names at which the loader would raise, and the
+    error's words.
     `left`: names that no rule matches.
     """
 
@@ -177,6 +177,15 @@ def as_mask(places: Collection[int], size: int) -> int:
     return int.from_bytes(bits, "little")
 
 
+def common_beginning(names: Collection[str]) -> str:
+    """The text that all names begin with."""
+    if not names:
+        return ""
+    first, last = min(names), max(names)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return first[:same] if same is not None else min(first, last, key=len)
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Names by position, and what they all begin with."""
@@ -197,7 +206,7 @@ class _Table:
         """The names as they are in the checkpoint."""
         return self.keep(
             ("batch", self.digest),
-            lambda: _Batch((self.digest,), dict(enumerate(self.names)), os.path.commonprefix(self.names)),
+            lambda: _Batch((self.digest,), dict(enumerate(self.names)), common_beginning(self.names)),
         )
 
     def matches(self, batch: _Batch, pattern: Pattern) -> int:
@@ -210,7 +219,9 @@ class _Table:
     def _matches(self, batch: _Batch, pattern: Pattern) -> int:
         match, begins = pattern.compiled.match, pattern.prefix
         found = [
-            place for place, name in batch.names.items() if name.startswith(begins) and match(name) is not None
+            place
+            for place, name in batch.names.items()
+            if name.startswith(begins) and match(name) is not None
         ]
         return as_mask(found, len(self.names))
 
@@ -387,9 +398,7 @@ class _Chains:
         rule = self.rules[position]
         following = self.table.keep(
             ("batch", way[-1].key, rule.pattern, rule.target),
-            lambda: _Batch(
-                (way[-1].key, rule.pattern, rule.target), made, os.path.commonprefix(list(made.values()))
-            ),
+            lambda: _Batch((way[-1].key, rule.pattern, rule.target), made, common_beginning(made.values())),
         )
         circling = [place for place in positions(moving) if any(b.names[place] == made[place] for b in way)]
         path, merge = (*path, position), rule.merge or merge

@@ -32,8 +32,8 @@ def recognise(start: bytes, path: Path) -> Stranger | None:
         size = _LFS_SIZE.search(start)
         of = f" of {int(size[1]):,} bytes" if size is not None and len(size[1]) < 20 else ""
         return Stranger(
-            f"'{name}' is a Git LFS pointer, not the file{of} that it stands for: the repository was cloned "
-            "without its large files",
+            f"'{name}' is a Git LFS pointer, not the file{of} that it stands for: the repository was "
+            "cloned without its large files",
             "run `git lfs install` and `git lfs pull` in the clone, or fetch the file with `hf download`",
         )
     if start.startswith(b"GGUF"):
@@ -76,18 +76,17 @@ def pickle(name: str) -> Stranger:
     target = plain.rpartition(".")[0] or plain
     return Stranger(
         f"'{name}' is a torch pickle: reading it would run code that is in it, so it is never opened",
-        "convert it once, in the project's environment: `python -c \"import torch; "
-        "from safetensors.torch import save_file; "
-        f"s = torch.load('{plain}', map_location='cpu', weights_only=True); s = s.get('state_dict', s); "
-        f"save_file({{k: v.clone().contiguous() for k, v in s.items()}}, '{target}.safetensors')\"` "
-        "(the tensors may lie one level deeper, as in `s['model']`)",
+        "convert it once, in the project's environment: `python -c \"import torch; from safetensors.torch "
+        f"import save_file; s = torch.load('{plain}', map_location='cpu', weights_only=True); s = "
+        f"s.get('state_dict', s); save_file({{k: v.clone().contiguous() for k, v in s.items()}}, "
+        f"'{target}.safetensors')\"` (the tensors may lie one level deeper, as in `s['model']`)",
     )
 
 
 def gguf(name: str) -> Stranger:
     """A file of llama.cpp's format."""
     return Stranger(
-        f"'{name}' is a GGUF file: its tensors are quantised and renamed for llama.cpp, so their names prove "
-        "nothing about this port",
+        f"'{name}' is a GGUF file: its tensors are quantised and renamed for llama.cpp, so their names "
+        "prove nothing about this port",
         "name the safetensors checkpoint that it was made from",
     )

@@ -18,6 +18,7 @@ from itertools import combinations, islice
 from typing import Final, TypeAlias
 
 from analyzers.weights.languages import Languages, TooLarge
+from analyzers.weights.opposed import OPPOSED, WORDS
 from analyzers.weights.patterns import (
     Pattern,
     Template,
@@ -32,7 +33,6 @@ from analyzers.weights.patterns import (
     parse_pattern,
     parse_template,
 )
-from analyzers.weights.telling import OPPOSED, WORDS
 
 
 @dataclass(frozen=True)

@@ -1,242 +1,261 @@
-"""The parts of weight names that tell siblings apart: `to_q` from `to_k`, a scale from a shift.
+"""What names and shapes leave open: parameters that could be exchanged, and whether their names agree.
 
-Shapes cannot see two siblings that were swapped, so their names are all there is. Only words that are
-known to be opposed count: a renaming (`linear_1` to `fc_in`, `norm2` to `norm3`, `self_attn` to `attn1`)
-says nothing, and neither does a number, but for that of a block.
+Two parameters of one shape under sibling names (`to_q` and `to_k`, block 3 and block 4) fit each other's
+tensors. What speaks against an exchange is only what their names tell: `to_q` made from `to_k` while
+`to_k` is made from `to_q` is a disagreement. A word that one side writes otherwise (`linear_1` for
+`fc_in`, `norm2` for `norm3`) tells nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
-OPPOSED: Final = tuple(
-    frozenset(words.split())
-    for words in (
-        "q k v o",
-        "q k v out",
-        "q k v output",
-        "t h w",
-        "query key value",
-        "in out",
-        "gate up down",
-        "weight bias",
-        "scale shift gate",
-        "img txt",
-        "image text",
-        "video audio text",
-        "self cross",
-        "gamma beta",
-        "A B",
-        "first second",
-        "pre post",
-    )
-)
-"""Words that tell siblings apart: where a checkpoint has the one, it has the other beside it."""
+from analyzers.weights.name_parts import HOLE, shape_of_name, words_of
+from analyzers.weights.opposed import OPPOSED
+from analyzers.weights.recent import Keep
+from analyzers.weights.renaming import Share, positions
+from analyzers.weights.state import StateDict
+from analyzers.weights.verdicts import Interchangeable
 
-WORDS: Final = re.compile(r"[A-Za-z]+|\d+")
-"""The words of a component (`to_q`, `norm1`)."""
+_ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"))
+"""Words whose order in a fused tensor is a convention."""
 
-_SYNONYMS: Final = {
-    "query": "q",
-    "key": "k",
-    "value": "v",
-    "image": "img",
-    "text": "txt",
-    "vid": "video",
-    "aud": "audio",
-}
+_SETS: Final = {word: tuple(n for n, s in enumerate(OPPOSED) if word in s) for s in OPPOSED for word in s}
 
-_AXES: Final = tuple(
-    frozenset(words.split()) for words in ("q k v", "gate up", "up down", "img txt", "video audio")
-)
-"""Words that keep their meaning wherever in a name they stand."""
 
-_SAME_MEANING: Final = (frozenset(("scale", "gate")), frozenset(("video", "text")))
-"""Siblings that a port may well call by each other's name: a layer's scale is its gate."""
+class _Told(NamedTuple):
+    """One word of sources and the word of their targets in the same place of otherwise fixed names.
+    `slot`: both names without the word."""
 
-_BLOCKS: Final = re.compile(r"(?:^|_)blocks?$")
-"""Lists whose members are alike; a number in a `Sequential` changes with what has no weights."""
-
-_ATTENTIONS: Final = {
-    "self_attn": "self",
-    "self_attention": "self",
-    "attn1": "self",
-    "cross_attn": "cross",
-    "cross_attention": "cross",
-    "attn2": "cross",
-}
-"""Attentions of a block by diffusers' names and by spelled-out ones."""
-
-_LEAVES: Final = {"weight": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
-
-_LORA: Final = {"lora_A": "A", "lora_down": "A", "lora_B": "B", "lora_up": "B"}
+    slot: tuple[str, str, int]
+    source: str
+    target: str
+    names: tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """Where a source and its target disagree: the components (or words of them) on both sides."""
+class _Telling:
+    """What the names of one share tell. `moved`: two names whose numbers are exchanged."""
 
-    source: str
-    target: str
-
-
-def parts(name: str) -> tuple[str, ...]:
-    """The components of a name."""
-    return tuple(name.split("."))
+    told: tuple[_Told, ...]
+    moved: tuple[str, str] | None
 
 
-def crossing(source: str, target: str) -> Crossing | None:
-    """The telling parts in which a name and what becomes of it disagree; None where none can be told."""
-    one, two = parts(source), parts(target)
-    for axis in _AXES:
-        mine, theirs = _on_axis(one, axis), _on_axis(two, axis)
-        if mine and theirs and not mine.keys() & theirs.keys():
-            return Crossing(next(iter(mine.values())), next(iter(theirs.values())))
-    return _crossed_roles(one, two) or _crossed_component(one, two) or _crossed_block(one, two)
+class Disagreement(NamedTuple):
+    """Tensors whose names say that they belong elsewhere. `path`: the rules; `names`: a source and its
+    target; `words`: the telling parts of the two; `templates`: both names with `*` for numbers."""
+
+    path: tuple[int, ...]
+    names: tuple[str, str]
+    words: tuple[str, str]
+    templates: tuple[str, str]
+
+    def concerns(self, source: str, target: str) -> bool:
+        """Whether a tensor on the same path is one of those."""
+        if self.templates != (shape_of_name(source)[0], shape_of_name(target)[0]):
+            return False
+        return not self.words[0].isdigit() or shape_of_name(source)[1] != shape_of_name(target)[1]
+
+    @property
+    def text(self) -> str:
+        """The doubt, in a sentence."""
+        source, target = self.names
+        rule = f"rule {self.path[-1] + 1}" if self.path else "no rule"
+        one, two = self.words
+        return (
+            f"{rule} makes {target} of {source}: {one} on one side, {two} on the other, while other "
+            "names have it the other way round; names and shapes would also fit an exchange"
+        )
 
 
-def _on_axis(components: Sequence[str], axis: frozenset[str]) -> dict[str, str]:
-    """The words of an axis that stand in a name, with the component that each stands in."""
-    found: dict[str, str] = {}
-    for component in components:
-        if component in _LORA:
+def disagreements(
+    official: StateDict, natives: Mapping[str, object], shares: Sequence[Share], keep: Keep
+) -> tuple[Disagreement, ...]:
+    """The shares whose names say that tensors are exchanged. Only targets that the port has count."""
+    found: list[Disagreement] = []
+    slots: dict[tuple[str, str, int], list[tuple[str, str, Share, _Told]]] = {}
+    for share in shares:
+        telling = keep(("telling", share.key, share.path), partial(_telling, official, natives, share))
+        if telling.moved is not None:
+            found.append(_moved(share, telling.moved))
+        for told in telling.told:
+            slots.setdefault(told.slot, []).append((told.source, told.target, share, told))
+    for uses in slots.values():
+        if len(uses) > 1:
+            found.extend(_crossed(uses))
+    return tuple(dict.fromkeys(found))
+
+
+def _moved(share: Share, names: tuple[str, str]) -> Disagreement:
+    (source, numbers), (target, others) = shape_of_name(names[0]), shape_of_name(names[1])
+    differing = next(
+        ((str(a), str(b)) for a, b in zip(numbers, others, strict=False) if a != b),
+        (".".join(map(str, numbers)), ".".join(map(str, others))),
+    )
+    return Disagreement(share.path, names, differing, (source, target))
+
+
+def _crossed(uses: Sequence[tuple[str, str, Share, _Told]]) -> Iterable[Disagreement]:
+    """Of the words in one place those that stand on both sides and do not meet."""
+    sources = {source for source, _, _, _ in uses}
+    targets = {target for _, target, _, _ in uses}
+    met = {source for source, target, _, _ in uses if source == target}
+    for source, target, share, told in uses:
+        if source == target or source in met or target in met:
             continue
-        for word in WORDS.findall(component):
-            meant = _SYNONYMS.get(word.lower(), word.lower())
-            if meant in axis:
-                found.setdefault(meant, component)
-    return found
+        if source in targets and target in sources:
+            templates = (shape_of_name(told.names[0])[0], shape_of_name(told.names[1])[0])
+            yield Disagreement(share.path, told.names, (source, target), templates)
 
 
-def _crossed_roles(one: Sequence[str], two: Sequence[str]) -> Crossing | None:
-    """Components that mean the opposite whatever words they use: an attention, a LoRA's half, a leaf."""
-    for first, second in ((a, b) for a in one for b in two):
-        attentions = {_ATTENTIONS.get(first), _ATTENTIONS.get(second)}
-        # A joint attention may be split into two: then what it holds has other names as well.
-        inside = one[one.index(first) + 1 :], two[two.index(second) + 1 :]
-        if attentions == {"self", "cross"} and inside[0] == inside[1]:
-            return Crossing(first, second)
-        if {_LORA.get(first), _LORA.get(second)} == {"A", "B"}:
-            return Crossing(first, second)
-    if {_LEAVES.get(one[-1]), _LEAVES.get(two[-1])} == {"weight", "bias"}:
-        return Crossing(one[-1], two[-1])
+def _telling(official: StateDict, natives: Mapping[str, object], share: Share) -> _Telling:
+    names = official.names
+    numbers: dict[tuple[str, str], list[tuple[tuple[int, ...], tuple[int, ...], int]]] = {}
+    for place in positions(share.mask):
+        target = share.targets[place]
+        if target in natives:
+            source_template, source_numbers = shape_of_name(names[place])
+            target_template, target_numbers = shape_of_name(target)
+            pair = (source_template, target_template)
+            numbers.setdefault(pair, []).append((source_numbers, target_numbers, place))
+    told: list[_Told] = []
+    moved: tuple[str, str] | None = None
+    for (source, target), members in numbers.items():
+        example = (names[members[0][2]], share.targets[members[0][2]])
+        told.extend(_told(source, target, share.merge, example))
+        if moved is None:
+            elsewhere = _exchanged(members)
+            moved = (names[elsewhere], share.targets[elsewhere]) if elsewhere is not None else None
+    return _Telling(tuple(told), moved)
+
+
+def _told(source: str, target: str, merge: tuple[int, int] | None, names: tuple[str, str]) -> Iterable[_Told]:
+    """The words of a source that its target answers with a word of the same kind."""
+    for word, begin, end in words_of(source):
+        kinds = _SETS.get(word)
+        if kinds is None:
+            continue
+        rest = f"{source[:begin]}\0{source[end:]}"
+        for answer, start, stop in words_of(target):
+            for kind in _SETS.get(answer, ()):
+                if kind in kinds:
+                    slot = (rest, f"{target[:start]}\0{target[stop:]}", kind)
+                    yield _Told(slot, word, answer, names)
+        if merge is None:
+            continue
+        for number, order in enumerate(_ORDERS):
+            if word in order and merge[0] < len(order):
+                # The index stands for the word that is usually there.
+                yield _Told((rest, target, -1 - number), word, order[merge[0]], names)
+
+
+def _exchanged(members: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]]) -> int | None:
+    """A position whose numbers come out permuted: the same numbers on both sides, each elsewhere."""
+    if all(source == target for source, target, _ in members) or len(members) < 2:
+        return None
+    first_source, first_target, _ = members[0]
+    for column in range(len(first_source)):
+        values = [source[column] for source, _, _ in members]
+        among = set(values)
+        if len(among) < 2:
+            continue
+        columns = [[target[other] for _, target, _ in members] for other in range(len(first_target))]
+        if any(answers == values for answers in columns):
+            continue
+        for answers in columns:
+            if set(answers) == among:
+                return next(m[2] for m, a, b in zip(members, values, answers, strict=True) if a != b)
     return None
 
 
-def _crossed_component(one: Sequence[str], two: Sequence[str]) -> Crossing | None:
-    """Two components that differ in one word alone, which is opposed, or in their direction
-    (`audio_to_video`)."""
-    for first in one:
-        for second in two:
-            if first in two or second in one or {first, second} <= _ATTENTIONS.keys():
-                continue
-            words, others = WORDS.findall(first), WORDS.findall(second)
-            different = [(a, b) for a, b in zip(words, others) if a != b]  # noqa: B905
-            if len(words) != len(others):
-                continue
-            if len(different) == 1:
-                pair = frozenset(different[0])
-                if pair not in _SAME_MEANING and any(pair <= group for group in OPPOSED):
-                    return Crossing(first, second)
-            turned = len(different) == 2 and different[0] == different[1][::-1]
-            if turned and {"to", "2"} & set(words) and any(set(different[0]) <= group for group in OPPOSED):
-                return Crossing(first, second)
-    return None
+# --------------------------------------------------------------------------- groups
 
 
-def _crossed_block(one: Sequence[str], two: Sequence[str]) -> Crossing | None:
-    mine, theirs = dict(_block_numbers(one)), dict(_block_numbers(two))
-    for name, number in mine.items():
-        other = theirs.get(name)
-        if other is not None and other != number:
-            return Crossing(f"{name}.{number}", f"{name}.{other}")
-    return None
+def interchangeable(
+    native: StateDict | None, found: Sequence[Disagreement], keep: Keep
+) -> tuple[Interchangeable, ...]:
+    """The groups of the port's parameters that names and shapes cannot tell apart, numbers as `*`."""
+    if native is None:
+        return ()
+    groups = keep(("interchangeable", native.digest), lambda: _groups(native))
+    if not found:
+        return groups
+    templates = {disagreement.templates[1] for disagreement in found}
+    return tuple(
+        Interchangeable(group.natives, group.telling, agree=not _concerns(group, templates, found))
+        for group in groups
+    )
 
 
-def _block_numbers(components: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """The lists of blocks in a name, each with the index behind it."""
-    for name, number in pairwise(components):
-        if _BLOCKS.search(name) and number.isdecimal():
-            yield name, int(number)
+def _concerns(group: Interchangeable, templates: set[str], found: Sequence[Disagreement]) -> bool:
+    if len(group.natives) > 1:
+        return any(name in templates for name in group.natives)
+    return any(d.words[0].isdigit() and d.templates[1].startswith(group.natives[0]) for d in found)
 
 
-# --------------------------------------------------------------------------- the order of a merge
-
-_ORDERED: Final = ("q", "k", "v")
-"""The order of a fused projection, unless its name spells another."""
-
-
-def merge_word(name: str) -> str | None:
-    """The word that tells a source of a merge from the others: q, k, v, gate or up; None where it has
-    none of them, or several."""
-    found = [*_on_axis(parts(name), frozenset((*_ORDERED, "gate", "up")))]
-    return found[0] if len(found) == 1 else None
+def _groups(native: StateDict) -> tuple[Interchangeable, ...]:
+    templates: dict[str, list[tuple[tuple[int, ...], tuple[int, ...] | None]]] = {}
+    for tensor in native.tensors:
+        template, numbers = shape_of_name(tensor.name)
+        templates.setdefault(template, []).append((numbers, tensor.shape))
+    return (*_by_words(templates), *_by_numbers(templates))
 
 
-def expected_order(target: str, words: Sequence[str]) -> tuple[str, ...] | None:
-    """The order in which a merge into `target` is to hold the words: as the target spells them (`qkv`,
-    `kv`, `gate_up`), else q, k, v; None where nothing tells it."""
-    wanted = frozenset(words)
-    if len(wanted) != len(words):
-        return None
-    for component in reversed(parts(target)):
-        spelled = [_SYNONYMS.get(w.lower(), w.lower()) for w in WORDS.findall(component)]
-        for word in spelled:
-            if len(word) > 1 and set(word) == wanted:
-                return tuple(word)
-        order = tuple(dict.fromkeys(word for word in spelled if word in wanted))
-        if set(order) == wanted:
-            return order
-    return tuple(word for word in _ORDERED if word in wanted) if wanted <= set(_ORDERED) else None
+_Members = Mapping[str, Sequence["tuple[tuple[int, ...], tuple[int, ...] | None]"]]
 
 
-# --------------------------------------------------------------------------- first and second
-
-_ENDS: Final = frozenset(("in", "out"))
-_NUMBER: Final = re.compile(r"\d+")
-
-
-def turned(sources: tuple[str, str], targets: tuple[str, str]) -> tuple[Crossing, Crossing] | None:
-    """The two crossings of a pair whose first layer becomes the way out, and whose second the way in
-    (`linear_1` to `fc_out`, `linear_2` to `fc_in`); None where that is not what happens."""
-    numbers = _one_difference(*sources)
-    ends = _one_difference(*targets)
-    if numbers is None or ends is None:
-        return None
-    (one, two), (first, second) = numbers, ends
-    a, b = ([int(word) for word in WORDS.findall(part) if word.isdecimal()] for part in (one, two))
-    plain = _NUMBER.sub("", one) == _NUMBER.sub("", two) and len(a) == len(b) == 1
-    words, others = WORDS.findall(first), WORDS.findall(second)
-    if not plain or a == b or len(words) != len(others):
-        return None
-    different = [pair for pair in zip(words, others, strict=True) if pair[0] != pair[1]]
-    if len(different) != 1 or frozenset(different[0]) != _ENDS:
-        return None
-    if (a < b) == (different[0] == ("in", "out")):
-        return None
-    return Crossing(one, first), Crossing(two, second)
+def _by_words(templates: _Members) -> Iterable[Interchangeable]:
+    slots: dict[tuple[str, int, object], list[tuple[str, str]]] = {}
+    for template, members in templates.items():
+        shapes = tuple(sorted({shape for _, shape in members if shape is not None}))
+        if not shapes:
+            continue
+        for word, begin, end in words_of(template):
+            rest = f"{template[:begin]}\0{template[end:]}"
+            for kind in _SETS.get(word, ()):
+                slots.setdefault((rest, kind, shapes), []).append((template, word))
+            if word.isdigit() and template[begin - 1 : begin] != ".":
+                slots.setdefault((rest, -1, shapes), []).append((template, word))
+    seen: set[tuple[str, ...]] = set()
+    for found in slots.values():
+        natives = tuple(template for template, _ in found)
+        if len(found) > 1 and natives not in seen:
+            seen.add(natives)
+            yield Interchangeable(natives, tuple(_component(t, w) for t, w in found), agree=True)
 
 
-def _one_difference(one: str, two: str) -> tuple[str, str] | None:
-    """The only components in which two names differ; a name that goes on behind them may be longer."""
-    different = [pair for pair in zip(parts(one), parts(two)) if pair[0] != pair[1]]  # noqa: B905
-    return different[0] if different else None
+def _component(template: str, word: str) -> str:
+    """The component in which a word stands."""
+    return next((part for part in template.split(".") if word in _words(part)), word)
 
 
-# --------------------------------------------------------------------------- names that are alike
+def _words(part: str) -> tuple[str, ...]:
+    return tuple(word for word, _, _ in words_of(part))
 
 
-def differing_parts(names: Sequence[str]) -> tuple[str, ...]:
-    """What tells names apart, one text a name: the components in which they differ."""
-    split = [parts(name) for name in names]
-    if len({len(components) for components in split}) != 1:
-        return tuple(names)
-    places = [place for place, column in enumerate(zip(*split)) if len(set(column)) > 1]  # noqa: B905
-    if not places:
-        return tuple("" for _ in names)
-    first, last = places[0], places[-1]
-    return tuple(".".join(components[first : last + 1]) for components in split)
+def _by_numbers(templates: _Members) -> Iterable[Interchangeable]:
+    """The numbered lists whose members have parameters of one shape."""
+    lists: dict[str, set[int]] = {}
+    for template, members in templates.items():
+        shapes: dict[tuple[int, ...] | None, int] = {}
+        for _, shape in members:
+            shapes[shape] = shapes.get(shape, 0) + 1
+        if all(count < 2 or shape is None for shape, count in shapes.items()):
+            continue
+        parts = template.split(".")
+        column = 0
+        for place, part in enumerate(parts):
+            if part == HOLE:
+                lists.setdefault(".".join(parts[: place + 1]), set()).update(m[0][column] for m in members)
+                column += 1
+    for template, numbers in lists.items():
+        if len(numbers) > 1:
+            yield Interchangeable((template,), (_spans(sorted(numbers)),), agree=True)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """`0-39` for numbers in a row, else the first and last of them."""
+    return f"{numbers[0]}-{numbers[-1]}"

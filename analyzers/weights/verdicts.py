@@ -21,6 +21,7 @@ FaultKind: TypeAlias = Literal[
     "collision",  # two sources for one target, outside a merge
     "merge",  # a group that never completes, gives an index twice, or disagrees on n
     "dtype",  # a dtype that the loader cannot bring back (integers, fp32-keep set)
+    "layout",  # rows of a converted checkpoint that contradict the mapping
 ]
 
 

@@ -79,7 +79,8 @@ class Measured:
 
     `configuration`: what both were built from, for a person. `checkpoint`: the official side, where it is
     one; `converted`: the checkpoint beside it, where both are given. `notes`: what holds and is worth
-    saying. `problems`: what the worker could not do and the proof did not need.
+    saying. `problems`: what the worker could not do and the proof did not need. `apart`: why the two sides
+    were built from different configurations, "" where they were not.
     """
 
     port: Port
@@ -91,6 +92,7 @@ class Measured:
     converted: Checkpoint | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[StateProblem, ...] = ()
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def report_on(project: Project, measured: Measured, began: float) -> WeightRepor
     if unreadable and verdict != "broken":
         # What stands in the headers fits; what cannot be read does not arrive.
         verdict, because = "broken", f"the checkpoint cannot be read whole: {unreadable[0].message}"
+    elif measured.apart and verdict == "broken":
+        verdict, because = "unknown", f"{measured.apart}; what differs may be the configurations alone"
     return WeightReport(measured, deciding, proof, verdict, because, time.monotonic() - began)
 
 
@@ -223,17 +227,31 @@ class _Asking:
                 raise no_counterpart(self.port)
             reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
             raise OfficialUnusable(*reason, wrong)
+        if answer.state.native is None:
+            return await self._apart(against, answer)
         configuration = (
             "the configuration given with --config"
             if self.question.config is not None
-            else f"the defaults of {answer.official.cls if answer.official else against.ref}"
+            else f"the defaults of {against.ref}"
         )
         return self._measured(against, answer, answer.state, configuration)
+
+    async def _apart(self, against: Against, answer: StateAnswer) -> Measured:
+        """The port from its own defaults, where it cannot be built from the official configuration."""
+        wrong = [p for p in answer.problems if p.side == "port"]
+        alone = await self._port(None)
+        reason, _ = _told(
+            wrong, f"{self.port.name} cannot be built from the configuration of {against.ref}", self.question
+        )
+        state = replace(alone.state, official=answer.state.official, ignored=answer.state.ignored)
+        answer = replace(alone, official=answer.official, problems=(*answer.problems, *alone.problems))
+        measured = self._measured(against, answer, state, "the defaults of each side")
+        return replace(measured, apart=reason.rstrip("."))
 
     async def checkpoint(self, against: Against) -> Measured:
         read = await asyncio.to_thread(_read, against)
         config = self.question.config if self.question.config is not None else read.config
-        answer = await self._ask(None, config)
+        answer = await self._port(config)
         # The folder's own patterns are not those of a class that ignores names.
         state = replace(answer.state, official=replace(read.state_dict(), source=against.ref))
         if self.question.config is not None:
@@ -248,7 +266,7 @@ class _Asking:
     async def dump(self, against: Against) -> Measured:
         assert against.path is not None
         official = await asyncio.to_thread(_read_dump, against.path, against.ref)
-        answer = await self._ask(None, self.question.config)
+        answer = await self._port(self.question.config)
         given = self.question.config is not None
         configuration = "the configuration given with --config" if given else "the port's defaults"
         return self._measured(against, answer, replace(answer.state, official=official), configuration)
@@ -269,10 +287,20 @@ class _Asking:
             ),
             self.on_stage,
         )
-        if answer.state.native is None:
-            wrong = [p for p in answer.problems if p.side in ("port", "code base")]
-            raise Unbuildable(*_told(wrong, f"{self.port.name} cannot be built", self.question), wrong)
+        if any(p.side == "code base" for p in answer.problems) and answer.state.native is None:
+            raise self._cannot_be_built(answer)
         return answer
+
+    async def _port(self, config: Mapping[str, Any] | None) -> StateAnswer:
+        """The port alone. Raises CheckError where it cannot be built."""
+        answer = await self._ask(None, config)
+        if answer.state.native is None:
+            raise self._cannot_be_built(answer)
+        return answer
+
+    def _cannot_be_built(self, answer: StateAnswer) -> CheckError:
+        wrong = [p for p in answer.problems if p.side in ("port", "code base")]
+        return Unbuildable(*_told(wrong, f"{self.port.name} cannot be built", self.question), wrong)
 
     def _measured(
         self, against: Against, answer: StateAnswer, state: PortState, configuration: str
@@ -306,7 +334,8 @@ def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tu
     if not problems:
         return f"{what}: the worker gives no reason.", "Report this; --timeout and --config may help."
     problem = problems[0]
-    place = f" ({problem.path}:{(problem.line or 0) + 1})" if problem.path is not None else ""
+    path = problem.path
+    place = f" ({path}:{(problem.line or 0) + 1})" if path and not path.startswith("<") else ""
     message = " ".join(problem.message.split()).rstrip(".")
     reason = f"{what}: {problem.type}: {message}{place}."
     if problem.next_step:

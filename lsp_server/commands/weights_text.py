@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from analyzers.findings import Location
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
 from lsp_server.checks.weights import WeightReport
 from lsp_server.checks.weights_json import CODES
-from lsp_server.commands.report import count, wrapped
+from lsp_server.commands.report import count
 from lsp_server.commands.terminal import printable, styled, width
 
 VERDICT_STYLES: dict[Verdict, str] = {"proven": "help", "broken": "error", "unknown": "warning"}
 
 _EXAMPLES = 2
+_MOST_FAULTS = 8
+"""So many faults are written out without `verbose`; a port against another family's names has hundreds."""
+
 _MOST_LISTED = 12
-"""So many names left out by design, dropped fields or words that cannot be told apart are written."""
+"""So many names left out by design, or words that cannot be told apart are written."""
 
 _LABEL = 9
 
@@ -35,7 +39,7 @@ def report_text(
     what changes no verdict.
     """
     page = _Page(report, colour, columns)
-    out = [*page.head(), *page.rules(verbose=verbose), *page.faults()]
+    out = [*page.head(), *page.rules(verbose=verbose), *page.faults(verbose=verbose)]
     if keys:
         out += page.keys()
     if not quiet:
@@ -102,22 +106,32 @@ class _Page:
         targets = max(width(target) for _, _, target, _, _ in rows)
         states = max(width(state) for _, _, _, state, _ in rows)
         beside = self.columns is None or lines + patterns + targets + states + 10 <= self.columns
-        title = (
-            "rules" if verbose else "rules concerned" if concerned - {None} else "rules that do nothing here"
-        )
-        yield f"{title}:"
+        yield f"{self._title(shown, concerned, verbose=verbose)}:"
         for line, pattern, target, state, style in rows:
             number = self._styled(f"{line:>{lines}}", "gutter")
             said = self._styled(state, style) if style else state
             if beside:
                 yield f"  {number}  {_padded(pattern, patterns)}  →  {_padded(target, targets)}  {said}"
+                continue
+            yield f"  {number}  {pattern}"
+            second = f"  {' ' * lines}    → {target}"
+            if width(second) + 2 + width(state) <= (self.columns or 0):
+                yield f"{second}  {said}"
             else:
-                yield f"  {number}  {pattern}"
-                yield f"  {' ' * lines}    → {target}  {said}"
+                yield second
+                yield f"  {' ' * lines}      {said}"
         left = len(self.proof.rules) - len(shown)
         if left:
             yield f"  {' ' * lines}  ({left} live: -v lists them)"
         yield ""
+
+    def _title(self, shown: Sequence[RuleUse], concerned: set[int | None], *, verbose: bool) -> str:
+        title = (
+            "rules" if verbose else "rules concerned" if concerned - {None} else "rules that do nothing here"
+        )
+        places = [self.report.deciding.places[use.rule] for use in shown]
+        paths = {place.path for place in places if place is not None}
+        return f"{title}, {' and '.join(sorted(map(printable, paths)))}" if paths else title
 
     def _rule(self, use: RuleUse) -> tuple[str, str, str, str, str | None]:
         rule, place = self.report.deciding.rules[use.rule], self.report.deciding.places[use.rule]
@@ -149,27 +163,39 @@ class _Page:
 
     # ------------------------------------------------------------------ faults
 
-    def faults(self) -> Iterator[str]:
+    def faults(self, *, verbose: bool) -> Iterator[str]:
         """Each fault with its place, two examples and what may mend it."""
-        for fault in self.proof.faults:
+        faults = self.proof.faults
+        shown = faults if verbose else faults[:_MOST_FAULTS]
+        for fault in shown:
+            examples = list(self._examples(fault))
+            mends = [f"suspected fix: {fault.suspected}"] if fault.suspected != "unknown" else []
             code, name = CODES[fault.kind]
             place = _at(self.report.place_of(fault))
-            plain = f"{place}: {code} {name}: "
-            head = f"{self._styled(place, 'place')}: {self._styled(code, 'error')} {name}: "
-            yield head + wrapped(printable(f"{fault.message.rstrip('.')}."), width(plain), self.columns)
-            for example in self._examples(fault):
-                yield f"    {printable(example)}"
-            if fault.suspected != "unknown":
-                yield f"    suspected fix: {fault.suspected}"
+            yield from self._fault(place, f"{code} {name}", fault.message, [*examples, *mends])
+        if len(faults) > len(shown):
+            yield f"{len(faults) - len(shown)} more faults: -v lists them"
             yield ""
         read = self.report.measured.checkpoint
         for problem in read.problems if read is not None else ():
-            plain = f"{problem.path.name}: DIT706 checkpoint-unreadable: "
-            code = self._styled("DIT706", "error")
-            head = f"{self._styled(problem.path.name, 'place')}: {code} checkpoint-unreadable: "
-            yield head + wrapped(printable(f"{problem.message}."), width(plain), self.columns)
-            yield f"    next: {printable(problem.next_step)}"
-            yield ""
+            place, rule = printable(str(problem.path)), "DIT706 checkpoint-unreadable"
+            yield from self._fault(place, rule, problem.message, [f"next: {problem.next_step}"])
+
+    def _fault(self, place: str, rule: str, message: str, more: Sequence[str]) -> Iterator[str]:
+        code, _, name = rule.partition(" ")
+        yield f"{self._styled(place, 'place')}  {self._styled(code, 'error')} {name}"
+        text = printable(message.rstrip("."))
+        yield from (f"    {line}" for line in _folded(f"{text}.", self.columns, 4))
+        for line in more:
+            yield from (f"      {part}" for part in self._parted(printable(line)))
+        yield ""
+
+    def _parted(self, line: str) -> tuple[str, ...]:
+        """A line that is too long, before its arrow and from there on."""
+        arrow = max(line.find(" → "), line.find(" ← "))
+        if self.columns is None or arrow < 0 or width(line) + 6 <= self.columns:
+            return (line,)
+        return line[:arrow], f" {line[arrow:]}"
 
     def _examples(self, fault: Fault) -> Iterator[str]:
         if fault.shapes:
@@ -197,13 +223,13 @@ class _Page:
     # ------------------------------------------------------------------ what changes no verdict
 
     def remarks(self) -> Iterator[str]:
-        """Exclusions, what cannot be told apart, dropped fields, notes, and the time."""
+        """Exclusions, what cannot be told apart, notes, and the time."""
         proof, measured = self.proof, self.report.measured
         by_reason: dict[str, list[str]] = {}
         for name, reason in proof.exclusions:
             by_reason.setdefault(reason, []).append(name)
-        for reason, names in by_reason.items():
-            yield from self._labelled("left out", f"{_listed(names)}: {reason}")
+        for reason, excluded in by_reason.items():
+            yield from self._labelled("left out", f"{_listed(excluded)}: {reason}")
         agreeing = [group.telling for group in proof.interchangeable if group.agree]
         if agreeing:
             words = _listed(["/".join(telling) for telling in dict.fromkeys(agreeing)])
@@ -214,10 +240,6 @@ class _Page:
                 names = _listed(group.natives)
                 text = f"{names}: their shapes are equal, and the names of their sources do not say which"
                 yield from self._labelled("alike", text)
-        if measured.state.dropped:
-            fields = [f"{name}={value}" for name, value in measured.state.dropped]
-            text = f"{_listed(fields)}: the arch config has no field for them"
-            yield from self._labelled("dropped", text)
         if self.report.deciding.built:
             text = "the rules are those of the built class: its sources do not spell all of them out"
             yield from self._labelled("note", text)
@@ -236,10 +258,11 @@ class _Page:
 
     def _labelled(self, label: str, text: str, opening: tuple[str, str] = ("", "")) -> Iterator[str]:
         """A line with its label; `opening`: a word that begins it, styled and plain."""
-        used = 2 + _LABEL + len(opening[1])
-        styled_word, _ = opening
-        whole = wrapped(printable(text), used, self.columns)
-        yield f"  {self._styled(f'{label:<{_LABEL}}', 'gutter')}{styled_word}{whole}"
+        styled_word, plain = opening
+        indent = " " * (2 + _LABEL)
+        first, *others = _folded(printable(plain + text), self.columns, len(indent))
+        yield f"  {self._styled(f'{label:<{_LABEL}}', 'gutter')}{styled_word}{first[len(plain) :]}"
+        yield from (indent + line for line in others)
 
     def _styled(self, text: str, style: str) -> str:
         return styled(text, style, on=self.colour)
@@ -262,6 +285,14 @@ def _listed(names: Iterable[str]) -> str:
 
 def _at(place: Location) -> str:
     return f"{printable(place.path)}:{place.span.line + 1}"
+
+
+def _folded(text: str, columns: int | None, used: int) -> list[str]:
+    """The text in lines that leave `used` columns free."""
+    if columns is None:
+        return [text]
+    room = max(columns - used, 40)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _padded(text: str, columns: int) -> str:

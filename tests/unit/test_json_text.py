@@ -69,6 +69,13 @@ def test_malformed(text: str) -> None:
     assert read_json(text) is None
 
 
+def test_a_number_that_python_refuses_is_malformed() -> None:
+    text = "9" * 1_000_000
+    with pytest.raises(ValueError, match="Exceeds the limit"):
+        json.loads(text)
+    assert read_json(f"[{text}]") is None
+
+
 def test_lines_of_any_kind_and_letters_of_any_width() -> None:
     text = '{"é": 1,\r\n"b": "ü\U0001f600",\r"c": 2}'
     document = read_json(text)
