@@ -72,6 +72,53 @@ REPORTS: tuple[Page, ...] = (
         "Remove the comment.",
     ),
     Page(
+        "DIT704",
+        "weight-dtype",
+        Severity.ERROR,
+        "run",
+        "a conversion changed the dtype of a tensor that the original keeps",
+        "Reports, after `ditproof weights` with the official checkpoint and the converted one, the tensors "
+        "whose dtype differs: downcast ones, above all those that the original keeps in fp32 (norms, "
+        "embeddings of time, tables), and numbers that became of another kind.",
+        "What a downcast cut off does not come back when the loader casts up again. Nothing fails: the "
+        "drift is taken for the kernels'.",
+        "Convert these tensors again and keep their dtype; the message names them, with both dtypes.",
+        "Tensors that the port's loader brings to the same dtype from either side, without loss.",
+        "`fastvideo/models/loader/fsdp_load.py`, `load_model_from_full_model_state_dict`",
+    ),
+    Page(
+        "DIT705",
+        "weight-layout",
+        Severity.ERROR,
+        "run",
+        "the rows of a converted tensor stand in another order than the rules say",
+        "Reports, after `ditproof weights` with the official checkpoint and the converted one, fused, split "
+        "and permuted tensors whose bytes contradict the mapping. A few rows of both sides are hashed where "
+        "they lie, and the message names the order that fits: concatenated, interleaved by head, gate and "
+        "up swapped, transposed, or permuted as rotary embeddings are.",
+        "Name and shape are the same in every order, so a strict load succeeds, and the model computes "
+        "something else.",
+        "Correct the conversion, or the order in which the mapping merges; the message names both orders.",
+        "Tensors of which no row tells the orders apart, such as constant ones: they are said to be unknown.",
+        "`fastvideo/models/loader/utils.py`, `hf_to_custom_state_dict`",
+    ),
+    Page(
+        "DIT706",
+        "checkpoint-unreadable",
+        Severity.ERROR,
+        "run",
+        "a checkpoint whose headers cannot be read, or contradict each other",
+        "Reports, after `ditproof weights` with a checkpoint, what is wrong with its files: a header that "
+        "is cut off, malformed or too large to be one, tensors that overlap or lie beyond the end of the "
+        "file, a name in two shards, a shard that the index names and that is missing, an index that lies, "
+        "and a format that is never unpickled (`.bin`, `.pt`).",
+        "A proof over half of the names would be worth nothing; the loader fails after minutes, or fills a "
+        "parameter from the wrong shard.",
+        "Download the file again, or convert it; the message names the file and the next step.",
+        "Bytes between tensors, and further entries of the metadata.",
+        "https://github.com/huggingface/safetensors, Format",
+    ),
+    Page(
         "DIT901",
         "parity-red",
         Severity.ERROR,
@@ -232,6 +279,11 @@ def _example(example: Example) -> str:
             continue
         parts.append(f"`{path}`")
         parts.append(_fenced(text, TREE.get(path), {f.line: f.message for f in reported}))
+    parts += [
+        f"Built on the meta device and held against `{state.official.source}`: `{port}`."
+        for port, state in example.states.items()
+        if state.official is not None
+    ]
     elsewhere = sorted({f"`{f.path}:{f.line}`" for f in example.findings if f.path not in example.files})
     if elsewhere:
         parts.append(f"Reported at {', '.join(elsewhere)}.")

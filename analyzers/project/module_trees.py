@@ -52,10 +52,10 @@ def _lack(project: Project, cls: Placed[ClassFacts], path: tuple[str | None, ...
         return None if any(_mentions(owner.fact, name) for owner in owners) else Lack(name, cls.fact.name)
     if not rest:
         return None
-    members = _members(project, cls, name)
-    if members is None:
+    inner = members(project, cls, name)
+    if inner is None:
         return None
-    classes, is_list = members
+    classes, is_list = inner
     if is_list:
         index, rest = rest[0], rest[1:]
         if index is not None and not index.isdigit():
@@ -76,7 +76,7 @@ def _mentions(cls: ClassFacts, name: str) -> bool:
     return any(inner.name == name for inner in cls.classes)
 
 
-def _members(
+def members(
     project: Project, cls: Placed[ClassFacts], name: str
 ) -> tuple[list[Placed[ClassFacts]], bool] | None:
     """The classes of the tree that `self.name` may be of, or may hold as a list; None: not certain."""

@@ -11,6 +11,7 @@ from analyzers.findings import Applicability, Finding, Fix, Location, Related, S
 from analyzers.project.index import Project
 from analyzers.project.names import Names
 from analyzers.project.profile import Profile
+from analyzers.weights.state import PortState
 
 
 class Tier(str, Enum):
@@ -39,13 +40,15 @@ class Example:
 
     `files`: path -> text (None removes the file from the tree). Invalid examples list every finding
     of their rule in `findings`; `fixed` holds the texts after the rule's fix has been taken for
-    every finding, by path. `title` says what the example shows.
+    every finding, by path. `states`: what was measured of the weights' names (`Project.states`).
+    `title` says what the example shows.
     """
 
     title: str
     files: Mapping[str, str | None]
     findings: tuple[Expected, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, PortState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

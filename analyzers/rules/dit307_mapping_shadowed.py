@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.symbolic import Shadow
+from analyzers.rules.weight_examples import CONFIG, HEAD, RULES, TABLE, config, dumped
+from analyzers.rules.weight_findings import faults_about
+from analyzers.weights.faults import STOPS, PlacedFault, count, examples, uses_of
+from analyzers.weights.symbolic import Shadow, SymbolicRule
 from analyzers.weights.tables import shadows_in, symbolic_rules
 
 
@@ -17,9 +20,16 @@ def check(context: Context) -> Iterator[Finding]:
         return
     for table in context.project.mappings.in_file(context.file):
         yield from _repeated(context, table)
-        for shadow in shadows_in(context.project, table):
-            if table.owns(table.rules[shadow.rule]):
-                yield _shadowed(context, table, shadow)
+        by_texts = {shadow.rule: shadow for shadow in shadows_in(context.project, table)}
+        for position, rule in enumerate(table.rules):
+            if not table.owns(rule):
+                continue
+            about = faults_about(context, rule)
+            faults = [f for f in about if f.code == context.rule.code and f.location == rule.key]
+            if position in by_texts:
+                yield _shadowed(context, table, by_texts[position], faults)
+            else:
+                yield from _shadowed_by_names(context, table, position, faults)
 
 
 def _repeated(context: Context, table: MappingTable) -> Iterator[Finding]:
@@ -36,7 +46,9 @@ def _repeated(context: Context, table: MappingTable) -> Iterator[Finding]:
         )
 
 
-def _shadowed(context: Context, table: MappingTable, shadow: Shadow) -> Finding:
+def _shadowed(
+    context: Context, table: MappingTable, shadow: Shadow, faults: Sequence[PlacedFault]
+) -> Finding:
     rule = table.rules[shadow.rule]
     takers = [table.rules[index] for index in shadow.by]
     example = symbolic_rules(context.project, table)[shadow.rule].example
@@ -48,10 +60,68 @@ def _shadowed(context: Context, table: MappingTable, shadow: Shadow) -> Finding:
     again = ", and no rule makes such a name" if context.profile.mapping_semantics == "chained" else ""
     return context.finding(
         rule.key,
-        f"'{rule.pattern}' never applies: {by}{again}",
+        f"'{rule.pattern}' never applies: {by}{again}{_consequence(faults)}",
+        severity=Severity.ERROR if faults else None,
         symbol=table.name,
+        port=faults[0].known.port.name if faults else None,
         related=tuple(Related(taker.key, "takes the name first") for taker in takers),
         fix=_fix(table, rule, takers) if not shadow.same else None,
+    )
+
+
+def _consequence(faults: Sequence[PlacedFault]) -> str:
+    """What follows for the names that are known, if anything does."""
+    official = tuple(dict.fromkeys(name for placed in faults for name in placed.fault.official))
+    if not official:
+        return ""
+    native = tuple(dict.fromkeys(name for placed in faults for name in placed.fault.native))
+    missed = f"; {count(official, 'name')} of '{faults[0].known.official}' ({examples(official)}) so "
+    missed += "misses" if len(official) == 1 else "miss"
+    return f"{missed} {count(native, 'parameter')} ({examples(native)}): {STOPS}"
+
+
+def _shadowed_by_names(
+    context: Context, table: MappingTable, position: int, faults: Sequence[PlacedFault]
+) -> Iterator[Finding]:
+    """A rule that matches names of the official side, and to which the rules before it leave none."""
+    rule, symbolic = table.rules[position], symbolic_rules(context.project, table)[position]
+    uses = uses_of(context.project, rule)
+    shadowed = [(known, use) for known, use in uses if use.state == "shadowed"]
+    harmless = symbolic.is_identity or _is_last_resort(table, position, symbolic)
+    if any(use.state not in ("shadowed", "dead") for _, use in uses) or harmless:
+        shadowed = []
+    if faults:
+        known = faults[0].known
+        shadowed = [(known, use) for use in known.proof.rules if known.rule(use.rule) is faults[0].rule]
+    if not shadowed:
+        return
+    known, use = shadowed[0]
+    takers = [taker for index in use.by if (taker := known.rule(index)) is not None]
+    if not takers:
+        return
+    reached = f"all {use.reaches} names" if use.reaches > 1 else "the only name"
+    one = len(takers) == 1
+    before = f"'{takers[0].pattern}' before it takes" if one else f"{len(takers)} rules before it take"
+    yield context.finding(
+        rule.key,
+        f"'{rule.pattern}' never applies to '{known.official}': {before} {reached} that it matches"
+        f"{_consequence(faults)}",
+        severity=Severity.ERROR if faults else None,
+        symbol=table.name,
+        port=known.port.name,
+        related=tuple(Related(taker.key, "takes the names first") for taker in takers),
+        fix=_fix(table, rule, takers) if faults else None,
+    )
+
+
+def _is_last_resort(table: MappingTable, position: int, symbolic: SymbolicRule) -> bool:
+    """Whether a rule is the catch-all behind all others, for what they do not name."""
+    pattern = symbolic.parsed
+    return (
+        position == len(table.rules) - 1
+        and pattern is not None
+        and pattern.prefix == ""
+        and pattern.takes_the_rest
     )
 
 
@@ -93,18 +163,22 @@ class EchoArchConfig(DiTArchConfig):
 
 _ATTENTION = r'            r"^blocks\.(\d+)\.attn\.to_out\.0\.(.*)$": r"blocks.\1.to_out.\2",' + "\n"
 _BLOCKS = r'            r"^blocks\.(\d+)\.(.*)$": r"layers.\1.\2",' + "\n"
+_TWO_OF_HEAD = r'            r"^head\.(weight|modulation)$": r"proj_out.\1",' + "\n"
+_TABLES = r'            r"^head\.(?:table|modulation)$": r"scale_shift_table",' + "\n"
 _REST = r'            r"^(.*)$": r"\1",' + "\n"
 
 RULE = Rule(
     code="DIT307",
     name="mapping-shadowed",
     severity=Severity.WARNING,
-    tier=Tier.FILE,
+    tier=Tier.WEIGHTS,
     summary="a weight-name rule that never applies, because of the rules before it",
     what=(
         "Reports a rule of a `param_names_mapping` whose every name is matched by a rule before it, or by "
         "several together, and a key that one dict holds twice. It is decided on the patterns: as regular "
-        "languages over the names that a parameter can have, with `re.match`'s meaning."
+        "languages over the names that a parameter can have, with `re.match`'s meaning. Where the names of "
+        "both sides are known (key dumps, or what was measured in the editor), a rule that matches some of "
+        "them and gets none is found as well."
     ),
     why=(
         "`get_param_names_mapping` takes the first rule that matches and stops. The rule behind it looks as "
@@ -261,6 +335,33 @@ def build_param_names_mapping(strip: bool) -> dict:
                 Expected(_FILE, 12, "is a key of this mapping twice"),
                 Expected(_FILE, 13, "stands before it"),
             ),
+        ),
+        Example(
+            "the general rule leaves nothing of the names that there are",
+            dumped(RULES.replace(TABLE + HEAD, _TWO_OF_HEAD + _TABLES)),
+            findings=(
+                Expected(
+                    CONFIG,
+                    14,
+                    "takes the only name that it matches; 1 name of "
+                    "'converted_weights/echo/_mapping/transformer_official_keys.json' (head.modulation) so "
+                    "misses 1 parameter (scale_shift_table): loading stops with an error",
+                ),
+            ),
+            fixed={CONFIG: config(RULES.replace(TABLE + HEAD, _TABLES + _TWO_OF_HEAD))},
+        ),
+        Example(
+            "decided on the patterns, counted in names",
+            dumped(RULES.replace(TABLE + HEAD, HEAD + TABLE)),
+            findings=(
+                Expected(
+                    CONFIG,
+                    14,
+                    "matches every name that it matches (such as 'head.modulation'); 1 name",
+                    Severity.ERROR,
+                ),
+            ),
+            fixed={CONFIG: config()},
         ),
         Example(
             "built in a function",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from analyzers.findings import Finding, Related, Severity
 from analyzers.project.mappings import MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.rules.weight_examples import CONFIG, HEAD, OFFICIAL_NAMES, RULES, dumped
+from analyzers.rules.weight_findings import faults_about, weight_findings
 from analyzers.weights.symbolic import Collision
 from analyzers.weights.tables import collisions_in, crossed_in
 
@@ -15,9 +17,12 @@ def check(context: Context) -> Iterator[Finding]:
     """Looks for rules that write one name for several tensors of a checkpoint."""
     if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
+    yield from weight_findings(context)
     for table in context.project.mappings.in_file(context.file):
         for collision in collisions_in(context.project, table):
-            if table.owns(table.rules[collision.rule]):
+            rules = [table.rules[i] for i in (collision.rule, collision.other) if i is not None]
+            met = any(placed.code == context.rule.code for placed in faults_about(context, *rules))
+            if table.owns(rules[0]) and not met:
                 yield _report(context, table, collision)
 
 
@@ -78,6 +83,7 @@ class EchoArchConfig(DiTArchConfig):
 """
 
 
+_TWO_TOPS = {**OFFICIAL_NAMES, "top.weight": (16, 64)}
 _Q = r'            r"^blocks\.(\d+)\.attn\.to_q\.(.*)$": r"blocks.\1.to_q.\2",' + "\n"
 
 RULE = Rule(
@@ -90,7 +96,8 @@ RULE = Rule(
         "Reports two rules that write the same name for tensors that lie side by side in a checkpoint "
         "(`to_q` and `to_k`, `mlp.0` and `mlp.2`, `norm1` and `norm2`), and a rule that matches the number "
         "of a block, or one of several such words (`q|k|v`), and does not write it. It is decided on the "
-        "rules alone; with a checkpoint at hand, every pair of keys that meet in one target is found."
+        "rules alone; where the names of both sides are known (key dumps, or what was measured in the "
+        "editor), every pair of names that meet in one target is found, and the message counts them."
     ),
     why=(
         "`hf_to_custom_state_dict` puts each tensor under its new name: of two with one name the later "
@@ -218,6 +225,14 @@ def build_param_names_mapping(old: bool) -> dict:
                 Expected(_FILE, 10, "does not tell 'blocks.0.attn.q.weight' from 'blocks.0.attn.k.weight'"),
                 Expected(_FILE, 11, "does not tell 'img_in.weight' from 'img_in.bias'"),
             ),
+        ),
+        Example(
+            "two names that meet, among those that there are",
+            dumped(
+                RULES.replace(HEAD, HEAD + r'            r"^top\.(.*)$": r"proj_out.\1",' + "\n"),
+                official=_TWO_TOPS,
+            ),
+            findings=(Expected(CONFIG, 14, "(head.weight, top.weight) meet", Severity.ERROR),),
         ),
         Example(
             "one source beside a merge, which was meant to be a part of it",

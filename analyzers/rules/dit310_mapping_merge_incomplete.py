@@ -7,6 +7,18 @@ from collections.abc import Iterator
 from analyzers.findings import Finding, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.rules.weight_examples import (
+    CONFIG,
+    HEAD,
+    MODEL,
+    NATIVE_NAMES,
+    OFFICIAL_NAMES,
+    PORT,
+    TABLE,
+    V,
+    dumped,
+)
+from analyzers.rules.weight_findings import faults_about, weight_findings
 from analyzers.weights.symbolic import MOST_MISSING, MergeFault
 from analyzers.weights.tables import merge_faults_in
 
@@ -15,9 +27,13 @@ def check(context: Context) -> Iterator[Finding]:
     """Counts the indices of every merge."""
     if not context.file.path.startswith((context.profile.dits + "/", context.profile.dit_configs + "/")):
         return
+    yield from weight_findings(context)
     for table in context.project.mappings.in_file(context.file):
-        if table.whole:
-            for fault in merge_faults_in(context.project, table):
+        if not table.whole:
+            continue
+        for fault in merge_faults_in(context.project, table):
+            group = [table.rules[index] for index in fault.rules]
+            if not any(placed.code == context.rule.code for placed in faults_about(context, *group)):
                 yield from _report(context, table, fault)
 
 
@@ -101,6 +117,25 @@ def _rule(source: str, index: int, count: int, target: str = "qkv") -> str:
     )
 
 
+_FUSED = PORT.replace("self.to_q = ReplicatedLinear(dim, dim)\n        self.to_k", "self.to_qk")
+_FUSED_NAMES = {
+    name.replace("to_q", "to_qk"): (128, 64) if "to_q" in name else shape
+    for name, shape in NATIVE_NAMES.items()
+    if "to_k" not in name
+}
+
+
+_ONE_LESS = {name: shape for name, shape in OFFICIAL_NAMES.items() if name != "layers.1.attn.k.weight"}
+_FUSING = (
+    (
+        r'            r"^layers\.(\d+)\.attn\.q\.(.*)$": (r"blocks.\1.to_qk.\2", 0, 2),' + "\n"
+        r'            r"^layers\.(\d+)\.attn\.k\.(.*)$": (r"blocks.\1.to_qk.\2", 1, 2),' + "\n"
+    )
+    + V
+    + TABLE
+    + HEAD
+)
+
 _QKV = _rule("to_q", 0, 3) + _rule("to_k", 1, 3) + _rule("to_v", 2, 3)
 
 RULE = Rule(
@@ -112,7 +147,8 @@ RULE = Rule(
     what=(
         "Reports the rules `(target, index, n)` that write one target: where an index from 0 to n - 1 is "
         "given by none of them, where they disagree about n, and where two give the same index to tensors "
-        "that lie side by side in a checkpoint."
+        "that lie side by side in a checkpoint. Where the names of both sides are known (key dumps, or what "
+        "was measured in the editor), also a merge whose rules are right and for which names are missing."
     ),
     why=(
         "`hf_to_custom_state_dict` holds the tensors of a merge back until it has n of them, and drops "
@@ -185,6 +221,11 @@ RULE = Rule(
                 Expected(_FILE, 10, "needs 3 sources and lacks index 1", Severity.ERROR),
                 Expected(_FILE, 12, "lacks index 0"),
             ),
+        ),
+        Example(
+            "a name that is missing",
+            dumped(_FUSING, official=_ONE_LESS, native=_FUSED_NAMES) | {MODEL: _FUSED},
+            findings=(Expected(CONFIG, 11, "blocks.1.to_qk.weight", Severity.ERROR),),
         ),
         Example(
             "an index twice",

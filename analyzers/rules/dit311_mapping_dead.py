@@ -9,6 +9,10 @@ from analyzers.findings import Applicability, Finding, Fix, Related, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_trees import Lack, lack
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
+from analyzers.rules.weight_examples import CONFIG, RULES, config, dumped
+from analyzers.rules.weight_findings import faults_about
+from analyzers.weights.faults import uses_of
+from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.symbolic import SymbolicRule, is_rewritten_again
 from analyzers.weights.tables import symbolic_rules
 
@@ -24,8 +28,8 @@ def check(context: Context) -> Iterator[Finding]:
         users = _users(context, table)
         rules = symbolic_rules(context.project, table)
         for position, rule in enumerate(table.rules):
-            if rule.pattern is None or not table.owns(rule):
-                continue
+            if rule.pattern is None or not table.owns(rule) or faults_about(context, rule):
+                continue  # what becomes of the names is known, and reported there
             if _matches_nothing(rules[position]):
                 yield context.finding(
                     rule.key,
@@ -33,8 +37,9 @@ def check(context: Context) -> Iterator[Finding]:
                     symbol=table.name,
                     fix=_fix(table, rule),
                 )
-            elif users:
-                yield from _without_target(context, table, rule, rules, position, users)
+                continue
+            found = list(_without_target(context, table, rule, rules, position, users) if users else ())
+            yield from found or _unused(context, table, rule, rules[position])
 
 
 def _matches_nothing(rule: SymbolicRule) -> bool:
@@ -69,6 +74,42 @@ def _without_target(
         symbol=table.name,
         port=users[0].fact.name,
         related=tuple(Related(cls.at(cls.fact.name_span), "uses this mapping") for cls in users),
+        fix=_fix(table, rule),
+    )
+
+
+def _unused(
+    context: Context, table: MappingTable, rule: MappingRule, symbolic: SymbolicRule
+) -> Iterator[Finding]:
+    """A rule that matches no name of any known official side of a port that loads by it."""
+    uses = uses_of(context.project, rule)
+    if not uses or symbolic.is_identity or any(use.state != "dead" for _, use in uses):
+        return
+    made = made_pattern(symbolic)
+    if made is None:
+        return
+    known = uses[0][0]
+    names = len(known.state.official.names) if known.state.official is not None else 0
+    sides = " and ".join(f"'{item.official}'" for item, _ in uses[:2])
+    nothing = f"'{rule.pattern}' matches none of the {names} names of {sides}"
+    meant = [f for item, _ in uses for f in item.proof.fillings if made.fullmatch(f.tensor.name)]
+    if any(filling.verdict != "proven" for filling in meant):
+        return
+    if meant:
+        severity = Severity.INFORMATION
+        message = f"{nothing}, and others fill what it leads to: it serves other checkpoints, or is dead"
+    elif all(item.state.gated for item, _ in uses):
+        severity = Severity.WARNING
+        message = f"{nothing}, and no configuration that was tried has its target: the rule is dead"
+    else:
+        return  # some configuration may have it
+    yield context.finding(
+        rule.key,
+        message,
+        severity=severity,
+        symbol=table.name,
+        port=known.port.name,
+        related=tuple(Related(item.port.location, "uses this mapping") for item, _ in uses),
         fix=_fix(table, rule),
     )
 
@@ -200,8 +241,9 @@ RULE = Rule(
     what=(
         "Reports a rule of a `param_names_mapping` whose pattern matches no name that a parameter can have, "
         "and one whose target leads to a module or parameter that no port with this mapping ever builds: no "
-        "branch of any of its constructors and no method sets it. With a checkpoint at hand, a rule that "
-        "matches none of its keys is found as well."
+        "branch of any of its constructors and no method sets it. Where the names of both sides are known "
+        "(key dumps, or what was measured in the editor), a rule that matches none of them is found as well: "
+        "information where others fill what it leads to, since it may serve checkpoints of another origin."
     ),
     why=(
         "A rule with such a target is wrong twice: the parameter that was meant stays empty, and the weight "
@@ -277,6 +319,10 @@ class EchoCameraTransformer3DModel(EchoTransformer3DModel):
                 _FILE: _config(_GOOD + r'            r"^cam\.(.*)$": r"camera.\1",' + "\n"),
             },
         ),
+        Example(
+            "an identity rule for names that the original does not have",
+            dumped(RULES + r'            r"^proj_out\.(.*)$": r"proj_out.\1",' + "\n"),
+        ),
     ),
     invalid=(
         Example(
@@ -321,6 +367,12 @@ class EchoCameraTransformer3DModel(EchoTransformer3DModel):
             },
             findings=(Expected(_FILE, 12, "matches no name"), Expected(_FILE, 13, "has 'scale_table'")),
             fixed={_FILE: _config(_GOOD)},
+        ),
+        Example(
+            "names that the original does not have",
+            dumped(RULES + r'            r"^final\.(.*)$": r"proj_out.\1",' + "\n"),
+            findings=(Expected(CONFIG, 15, "matches none of the 8 names", Severity.INFORMATION),),
+            fixed={CONFIG: config()},
         ),
         Example(
             "without a port, a space in the pattern",

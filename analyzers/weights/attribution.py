@@ -1,15 +1,30 @@
-"""Which rule caused what: one fault for each cause, with everything that follows from it."""
+"""Which rule caused what: one fault for each cause, with everything that follows from it.
+
+A wrong target sends forty names away and leaves forty parameters empty, a rule that stands too early
+takes another's names, a wrong index breaks a group whose other rules are right. The evidence is asked
+in the order of its strength: what the next rule would make of a name, then where shapes and names lead
+it, then what speaks for a general slip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from analyzers.weights.landing import Landed, Sides
+from analyzers.weights.bundles import Empty, Lost, Shape, bundle, led_together
+from analyzers.weights.counterfactual import Elsewhere, without_rule
+from analyzers.weights.fault_texts import told
+from analyzers.weights.landing import Landed, Misshapen, Sides, Tangle
+from analyzers.weights.merging import Source, assemble
+from analyzers.weights.name_parts import core, owner, shape_of_name
+from analyzers.weights.near_misses import is_near
 from analyzers.weights.recent import Keep
-from analyzers.weights.renaming import Renaming
+from analyzers.weights.renaming import Renaming, Share, positions
+from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.verdicts import Fault, RuleUse
+from analyzers.weights.tangles import Blame, blame_of_collision, blame_of_merge
+from analyzers.weights.verdicts import Fault, FaultKind, RuleUse, ShapeFault
 
 
 @dataclass(frozen=True)
@@ -26,17 +41,353 @@ class Evidence:
     unsure: bool
 
 
+@dataclass
+class Draft:
+    """A fault in the making. `wrong`: names that were made and have no place, for the message."""
+
+    kind: FaultKind
+    rule: int | None
+    other: int | None = None
+    official: dict[str, None] = field(default_factory=dict)
+    native: dict[str, None] = field(default_factory=dict)
+    wrong: dict[str, None] = field(default_factory=dict)
+    shapes: list[ShapeFault] = field(default_factory=list)
+    detail: str = ""
+    early: bool = False
+    """Whether the rule takes names that a later rule, or none, would bring to their place."""
+
+
 def attribute(evidence: Evidence, keep: Keep) -> tuple[Fault, ...]:
     """The faults of a mapping, those of the earliest rules first."""
-    names = evidence.sides.official.names
-    by_rule: dict[int | None, list[str]] = {}
-    for part in evidence.landed:
-        for place, placement in part.placements:
-            if placement.verdict == "broken":
-                by_rule.setdefault(placement.rules[-1] if placement.rules else None, []).append(names[place])
-    for rule, (mask, _) in evidence.renaming.raising.items():
-        by_rule.setdefault(rule, []).append(names[mask.bit_length() - 1])
-    faults = [Fault("unexpected", rule, tuple(o), (), f"{len(o)} names") for rule, o in by_rule.items()]
-    if evidence.empty and not evidence.unsure:
-        faults.append(Fault("missing", None, (), evidence.empty, f"{len(evidence.empty)} names"))
-    return tuple(faults)
+    troubled = any(
+        part.unexpected or part.tangles or part.misshapen or part.miscast for part in evidence.landed
+    )
+    if not (troubled or evidence.renaming.raising or (evidence.empty and not evidence.unsure)):
+        return ()
+    inquiry = _Inquiry(evidence, keep)
+    inquiry.run()
+    drafts = _one_for_each_rule(inquiry.drafts)
+    drafts.sort(key=lambda draft: (draft.rule is None, draft.rule or 0))
+    return tuple(told(draft, evidence.rules, evidence.renaming) for draft in drafts)
+
+
+_RANK: tuple[FaultKind, ...] = ("collision", "merge", "unexpected", "shape", "dtype", "missing")
+
+
+def _one_for_each_rule(drafts: Iterable[Draft]) -> list[Draft]:
+    """Drafts of one rule put together: they have one cause. The kind that concerns most names stays."""
+    merged: dict[object, list[Draft]] = {}
+    for number, draft in enumerate(drafts):
+        merged.setdefault(draft.rule if draft.rule is not None else (number,), []).append(draft)
+    result: list[Draft] = []
+    for same in merged.values():
+        first = max(same, key=lambda draft: (len(draft.official), -_RANK.index(draft.kind)))
+        for draft in same:
+            if draft is first:
+                continue
+            first.official.update(draft.official)
+            first.native.update(draft.native)
+            first.wrong.update(draft.wrong)
+            first.shapes.extend(draft.shapes)
+            first.detail = first.detail or draft.detail
+            first.early = first.early or draft.early
+            first.other = first.other if first.other is not None else draft.other
+        result.append(first)
+    return result
+
+
+@dataclass
+class _Inquiry:
+    """The troubles that have no cause yet, and the drafts of the faults that explain the others."""
+
+    evidence: Evidence
+    keep: Keep
+    drafts: list[Draft] = field(default_factory=list)
+    lost: dict[int, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    tangles: dict[str, Tangle] = field(default_factory=dict)
+    misshapen: dict[str, Misshapen] = field(default_factory=dict)
+    free: dict[str, None] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Find the causes, the most certain ones first."""
+        for part in self.evidence.landed:
+            placed = dict(part.placements)
+            for place in part.unexpected:
+                self.lost[place] = (placed[place].rules, placed[place].target)
+            self.tangles.update({tangle.target: tangle for tangle in part.tangles})
+            self.misshapen.update({fault.native: fault for fault in part.misshapen})
+        self.free = dict.fromkeys(self.evidence.empty)
+        self._raising()
+        self._taken_too_early()
+        self._sent_elsewhere()
+        self._tangled()
+        self._of_wrong_shape()
+        self._of_wrong_kind()
+        self._never_filled()
+
+    # ------------------------------------------------------------------ what is known of names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The official names."""
+        return self.evidence.sides.official.names
+
+    def shape(self, place: int) -> Shape:
+        """The shape of an official tensor."""
+        return self.evidence.sides.official.tensors[place].shape
+
+    def room(self, native: str) -> Shape:
+        """The shape of a parameter."""
+        return self.evidence.sides.natives[native].shape
+
+    @cached_property
+    def ways(self) -> dict[int, Share]:
+        """The share of each name."""
+        return {place: share for share in self.evidence.renaming.shares for place in positions(share.mask)}
+
+    @cached_property
+    def sound(self) -> dict[int | None, set[str]]:
+        """For each rule the forms of the official names that it, as the last, brings to their place."""
+        found: dict[int | None, set[str]] = {}
+        for part in self.evidence.landed:
+            for _, placement in part.placements:
+                if placement.verdict != "broken" and not placement.excluded:
+                    rule = placement.rules[-1] if placement.rules else None
+                    found.setdefault(rule, set()).add(shape_of_name(placement.tensor.name)[0])
+        return found
+
+    # ------------------------------------------------------------------ causes
+
+    def _raising(self) -> None:
+        """Rules at which the loader stops."""
+        for rule, (mask, error) in self.evidence.renaming.raising.items():
+            draft = Draft("unexpected", rule, detail=f"re.error: {error}")
+            draft.official.update(dict.fromkeys(self.names[place] for place in positions(mask)))
+            self.drafts.append(draft)
+
+    def _taken_too_early(self) -> None:
+        """Names that would find their place, did the rule that takes them let them be."""
+        bundles: dict[tuple[tuple[int, ...], str], list[int]] = {}
+        for place, path, target in self._in_trouble():
+            if path:
+                forms = f"{shape_of_name(self.names[place])[0]} {shape_of_name(target)[0]}"
+                bundles.setdefault((path, forms), []).append(place)
+        drafts: dict[tuple[int, int | None], Draft] = {}
+        for (path, _), places in bundles.items():
+            if self._elsewhere(places[0], path[-1]) is None:
+                continue
+            for place in places:
+                elsewhere = self._elsewhere(place, path[-1])
+                if elsewhere is None:
+                    continue
+                kind: FaultKind = "unexpected" if place in self.lost else "collision"
+                key = (path[-1], elsewhere.rule)
+                draft = drafts.setdefault(key, Draft(kind, path[-1], elsewhere.rule, early=True))
+                draft.official[self.names[place]] = None
+                draft.native[elsewhere.target] = None
+                draft.wrong[self.ways[place].targets[place]] = None
+                self._settle(place)
+        for draft in drafts.values():
+            self.drafts.append(draft)
+            self._fill(draft.native)
+
+    def _in_trouble(self) -> list[tuple[int, tuple[int, ...], str]]:
+        found = [(place, path, target) for place, (path, target) in self.lost.items()]
+        for tangle in self.tangles.values():
+            found += [
+                (s.place, path, tangle.target) for s, path in zip(tangle.sources, tangle.paths, strict=True)
+            ]
+        for fault in self.misshapen.values():
+            found += [(place, self.ways[place].path, fault.native) for place in fault.places]
+        return found
+
+    def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
+        """Where a name would go without a rule, where that is an empty place which it fits."""
+        evidence = self.evidence
+        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule)
+        if elsewhere is None or elsewhere.target not in self.free:
+            return None
+        shape, room = self.shape(place), self.room(elsewhere.target)
+        if elsewhere.merge is None and shape is not None and room is not None and shape != room:
+            return None
+        return elsewhere
+
+    def _sent_elsewhere(self) -> None:
+        """Names whose target the port has not, led to the parameters that lack something."""
+        lost = self._lost_bundles()
+        empty = self._empty_bundles()
+        partners = led_together(lost, empty)
+        without_rule_: dict[object, Draft] = {}
+        for number, one in enumerate(lost):
+            partner = empty[partners[number]] if number in partners else None
+            rule, other = self._sender(one, partner)
+            draft = Draft("unexpected", rule, other)
+            if rule is None:
+                draft = without_rule_.setdefault(_cause(one, partner, other), draft)
+                if len(draft.official) == 0:
+                    self.drafts.append(draft)
+            else:
+                self.drafts.append(draft)
+            draft.official.update(dict.fromkeys(self.names[place] for place in one.places))
+            if one.path and one.places[0] in self.ways:
+                draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
+            if partner is not None:
+                draft.native.update(dict.fromkeys(partner.names))
+                self._fill(partner.names)
+        self.lost.clear()
+
+    def _lost_bundles(self) -> list[Lost]:
+        found: dict[tuple[tuple[int, ...], str, str], list[tuple[tuple[int, ...], int]]] = {}
+        for place, (path, target) in self.lost.items():
+            source, numbers = shape_of_name(self.names[place])
+            found.setdefault((path, source, shape_of_name(target)[0]), []).append((numbers, place))
+        bundles: list[Lost] = []
+        for (path, source, target), members in found.items():
+            places = tuple(place for _, place in sorted(members))
+            bundles.append(Lost(path, source, target, places, tuple(map(self.shape, places))))
+        for rule, (mask, _) in self.evidence.renaming.raising.items():
+            for source, named in bundle((self.names[p], str(p)) for p in positions(mask)).items():
+                places = tuple(map(int, named))
+                bundles.append(Lost((rule,), source, source, places, tuple(map(self.shape, places))))
+        return bundles
+
+    def _empty_bundles(self) -> list[Empty]:
+        found = bundle((name, name) for name in self.free)
+        return [
+            Empty(
+                template,
+                tuple(names),
+                tuple(self._left_over(name) for name in names),
+                any(name in self.tangles for name in names),
+            )
+            for template, names in found.items()
+        ]
+
+    def _left_over(self, native: str) -> Shape:
+        """What of a parameter its sources leave."""
+        room, tangle = self.room(native), self.tangles.get(native)
+        if tangle is None or not room:
+            return room
+        shapes = [self.shape(place) for place in tangle.assembly.waiting]
+        if any(shape is None for shape in shapes):
+            return None
+        return (room[0] - sum(shape[0] for shape in shapes if shape), *room[1:])
+
+    def _sender(self, lost: Lost, partner: Empty | None) -> tuple[int | None, int | None]:
+        """The rule to blame for a lost bundle, and another that takes part."""
+        rule = lost.path[-1] if lost.path else None
+        if rule is not None and rule in self.evidence.renaming.raising:
+            return rule, None
+        for use in self.evidence.uses:
+            candidate = self.evidence.rules[use.rule]
+            if use.rule == rule or use.state == "unknown":
+                continue
+            if use.state == "dead" or (use.state == "shadowed" and rule in use.by):
+                made = made_pattern(candidate)
+                meant = partner is None or (made is not None and made.fullmatch(partner.names[0]) is not None)
+                if meant and is_near(candidate, lost.source):
+                    return use.rule, rule
+            elif use.state == "live" and lost.source in self.sound.get(use.rule, ()):
+                return use.rule, rule  # it takes these names for other numbers
+        if rule is not None and partner is not None and self.sound.get(rule):
+            if lost.source in self.sound[rule]:
+                return rule, None
+            return None, rule  # right for other names: a rule of their own is what these lack
+        return rule, None
+
+    def _tangled(self) -> None:
+        """Targets with several sources."""
+        groups: dict[object, list[Tangle]] = {}
+        for tangle in self.tangles.values():
+            if tangle.target in self.free or tangle.assembly.used or tangle.target not in self._natives:
+                form = tuple((path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True))
+                groups.setdefault((shape_of_name(tangle.target)[0], form), []).append(tangle)
+        for tangles in groups.values():
+            first = tangles[0]
+            others = [name for name in self.free if name not in self.tangles]
+            merging = any(source.merge is not None for source in first.sources)
+            ask = blame_of_merge if merging else blame_of_collision
+            blame = ask(self.evidence.sides, self.evidence.rules, first, others)
+            self._blame(tangles, blame)
+
+    @cached_property
+    def _natives(self) -> frozenset[str]:
+        return frozenset(self.evidence.sides.natives)
+
+    def _blame(self, tangles: Sequence[Tangle], blame: Blame) -> None:
+        draft = Draft(blame.kind, blame.rule, blame.other, detail=blame.detail)
+        for tangle in tangles:
+            draft.official.update(dict.fromkeys(self.names[s.place] for s in tangle.sources))
+            draft.native[tangle.target] = None
+            self.free.pop(tangle.target, None)
+        if blame.meant_for is not None:
+            template = shape_of_name(blame.meant_for)[0]
+            meant = [name for name in self.free if shape_of_name(name)[0] == template]
+            draft.native.update(dict.fromkeys(meant))
+            self._fill(meant)
+        self.drafts.append(draft)
+
+    def _of_wrong_shape(self) -> None:
+        drafts: dict[int | None, Draft] = {}
+        for fault in self.misshapen.values():
+            path = self.ways[fault.places[-1]].path
+            rule = path[-1] if path else None
+            draft = drafts.setdefault(rule, Draft("shape", rule))
+            names = tuple(self.names[place] for place in fault.places)
+            draft.official.update(dict.fromkeys(names))
+            draft.native[fault.native] = None
+            draft.shapes.append(ShapeFault(fault.native, names, fault.expected, fault.found))
+        self.drafts.extend(drafts.values())
+
+    def _of_wrong_kind(self) -> None:
+        drafts: dict[int | None, Draft] = {}
+        for part in self.evidence.landed:
+            for fault in part.miscast:
+                path = self.ways[fault.places[-1]].path
+                rule = path[-1] if path else None
+                draft = drafts.setdefault(rule, Draft("dtype", rule))
+                draft.official.update(dict.fromkeys(self.names[place] for place in fault.places))
+                draft.native[fault.native] = None
+                draft.detail = draft.detail or f"{fault.found} where the port has {fault.expected}"
+        self.drafts.extend(drafts.values())
+
+    def _never_filled(self) -> None:
+        if self.evidence.unsure:
+            return
+        for _, names in bundle((owner(name), name) for name in self.free).items():
+            draft = Draft("missing", None)
+            draft.native.update(dict.fromkeys(names))
+            self.drafts.append(draft)
+
+    # ------------------------------------------------------------------ settling
+
+    def _fill(self, names: Iterable[str]) -> None:
+        """Take parameters from those without a cause, with the unfinished groups that lack them."""
+        for name in names:
+            self.free.pop(name, None)
+            tangle = self.tangles.get(name)
+            if tangle is not None and not tangle.assembly.used:
+                del self.tangles[name]
+
+    def _settle(self, place: int) -> None:
+        """Take a name from those without a cause; whom it disturbed may be sound without it."""
+        self.lost.pop(place, None)
+        target = self.ways[place].targets[place]
+        self.misshapen.pop(target, None)
+        tangle = self.tangles.get(target)
+        if tangle is None:
+            return
+        rest = [(s, path) for s, path in zip(tangle.sources, tangle.paths, strict=True) if s.place != place]
+        assembly = assemble([source for source, _ in rest])
+        if not rest or assembly.is_clean:
+            del self.tangles[target]
+        else:
+            sources: tuple[Source, ...] = tuple(source for source, _ in rest)
+            self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
+
+
+def _cause(lost: Lost, partner: Empty | None, other: int | None) -> object:
+    """What names that no rule takes have in common: the change of name that one rule would make."""
+    if partner is None:
+        return (other, lost.target, owner(lost.source))
+    return (other, core(lost.source, partner.template))

@@ -19,22 +19,21 @@ VALID = [pytest.param(r, e, id=f"{r.code}-{e.title}") for r in all_rules() for e
 INVALID = [pytest.param(r, e, id=f"{r.code}-{e.title}") for r in all_rules() for e in r.invalid]
 
 
-def project_at(root: Path) -> Project:
-    return Project(Sources(root), FASTVIDEO, Settings())
+def project_at(root: Path, example: Example) -> Project:
+    write_tree(root, example.files)
+    return Project(Sources(root), FASTVIDEO, Settings(), example.states)
 
 
 @pytest.mark.parametrize(("rule", "example"), VALID)
 def test_valid_examples_are_clean(rule: Rule, example: Example, tmp_path: Path) -> None:
-    write_tree(tmp_path, example.files)
-    project = project_at(tmp_path)
+    project = project_at(tmp_path, example)
     assert check_files(project, project.checked_files, [rule]) == []
 
 
 @pytest.mark.parametrize(("rule", "example"), INVALID)
 def test_invalid_examples_are_found(rule: Rule, example: Example, tmp_path: Path) -> None:
     assert example.findings, "an invalid example lists its findings"
-    write_tree(tmp_path, example.files)
-    project = project_at(tmp_path)
+    project = project_at(tmp_path, example)
     found = check_files(project, project.checked_files, [rule])
     expected = sorted(example.findings, key=lambda e: (e.path, e.line))
     assert [(f.location.path, f.location.span.line + 1) for f in found] == [

@@ -1,0 +1,73 @@
+"""The fixes of faults that proofs find: those that are known to mend the names concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from analyzers.findings import Applicability, Fix
+from analyzers.project.index import Project
+from analyzers.weights.faults import PlacedFault
+from analyzers.weights.known import rules_of
+from analyzers.weights.patterns import Pattern, has_alternatives, parse_pattern
+from analyzers.weights.renaming import rename
+
+MOST_TRIED = 200
+"""So many names at most are put to a mended rule before its fix is offered."""
+
+
+def fix_of(project: Project, placed: PlacedFault) -> Fix | None:
+    """What would mend a fault, where something is known to."""
+    return _anchoring(project, placed)
+
+
+def _anchoring(project: Project, placed: PlacedFault) -> Fix | None:
+    """Anchors for the rule that takes the names, where all names then come to their place."""
+    rule, index = placed.rule, placed.fault.rule
+    if rule is None or rule.pattern is None or rule.container is None or index is None:
+        return None
+    pattern = parse_pattern(rule.pattern)
+    if pattern is None or rule is not placed.known.rule(index):
+        return None
+    for start, end, title in _anchors(pattern):
+        if _places_all(project, placed, index, f"{start}{rule.pattern}{end}"):
+            return Fix(
+                f"Add {title} to the pattern",
+                "anchor-mapping-pattern",
+                {
+                    "path": rule.path,
+                    "container": rule.container,
+                    "pattern": rule.pattern,
+                    "start": start,
+                    "end": end,
+                },
+                Applicability.UNSAFE,
+            )
+    return None
+
+
+def _places_all(project: Project, placed: PlacedFault, index: int, pattern: str) -> bool:
+    """Whether the names of a fault, and those that its rule takes, have a place once the rule has that
+    pattern."""
+    native = placed.known.state.native
+    _, rules = rules_of(project, placed.known.port)
+    changed = [replace(rule, pattern=pattern) if i == index else rule for i, rule in enumerate(rules)]
+    if native is None or any(rule.parsed is None or rule.template is None for rule in changed):
+        return False
+    taken = next((use.matches for use in placed.known.proof.rules if use.rule == index), ())
+    names = dict.fromkeys((*placed.fault.official, *taken))
+    semantics = project.profile.mapping_semantics
+    made = [rename(name, changed, semantics).target for name in list(names)[:MOST_TRIED]]
+    return all(target in native.by_name for target in made)
+
+
+def _anchors(pattern: Pattern) -> Iterator[tuple[str, str, str]]:
+    """What may be written before and behind a pattern, and what to call it."""
+    if pattern.text.startswith("(?"):
+        return  # flags have to stay in front
+    starts = ("", "^") if not pattern.is_anchored else ("",)
+    ends = ("", "$") if not pattern.takes_the_rest else ("",)
+    choice = has_alternatives(pattern.text)
+    for start, end in ((s, e) for e in ends for s in starts if s or e):
+        title = " and ".join(f"'{anchor}'" for anchor in (start, end) if anchor)
+        yield (f"{start}(?:", f"){end}", title) if choice else (start, end, title)

@@ -1,0 +1,137 @@
+"""What a fault says to a person: counts, two examples at most, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from analyzers.weights.renaming import Renaming
+from analyzers.weights.symbolic import SymbolicRule
+from analyzers.weights.verdicts import Fault, ShapeFault
+
+if TYPE_CHECKING:
+    from analyzers.weights.attribution import Draft
+
+_STOPS = "loading stops with an error"
+
+
+def told(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) -> Fault:
+    """The fault of a draft, with its message and what is likely to mend it."""
+    return Fault(
+        draft.kind,
+        draft.rule,
+        tuple(draft.official),
+        tuple(draft.native),
+        _message(draft, rules, renaming),
+        draft.other,
+        tuple(draft.shapes),
+        _suspected(draft),
+    )
+
+
+def _message(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) -> str:
+    if draft.rule is not None and draft.rule in renaming.raising:
+        return (
+            f"`re` rejects this rule ({draft.detail}): the loader stops at the first of the "
+            f"{_count(draft.official, 'name')} that come to it ({_examples(draft.official)})"
+        )
+    if draft.early:
+        return _too_early(draft, rules)
+    if draft.kind == "missing":
+        return f"nothing fills {_count(draft.native, 'parameter')} ({_examples(draft.native)}): {_STOPS}"
+    if draft.kind == "collision":
+        return _collision(draft, rules)
+    if draft.kind == "merge":
+        return (
+            f"{_count(draft.native, 'merged parameter')} ({_examples(draft.native)}) cannot come out right: "
+            f"{draft.detail}"
+        )
+    if draft.kind == "shape":
+        return _shapes(draft.shapes)
+    if draft.kind == "dtype":
+        return (
+            f"{_count(draft.official, 'tensor')} ({_examples(draft.official)}) hold {draft.detail}: the cast "
+            "of the loader does not bring the values back"
+        )
+    return _unexpected(draft, rules)
+
+
+def _unexpected(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
+    names = f"{_count(draft.official, 'official name')} ({_examples(draft.official)})"
+    empty = ""
+    if draft.native:
+        empty = f", and {_count(draft.native, 'parameter')} ({_examples(draft.native)}) stay empty"
+    if draft.rule is not None and draft.wrong and draft.other is None:
+        made = _examples(draft.wrong)
+        return f"{names} become names that the port has not ({made}){empty}: {_STOPS}"
+    if draft.rule is not None:
+        taken = f", which '{rules[draft.other].pattern}' takes" if draft.other is not None else ""
+        return f"this pattern misses {names}{taken}{empty}: {_STOPS}"
+    if draft.other is not None:
+        return f"'{rules[draft.other].pattern}' does not suit {names}{empty}: {_STOPS}"
+    if draft.wrong:
+        return f"{names} become names that the port has not ({_examples(draft.wrong)}){empty}: {_STOPS}"
+    return f"no rule takes {names}, and the port has not these names{empty}: {_STOPS}"
+
+
+def _too_early(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
+    names = f"{_count(draft.official, 'name')} ({_examples(draft.official)})"
+    places = f"({_examples(draft.native)})"
+    if draft.other is None:
+        return f"takes {names} that need no rule: the port has them as they are; {_STOPS}"
+    pattern = rules[draft.other].pattern
+    return f"takes {names} before '{pattern}', which would bring them to their place {places}: {_STOPS}"
+
+
+def _collision(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
+    with_ = f" with '{rules[draft.other].pattern}'" if draft.other is not None else ""
+    return (
+        f"{_count(draft.official, 'name')} ({_examples(draft.official)}) meet{with_} at "
+        f"{_examples(draft.native)}: the later one overwrites the other without a word"
+    )
+
+
+def _shapes(shapes: Sequence[ShapeFault]) -> str:
+    first = shapes[0]
+    found = "tensors that cannot be concatenated" if first.found is None else str(list(first.found))
+    more = f" (and {len(shapes) - 1} more)" if len(shapes) > 1 else ""
+    return f"{first.native} is {list(first.expected)} and gets {found}{more}: {_STOPS}"
+
+
+def _suspected(draft: Draft) -> str:
+    if draft.kind == "merge":
+        return "fuse"
+    if draft.kind == "shape":
+        return _of_shapes(draft.shapes)
+    if draft.kind == "dtype":
+        return "unknown"
+    if draft.official and draft.native:
+        return "rename"
+    if draft.kind == "unexpected":
+        return "rename" if draft.rule is not None else "skip"
+    return "rename" if draft.kind == "collision" else "unknown"
+
+
+def _of_shapes(shapes: Sequence[ShapeFault]) -> str:
+    """A multiple on dimension 0 is a fused or a split tensor; anything else is often the config."""
+    kinds: set[str] = set()
+    for shape in shapes:
+        expected, found = shape.expected, shape.found
+        if found and expected and found[1:] == expected[1:] and min(found[0], expected[0]) > 0:
+            if found[0] > expected[0] and found[0] % expected[0] == 0:
+                kinds.add("split")
+                continue
+            if expected[0] > found[0] and expected[0] % found[0] == 0:
+                kinds.add("fuse")
+                continue
+        kinds.add("config" if found is not None and len(found) == len(expected) else "unknown")
+    return kinds.pop() if len(kinds) == 1 else "unknown"
+
+
+def _count(names: Collection[str], noun: str) -> str:
+    return f"{len(names)} {noun}" if len(names) == 1 else f"{len(names)} {noun}s"
+
+
+def _examples(names: Collection[str]) -> str:
+    first = list(names)[:2]
+    return ", ".join(first) + (", ..." if len(names) > len(first) else "")

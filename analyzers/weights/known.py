@@ -1,0 +1,162 @@
+"""What is known of a port's weights: the names of both sides, the rules between them, and the proof.
+
+Invariants
+----------
+* What was measured outranks what a file of the tree says: a dump counts only for a side that was not
+  measured, and one of the port's own names only as long as the port's code can have every name in it.
+* Every file of the tree that is read goes through `Sources`. What was measured is part of the questions
+  put to `Memory`, since no file tells when it changes.
+* A proof is kept by the texts of the rules: a key typed beside the mapping costs nothing, and one typed
+  in a rule only what that rule decides.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import TypeAlias
+
+from analyzers.facts.model import ClassFacts, Placed
+from analyzers.project.index import Project
+from analyzers.project.mappings import MappingTable
+from analyzers.project.module_trees import lack
+from analyzers.project.ports import Port
+from analyzers.weights.dump_forms import MalformedDump
+from analyzers.weights.dumps import dump_in, find_dumps
+from analyzers.weights.proof import prove
+from analyzers.weights.state import PortState, RuleText, StateDict
+from analyzers.weights.symbolic import SymbolicRule
+from analyzers.weights.tables import symbolic_rules
+from analyzers.weights.verdicts import WeightProof
+
+Rules: TypeAlias = "tuple[MappingTable | None, tuple[SymbolicRule, ...]]"
+
+
+def state_key(port: Port) -> str:
+    """The name under which a port's measured names are kept (`Project.states`)."""
+    return f"{port.cls.path}::{port.name}"
+
+
+def state_of(project: Project, port: Port) -> PortState | None:
+    """What is known of the names of a port and of what fills it; None where nothing is."""
+    measured = project.states.get(state_key(port))
+    if measured is not None and measured.native is not None and measured.official is not None:
+        return measured
+    native, official = _dumped(project, port)
+    if measured is not None:
+        return replace(measured, native=measured.native or native, official=measured.official or official)
+    if native is None and official is None:
+        return None
+    return PortState(native=native, official=official)
+
+
+def rules_of(project: Project, port: Port, name: str = "param_names_mapping") -> Rules:
+    """The rules that the loader reads from a port's class, place by place as in the table.
+
+    The table is None where it cannot be found, or not be read in full although the class was built: then
+    the rules are those that it had when it was.
+    """
+    table = project.mappings.of_port(port.cls, name)
+    measured = project.states.get(state_key(port))
+    built = measured_rules(measured, name) if measured is not None else None
+    if table is not None:
+        rules = symbolic_rules(project, table)
+        if built is None or all(r.pattern is not None and r.target is not None for r in rules):
+            return table, rules
+    return None, tuple(SymbolicRule(*text) for text in built or ())
+
+
+def measured_rules(state: PortState, name: str) -> tuple[RuleText, ...] | None:
+    """The rules of one of the mappings of a class as they were when it was built."""
+    return {
+        "param_names_mapping": state.mapping,
+        "reverse_param_names_mapping": state.reverse,
+        "lora_param_names_mapping": state.lora,
+    }.get(name)
+
+
+def proof_of(project: Project, port: Port) -> WeightProof | None:
+    """The proof that the official names fill the port; None where the names of a side, or the rules
+    between them, are not known."""
+    state = state_of(project, port)
+    if state is None or state.native is None or state.official is None:
+        return None
+    known = state
+    if rules_of(project, port)[0] is None and known.mapping is None:
+        return None
+    cls = port.cls
+    key = ("weight proof", cls.path, cls.fact.name, cls.line, known.digest)
+    return project.sources.memory.about(cls.path, cls.fact, key, lambda: _proof(project, port, known))
+
+
+def _proof(project: Project, port: Port, state: PortState) -> WeightProof:
+    _, rules = rules_of(project, port)
+    profile = project.profile
+    keep = project.sources.bodies.derive_texts
+    kept = keep(("weight proofs", state_key(port)), _Kept)
+    question = (state.digest, rules, profile.mapping_semantics, profile.loading, port.name)
+    return kept.proof(
+        question,
+        lambda: prove(
+            state,
+            rules,
+            semantics=profile.mapping_semantics,
+            loading=profile.loading,
+            cls=port.name,
+            keep=keep,
+        ),
+    )
+
+
+_PROOFS = 4
+"""Proofs kept of one port: an edit and its undoing are free."""
+
+
+class _Kept:
+    """The last proofs of one port, by all that they depend on."""
+
+    def __init__(self) -> None:
+        self._proofs: OrderedDict[Hashable, WeightProof] = OrderedDict()
+
+    def proof(self, question: Hashable, make: Callable[[], WeightProof]) -> WeightProof:
+        """The proof kept for a question, else the one that is made."""
+        known = self._proofs.get(question)
+        if known is None:
+            known = self._proofs[question] = make()
+            if len(self._proofs) > _PROOFS:
+                self._proofs.popitem(last=False)
+        self._proofs.move_to_end(question)
+        return known
+
+
+# --------------------------------------------------------------------------- dumps
+
+
+def _dumped(project: Project, port: Port) -> tuple[StateDict | None, StateDict | None]:
+    """The names of the port and of its official counterpart, as key dumps in the tree tell them."""
+    paths = find_dumps(project, port)
+    native = _read(project, paths.native) if paths.native is not None else None
+    official = _read(project, paths.official) if paths.official is not None else None
+    if native is not None and is_stale(project, port.cls, native):
+        native = None
+    return native, official
+
+
+def _read(project: Project, path: str) -> StateDict | None:
+    """The dump at a path of the tree; None where it cannot be read, or is none."""
+    try:
+        return dump_in(project, path)
+    except MalformedDump:
+        return None
+
+
+def is_stale(project: Project, cls: Placed[ClassFacts], names: StateDict) -> bool:
+    """Whether a dump of a port has a name that the port's code cannot give any more."""
+    key = ("stale names", cls.path, cls.fact.name, cls.line, names.digest)
+    return project.sources.memory.about(cls.path, cls.fact, key, lambda: _is_stale(project, cls, names))
+
+
+def _is_stale(project: Project, cls: Placed[ClassFacts], names: StateDict) -> bool:
+    paths = {tuple(None if c.isdecimal() else c for c in name.split(".")) for name in names.names}
+    return any(lack(project, cls, path) is not None for path in paths)
