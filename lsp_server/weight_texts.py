@@ -91,13 +91,17 @@ def wrong_keys(proof: WeightProof) -> frozenset[str]:
 # ---------------------------------------------------------------------- the hover
 
 
-def card_of_use(proof: WeightProof, state: PortState, use: RuleUse, line_of: LineOf) -> str:
-    """Which keys a rule takes and where they go, as Markdown."""
+def card_of_use(
+    proof: WeightProof, state: PortState, use: RuleUse, line_of: LineOf, *, faults: bool = True
+) -> str:
+    """Which keys a rule takes and where they go, as Markdown; with `faults` also what is wrong with it."""
     parts = [_headline(proof, state, use)]
     rows = list(_rows(proof, state, use))
     if rows:
         parts.append("```text\n" + "\n".join(_listed(rows)) + "\n```")
-    parts += _explained(proof, use, line_of)
+    parts += _explained(use, line_of)
+    if faults:
+        parts += _faults(proof, use)
     return "\n\n".join(parts)
 
 
@@ -110,13 +114,16 @@ def _headline(proof: WeightProof, state: PortState, use: RuleUse) -> str:
     return f"**{what.get(use.state, 'No key')}**: it takes none of {all_keys}{against}"
 
 
-def _explained(proof: WeightProof, use: RuleUse, line_of: LineOf) -> Iterator[str]:
-    """Why a rule takes nothing, and what is wrong with what it takes."""
+def _explained(use: RuleUse, line_of: LineOf) -> Iterator[str]:
+    """Why a rule takes nothing."""
     if use.state == "shadowed":
         by = ", ".join(line_of(rule) for rule in use.by) or "an earlier rule"
         yield f"{_many(use.reaches, 'key')} would match, and {by} {_take(use.by)} them first."
     if use.why:
         yield _sentence(use.why)
+
+
+def _faults(proof: WeightProof, use: RuleUse) -> Iterator[str]:
     faults = [fault for fault in proof.faults if use.rule in (fault.rule, fault.other)]
     for fault in faults[:MOST_FAULTS]:
         yield f"⚠ {_sentence(fault.message)}"

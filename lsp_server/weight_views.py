@@ -87,8 +87,9 @@ def _joined(labels: dict[str, list[str]]) -> str:
 # ---------------------------------------------------------------------- hovers
 
 
-def card_at(session: Session, path: str, point: Span) -> tuple[Span, str] | None:
-    """What a hover tells of the rule at a point, and the rule's extent, the comma behind it included."""
+def card_at(session: Session, path: str, point: Span, *, faults: bool = True) -> tuple[Span, str] | None:
+    """What a hover tells of the rule at a point, and the rule's extent, the comma behind it included.
+    `faults`: with what is wrong with it."""
     cards: list[str] = []
     around: Span | None = None
     lines = session.lines(path)
@@ -101,6 +102,6 @@ def card_at(session: Session, path: str, point: Span) -> tuple[Span, str] | None
             span = Span(key.line, key.column, end.line, end.column)
             if span.contains(point):
                 around = span
-                card = card_of_use(reading.proof, reading.state, use, reading.line_of)
+                card = card_of_use(reading.proof, reading.state, use, reading.line_of, faults=faults)
                 cards.append(f"`{reading.port.name}`: {card}")
     return (around, "\n\n---\n\n".join(dict.fromkeys(cards))) if around is not None else None

@@ -60,7 +60,8 @@ def _about(session: Session, path: str, findings: list[Finding], point: Span) ->
         None,
     )
     parts = [card_of_port(port)] if port is not None else []
-    keys = card_at(session, path, point)
+    # What is wrong with a rule, its findings tell already.
+    keys = card_at(session, path, point, faults=not here)
     if keys is not None:
         parts.append(keys[1])
     codes = dict.fromkeys(finding.code for finding in here)

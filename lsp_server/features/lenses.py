@@ -87,15 +87,14 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
     on_mappings = readings(session, path)
     for reading in on_mappings:
         several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
+        if several and reading.port.oracle is None and reading.proof is None:
+            continue  # of the ports that share a mapping, those that are compared with something
+        name = f"{reading.port.name}: " if several else ""
         title = _title(session, reading.port, known)
-        if title is not None:
-            name = f"{reading.port.name}: " if several else ""
-            yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
+        yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
     for port in session.project.ports:
         if port.location.path == path:
-            title = _title(session, port, known)
-            if title is not None:
-                yield _lens(port.location.span, title, port)
+            yield _lens(port.location.span, _title(session, port, known), port)
 
 
 def _lens(span: Span, title: str, port: Port) -> _Lens:
@@ -115,8 +114,8 @@ def _short(title: str) -> str:
     return f"{title[:half].rstrip()} … {title[-half + 3 :].lstrip()}"
 
 
-def _title(session: Session, port: Port, known: _Known) -> str | None:
-    """What is proven, else why nothing is; None for a port that has nothing to be compared with."""
+def _title(session: Session, port: Port, known: _Known) -> str:
+    """What is proven, else why nothing is."""
     standing = known.standings.get(state_key(port), Standing())
     state, proof = state_of(session.project, port), proof_of(session.project, port)
     if proof is not None and state is not None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from analyzers.findings import Finding, Severity
@@ -176,7 +175,8 @@ class WeightChecks:
         ]
         found = await tree.ask(lambda session: wanted_about(session, {*opened, *saved}, touched))
         shown = {path for _, path in self._server.opened(tree)}
-        for wanted in found:
+        # The last is the first: a port whose counterpart is only assumed waits for those that name one.
+        for wanted in sorted(found, key=lambda wanted: wanted.port.oracle is not None):
             if not self.measures or shown.isdisjoint(wanted.files):
                 # Looked at again when somebody opens it.
                 standing = self.standing(tree, wanted.key)
@@ -332,7 +332,7 @@ class WeightChecks:
     def _tell(self, tree: Tree, text: str) -> None:
         if (tree, text) not in self._told:
             self._told.add((tree, text))
-            self._server.tell(text, types.MessageType.Warning)
+            self._server.tell(text)
 
     async def _show(self, tree: Tree) -> None:
         self._server.diagnoser.schedule(tree)

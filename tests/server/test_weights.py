@@ -30,7 +30,7 @@ def worker(tmp_path: Path) -> CannedWorker:
 def sound(tree: Path) -> Path:
     """The tree, with an official counterpart of the sound port and the findings that names give."""
     (tree / "ditproof.toml").write_text(
-        'select = ["DIT00", "DIT309", "DIT701", "DIT702", "DIT703", "DIT907"]\n'
+        'select = ["DIT00", "DIT609", "DIT701", "DIT702", "DIT703", "DIT907"]\n'
         '[oracles]\nSoundTransformer3DModel = "official:SoundTransformer"\n'
     )
     return tree

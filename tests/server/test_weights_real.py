@@ -91,4 +91,4 @@ async def _the_report_is_the_one_of_the_command_line(editor: Editor) -> None:
 
 
 def _of_weights(found: list[types.Diagnostic]) -> list[types.Diagnostic]:
-    return [d for d in found if str(d.code).startswith(("DIT7", "DIT309", "DIT310"))]
+    return [d for d in found if str(d.code).startswith(("DIT609", "DIT7"))]
