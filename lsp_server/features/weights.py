@@ -344,30 +344,37 @@ class WeightChecks:
         """Measures what a command's argument names now, and tells the proof of each port.
 
         `{"uri", "line"}` names the port whose class or mapping stands there, else all of the file;
-        `{"port": "path::Class"}` one. Raises `JsonRpcException` where the workspace is not trusted, or
-        there is nothing to measure.
+        `{"port": "path::Class"}` one. Of several those count that name a counterpart, if any does, and one
+        that cannot be proven does not keep the others from it. Raises `JsonRpcException` where the workspace
+        is not trusted, there is nothing to measure, or nothing could be measured.
         """
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
         tree, found = await self._asked(argument)
         queue = self._queues.setdefault(tree, _Queue())
-        reports = [await self._proven(tree, queue, wanted) for wanted in found]
+        reports: list[dict[str, Any]] = []
+        failures: list[CheckError] = []
+        for wanted in [w for w in found if w.port.oracle is not None] or found:
+            try:
+                reports.append(await self._proven(tree, queue, wanted))
+            except CheckError as error:
+                await self._failed(tree, wanted, error)
+                failures.append(error)
+        if not reports:
+            raise JsonRpcException(str(failures[0]), REQUEST_FAILED) from failures[0]
         return {
-            "text": "\n".join(report["text"] for report in reports),
+            "text": "\n".join([*(report["text"] for report in reports), *map(str, failures)]),
             "reports": [report["json"] for report in reports],
         }
 
     async def _proven(self, tree: Tree, queue: _Queue, wanted: Wanted) -> dict[str, Any]:
-        """The report of one port, as text and as JSON."""
+        """The report of one port, as text and as JSON. Raises `CheckError`."""
         run = Run(uuid.uuid4().hex, f"weights of {wanted.port.name}")
         progress = await Progress.begin(self._server, run, lambda: self._cancel_running(queue, wanted))
         unready = await self._unready(tree, wanted)
         begun = time.monotonic()
         try:
             standing = await self._measure(tree, queue, wanted, again=True, shown=progress)
-        except CheckError as error:
-            await self._failed(tree, wanted, error)
-            raise JsonRpcException(str(error), REQUEST_FAILED) from error
         finally:
             progress.end()
         measured = standing.answers[0].measured
