@@ -76,6 +76,7 @@ class Session:
         self._looked: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._findings: dict[tuple[str, bool], list[Finding]] = {}
         self._states: dict[str, PortState] = {}
+        self._ports: tuple[Port, ...] | None = None
         self._load_settings()
         self.project = self._snapshot()
 
@@ -92,6 +93,8 @@ class Session:
         if changes.everything or changes.files or changes.states:
             self._looked.clear()
         self._take_states(changes.states)
+        if not self._keeps_ports(changes):
+            self._ports = None
         if changes.everything or changes.files.intersection(SETTINGS_FILES):
             self._load_settings()
             self._parsed.clear()
@@ -104,6 +107,14 @@ class Session:
                 self.sources.open(path, text)
         self._findings.clear()
         self.project = self._snapshot()
+
+    def _keeps_ports(self, changes: Changes) -> bool:
+        """Whether only texts have changed in which no port's class can stand."""
+        beside = all(
+            text is not None and not path.startswith(f"{self.profile.dits}/")
+            for path, text in changes.texts.items()
+        )
+        return beside and not (changes.files or changes.everything)
 
     def _take_states(self, states: Mapping[str, PortState | None]) -> None:
         kept = {**self._states, **states}
@@ -206,6 +217,14 @@ class Session:
             if line is not None and span.line <= line <= span.end_line:
                 return port
         return min(here, key=lambda port: port.location.span, default=None)
+
+    @property
+    def port_classes(self) -> tuple[Port, ...]:
+        """The ports, while a file beside them is typed in those of before: their classes are the same, and
+        what a port has in that file (its config) is not asked for anew at every key."""
+        if self._ports is None:
+            self._ports = self.project.ports
+        return self._ports
 
     def port_of_test(self, path: str) -> Port | None:
         """The only port that a parity test names; None where there are none or several."""

@@ -41,14 +41,18 @@ class Reading:
         return line if place.path == self.table.location.path else f"{place.path.rpartition('/')[2]} {line}"
 
 
-def readings(session: Session, path: str) -> list[Reading]:
-    """The ports that read the mappings of a file, mapping by mapping."""
+def readings(session: Session, path: str, *, proven: bool = False) -> list[Reading]:
+    """The ports that read the mappings of a file, mapping by mapping; with `proven` only those of which
+    there is a proof, which is cheap at every key."""
     project = session.project
     found = []
-    for port in project.ports:
+    for port in session.port_classes:
+        state = state_of(project, port)
+        if proven and (state is None or state.native is None or state.official is None):
+            continue
         table, _ = rules_of(project, port)
         if table is not None and table.location.path == path:
-            found.append(Reading(port, table, state_of(project, port), proof_of(project, port)))
+            found.append(Reading(port, table, state, proof_of(project, port)))
     return sorted(found, key=lambda reading: (reading.table.location, reading.port.name))
 
 
@@ -58,7 +62,7 @@ def readings(session: Session, path: str) -> list[Reading]:
 def hints(session: Session, path: str) -> list[tuple[Span, str]]:
     """What stands at the end of each rule of a file; ports that say the same share one."""
     said: dict[Span, dict[str, list[str]]] = {}
-    for reading in readings(session, path):
+    for reading in readings(session, path, proven=True):
         if reading.proof is None or reading.state is None:
             continue
         wrong = wrong_keys(reading.proof)
@@ -93,7 +97,7 @@ def card_at(session: Session, path: str, point: Span, *, faults: bool = True) ->
     cards: list[str] = []
     around: Span | None = None
     lines = session.lines(path)
-    for reading in readings(session, path):
+    for reading in readings(session, path, proven=True):
         if reading.proof is None or reading.state is None:
             continue
         for rule, use in reading.uses():

@@ -227,7 +227,7 @@ await inSession(
   { "finding-and-fix": findingAndFix, "parity-passes": parityPasses, "parity-fails": parityFails },
 );
 await inSession(
-  { prepare, file: CONFIG, height: 1080 }, // the lens of the mapping and the rule in question at once
+  { prepare, file: CONFIG, height: 1240 }, // the lens of the mapping and the rule in question at once
   {
     "weights-proven": weightsProven,
     "weights-follow-typing": weightsFollowTyping,
