@@ -34,7 +34,7 @@ def summary(proof: WeightProof, state: PortState) -> str:
         left = f", {total - placed} left out by the loader" if placed < total else ""
         return f"{placed} of {total} keys proven against {against}{left}"
     if proof.verdict == "broken":
-        return f"weights broken against {against}: {', '.join(_broken(proof))}"
+        return f"weights broken: {', '.join(_broken(proof))} (against {against})"
     return f"weights unknown: {proof.because}"
 
 

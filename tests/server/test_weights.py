@@ -267,8 +267,8 @@ async def test_hints_and_findings_follow_what_is_typed(sound: Path, worker: Cann
         found = await editor.diagnostics(CONFIG, lambda found: found)
         rule = next(n for n, line in enumerate(text.split("\n")) if "to_q" in line)
         assert {d.range.start.line for d in found} == {rule}
-        assert (await until_lens(editor, CONFIG, "broken")).endswith(
-            "2 keys have no place, 2 parameters stay empty"
+        assert await until_lens(editor, CONFIG, "broken") == (
+            "weights broken: 2 keys have no place, 2 parameters stay empty (against official:SoundTransformer)"
         )
         editor.change(CONFIG, text)
         assert await labels(editor, CONFIG) == ["→ 2 keys"]

@@ -71,7 +71,7 @@ def test_what_the_loader_leaves_out_is_not_counted_as_proven() -> None:
 
 def test_a_broken_mapping_says_what_is_lost_on_both_sides() -> None:
     assert summary(BROKEN, STATE) == (
-        "weights broken against diffusers:SoundModel: 1 key has no place, 1 parameter stays empty"
+        "weights broken: 1 key has no place, 1 parameter stays empty (against diffusers:SoundModel)"
     )
 
 
@@ -83,8 +83,8 @@ def test_every_kind_of_fault_is_counted_once_a_tensor() -> None:
         Fault("shape", 0, (KEYS[0].name,), (OWN[0].name,), "m", shapes=(shape,)),
         Fault("collision", 0, (KEYS[0].name,), (OWN[2].name,), "m", other=1),
     )
-    assert summary(replace(PROVEN, verdict="broken", faults=faults), STATE).endswith(
-        "SoundModel: 2 parameters stay empty, 1 parameter gets another shape, 1 parameter is filled twice"
+    assert summary(replace(PROVEN, verdict="broken", faults=faults), STATE).startswith(
+        "weights broken: 2 parameters stay empty, 1 parameter gets another shape, 1 parameter is filled twice ("
     )
 
 
