@@ -124,8 +124,15 @@ def preload_common() -> list[str]:
         try:
             importlib.import_module(f"{PACKAGE}.{name}")
         except BaseException as error:  # noqa: BLE001 - the user's module runs: it may raise anything
-            failed.append(f"{PACKAGE}.{name}: {type(error).__name__}: {error}")
+            if not _is_another_version(error, name):
+                failed.append(f"{PACKAGE}.{name}: {type(error).__name__}: {error}")
     return failed
+
+
+def _is_another_version(error: BaseException, name: str) -> bool:
+    """Whether the module is simply not there in this version of FastVideo."""
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None
+    return absent is not None and f"{PACKAGE}.{name}.".startswith(f"{absent}.")
 
 
 def start_world_of_one() -> None:

@@ -80,6 +80,14 @@ def refused(line: bytes, reason: str) -> Message | None:
     return {**answer, "seconds": 0.0}
 
 
+def cancelled_in_line(request_id: Any) -> Message:
+    """The answer to a request that was cancelled before its turn came."""
+    answer = new_answer(request_id)
+    text = f"Request {request_id} was cancelled."
+    add_part(answer, "problems", [problem("code base", "import", "Cancelled", text)])
+    return answer
+
+
 def no_torch(type: str, message: str) -> Problem:
     """Nothing can be built without torch."""
     missing = "torch" if type == "ModuleNotFoundError" and "'torch'" in message else None

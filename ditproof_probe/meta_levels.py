@@ -177,7 +177,8 @@ def _run_zygote(place: Place, commands: int) -> None:
     failed = warm.import_common(place.code_base, place.root)
     for text in failed:
         place.report("log", text=f"not preloaded: {text}")
-    watch = warm.Watch(dict(imported))
+    # The folders too: a module may have looked for one that was not there, and done without.
+    watch = warm.Watch({**imported, **warm.Watch.now(warm.folders_of(imported)).marks})
     inbox = Inbox(commands)
     child: int | None = None
     request: Message | None = None
@@ -190,7 +191,7 @@ def _run_zygote(place: Place, commands: int) -> None:
                 place.report("ended", id=request["id"], level="child", code=code, signal=name)
                 child = None
         for message in messages:
-            if failed or watch.changed():
+            if watch.changed():
                 os._exit(STALE)
             request = message["request"]
             _say_threads(place, "zygote")

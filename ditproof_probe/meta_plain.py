@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ditproof_probe import warm
 from ditproof_probe.messages import Lines, Message, as_line, send, write_all
@@ -27,6 +27,7 @@ from ditproof_probe.meta_answers import (
     STARTING,
     add_part,
     at_stage,
+    cancelled_in_line,
     checked,
     ended,
     new_answer,
@@ -57,7 +58,6 @@ def serve_once(spec: dict[str, Any], root: str) -> int:
         send(channel, {"kind": kind, **fields})
 
     warm.set_environment()
-    warm.keep_bytecode_in(os.path.join(spec["run_dir"], "bytecode"))  # noqa: PTH118
     try:
         torch: Any = importlib.import_module("torch")
     except Exception as error:  # noqa: BLE001 - an installation may be broken in any way
@@ -72,6 +72,8 @@ def serve_once(spec: dict[str, Any], root: str) -> int:
     _, failed = warm.import_packages(spec["code_base"], root)
     for text in failed:
         sys.stderr.write(f"not preloaded: {text}\n")
+    # From here on: installed packages have bytecode of their own, and a lot of it.
+    warm.keep_bytecode_in(os.path.join(spec["run_dir"], "bytecode"))  # noqa: PTH118
     answer(root, spec["code_base"], request, report)
     os._exit(0)  # not sys.exit: shutdown can hang on what the user's code left behind
 
@@ -92,7 +94,7 @@ class _PlainServer:
 
     def run(self) -> int:
         self._once.write_text(json.dumps({**self._spec, "serve": "meta-once"}), encoding="utf-8")
-        threading.Thread(target=self._read, args=("client", 0, self._requests), daemon=True).start()
+        self._listen("client", 0, open(self._requests, "rb", buffering=0))  # noqa: PTH123, SIM115
         while True:
             try:
                 source, number, line = self._events.get(timeout=float(self._spec["idle_seconds"]))
@@ -113,13 +115,18 @@ class _PlainServer:
         shutil.rmtree(self._spec["run_dir"], ignore_errors=True)
         os._exit(0)  # a thread may still be reading
 
-    def _read(self, source: str, number: int, descriptor: int) -> None:
-        """Every line of a pipe, and an empty one at its end."""
-        lines = Lines()
-        while data := os.read(descriptor, _CHUNK):
-            for line in lines.feed(data):
-                self._events.put((source, number, line))
-        self._events.put((source, number, b""))
+    def _listen(self, source: str, number: int, pipe: IO[bytes]) -> None:
+        """Have a thread take every line of a pipe, and an empty one at its end. The pipe is the thread's."""
+
+        def read() -> None:
+            lines = Lines()
+            with pipe:
+                while data := os.read(pipe.fileno(), _CHUNK):
+                    for line in lines.feed(data):
+                        self._events.put((source, number, line))
+            self._events.put((source, number, b""))
+
+        threading.Thread(target=read, daemon=True).start()
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -136,10 +143,7 @@ class _PlainServer:
             self._close(at_stage(self._stage, "Cancelled", f"Request {asked} was cancelled."))
         elif any(waiting["id"] == asked for waiting in self._waiting):
             self._waiting = deque(waiting for waiting in self._waiting if waiting["id"] != asked)
-            cancelled = new_answer(asked)
-            text = f"Request {asked} was cancelled."
-            add_part(cancelled, "problems", [at_stage(STARTING, "Cancelled", text)])
-            self._say("state", **cancelled, seconds=0.0)
+            self._say("state", **cancelled_in_line(asked), seconds=0.0)
 
     def _start(self, request: Message) -> None:
         self._number += 1
@@ -155,8 +159,7 @@ class _PlainServer:
         assert self._child.stdout is not None
         self._child.stdin.write(json.dumps(request).encode("ascii") + b"\n")
         self._child.stdin.flush()
-        descriptor = self._child.stdout.fileno()
-        threading.Thread(target=self._read, args=("child", self._number, descriptor), daemon=True).start()
+        self._listen("child", self._number, self._child.stdout)
 
     def _report(self, line: bytes) -> None:
         assert self._answer is not None

@@ -27,6 +27,7 @@ from ditproof_probe.meta_answers import (
     STARTING,
     add_part,
     at_stage,
+    cancelled_in_line,
     checked,
     ended,
     new_answer,
@@ -136,8 +137,7 @@ class Server:
                 self._command({"cancel": asked})
         elif any(waiting["id"] == asked for waiting in self._waiting):
             self._waiting = deque(waiting for waiting in self._waiting if waiting["id"] != asked)
-            self._answer, self._since = new_answer(asked), time.monotonic()
-            self._cancelled(asked)
+            self._say("state", **cancelled_in_line(asked), seconds=0.0)
 
     def _cancelled(self, asked: Any) -> None:
         assert self._answer is not None

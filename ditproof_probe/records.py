@@ -1,4 +1,5 @@
-"""What the probe says, one JSON object a line, to a file of its own.
+"""What the probe says, one JSON object a line: of a parity run to a file of its own, of the meta worker to
+its channel (see below).
 
 Not to standard output: a test prints there, and a crash would tear a line in two. Every record
 carries `v` (the version of this vocabulary) and `kind`:
@@ -17,6 +18,23 @@ carries `v` (the version of this vocabulary) and `kind`:
 `problem`       problem (`no-pytest`), message: the run cannot begin
 `exit`          code or signal of the process that ran pytest, asked (`cancel`, `orphaned` or None)
 ==============  ==================================================================================
+
+The meta worker's answers, on what was its standard output (`ditproof_probe.meta_server`), with `id` of the
+request but for `ready`:
+
+==============  ==================================================================================
+`ready`         once: torch is imported: python, torch (versions), seconds
+`progress`      stage (`importing torch`, `importing the code base`, `building the official model`,
+                `building the port`, `trying gates`)
+`state`         exactly one a request: port and official (a side, or None), dropped: [[name, value as
+                text]], gated: [what a setting adds], files: [absolute paths that the answer depends on],
+                problems (`ditproof_probe.problems`), seconds
+==============  ==================================================================================
+
+A side: source, class, path, line (from 0), tensors (`ditproof_probe.state_dicts.entries`), config, mapping,
+reverse and lora ([[pattern, target, index, n]], None where the class has none), ignored: [patterns],
+parameters: count. A setting: field, value (as text), tensors of the port, official: those of the official
+model or None where it has no such setting.
 """
 
 from __future__ import annotations

@@ -138,6 +138,11 @@ def package_folders(but: Iterable[str]) -> set[str]:
     return {entry for entry in sys.path if entry and entry not in left_out and os.path.isdir(entry)}  # noqa: PTH112
 
 
+def folders_of(files: Iterable[str]) -> set[str]:
+    """The folders that hold the files: one that appears or goes changes their time."""
+    return {os.path.dirname(path) for path in files}  # noqa: PTH120
+
+
 def threads() -> int:
     """How many threads this process has; 1 where that cannot be told."""
     try:

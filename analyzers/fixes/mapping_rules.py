@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 import libcst.matchers as m
@@ -16,7 +16,7 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 
 from analyzers.findings import JsonValue
 from analyzers.fixes.base import Read, Refused, read_text, text_argument
-from analyzers.fixes.texts import parse_piece, pieces, source_of
+from analyzers.fixes.texts import Piece, Source, parse_piece, pieces, source_of
 
 _CLOSING = re.compile(r"(?:\s|#[^\n]*\n)*\)")
 
@@ -35,10 +35,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Display:
-    """A display in a text; `close`: the offset of its closing brace."""
+    """A display in a text; `open`, `close`: the offsets of its braces."""
 
     text: str
     items: tuple[Item, ...]
+    open: int
     close: int
 
     def index(self, pattern: str) -> int:
@@ -76,19 +77,51 @@ def changed_display(arguments: Mapping[str, JsonValue], read: Read, change: Chan
     path, container = text_argument(arguments, "path"), text_argument(arguments, "container")
     pattern = text_argument(arguments, "pattern")
     source = source_of(read_text(read, path), path)
-    head, _, member = container.partition(".")
-    begins = re.compile(rf"^(?:class\s+|def\s+|async\s+def\s+)?{re.escape(head)}\b", re.MULTILINE)
-    found: list[str] = []
-    for piece in pieces(source.text):
-        if begins.search(piece.text) is None:
-            continue
-        for display in _displays(parse_piece(piece, path), piece.text, head, member):
-            if any(item.pattern == pattern for item in display.items):
-                new = change(display)
-                found.append(source.text[: piece.begin] + new + source.text[piece.end :])
+    found = [
+        (piece, display)
+        for piece, display in displays_in(source, path, container)
+        if any(item.pattern == pattern for item in display.items)
+    ]
     if len(found) != 1:
         raise Refused(f"{container} in {path} does not hold the rule {pattern!r} exactly once")
-    return {path: source.restored(found[0])}
+    ((piece, display),) = found
+    new = source.text[: piece.begin] + change(display) + source.text[piece.end :]
+    return {path: source.restored(new)}
+
+
+def displays_in(source: Source, path: str, container: str) -> list[tuple[Piece, Display]]:
+    """The displays that stand in a container, each with the piece of the file whose text it speaks of."""
+    head, _, member = container.partition(".")
+    begins = re.compile(rf"^(?:class\s+|def\s+|async\s+def\s+)?{re.escape(head)}\b", re.MULTILINE)
+    return [
+        (piece, display)
+        for piece in pieces(source.text)
+        if begins.search(piece.text) is not None
+        for display in _displays(parse_piece(piece, path), piece.text, head, member)
+    ]
+
+
+_NOTHING = m.Arg(keyword=m.Name("default_factory"), value=m.Name("dict"))
+
+
+def with_display(source: Source, path: str, container: str) -> Source:
+    """The source with an empty display where the container says `default_factory=dict`."""
+    head, _, member = container.partition(".")
+    for piece in pieces(source.text):
+        if "default_factory" not in piece.text:
+            continue
+        module = parse_piece(piece, path)
+        for statement in module.body:
+            for part in _parts(statement, head, member):
+                for found in m.findall(part, _NOTHING):
+                    made = cst.ensure_type(found, cst.Arg).with_changes(
+                        value=cst.parse_expression("lambda: {}")
+                    )
+                    changed = module.deep_replace(found, made)
+                    assert isinstance(changed, cst.Module)
+                    text = source.text[: piece.begin] + changed.code + source.text[piece.end :]
+                    return replace(source, text=text)
+    return source
 
 
 def _displays(module: cst.Module, text: str, head: str, member: str) -> Iterator[Display]:
@@ -122,7 +155,7 @@ def _displays(module: cst.Module, text: str, head: str, member: str) -> Iterator
                     else Item(None, begin(e), end(e.value), e.value, end(e.value))
                     for e in node.elements
                 )
-                yield Display(text, items, end(node) - 1)
+                yield Display(text, items, begin(node), end(node) - 1)
 
 
 def _parts(statement: cst.CSTNode, head: str, member: str) -> Iterator[cst.CSTNode]:

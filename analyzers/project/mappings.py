@@ -168,6 +168,14 @@ class Mappings:
                 found[span] = replace(known, name=source.name, whole=True)
         return tuple(found[span] for span in sorted(found))
 
+    def container_of(self, table: MappingTable) -> str | None:
+        """The statement that a mapping's own display stands in (see `MappingRule.container`), also where
+        it is empty; None where a function builds it, or it has no such statement."""
+        facts = self.names.sources.facts(table.location.path)
+        if facts is None or table.built:
+            return None
+        return self._container(facts, table.location.span)
+
     # ------------------ where mappings stand
 
     def _sources(self, facts: FileFacts) -> Iterator[_Source]:

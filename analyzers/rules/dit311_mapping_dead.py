@@ -371,7 +371,7 @@ class EchoCameraTransformer3DModel(EchoTransformer3DModel):
         Example(
             "names that the original does not have",
             dumped(RULES + r'            r"^final\.(.*)$": r"proj_out.\1",' + "\n"),
-            findings=(Expected(CONFIG, 15, "matches none of the 8 names", Severity.INFORMATION),),
+            findings=(Expected(CONFIG, 15, "matches none of the 14 names", Severity.INFORMATION),),
             fixed={CONFIG: config()},
         ),
         Example(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from analyzers.findings import Severity
+from analyzers.findings import Applicability, Severity
 from analyzers.rules.base import Example, Expected, Rule, Tier
 from analyzers.rules.weight_examples import (
     CONFIG,
+    HEAD,
     MODEL,
     NATIVE_NAMES,
     OFFICIAL_NAMES,
     PORT,
     RULES,
+    TABLE,
+    K,
+    Q,
+    V,
     config,
     measured,
 )
@@ -50,6 +55,7 @@ RULE = Rule(
         "nothing is said. Sides that are a checkpoint or a key dump (DIT701, DIT702, DIT703)."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `load_model_from_full_model_state_dict`",
+    fixable=Applicability.UNSAFE,
     check=weight_findings,
     reports_missing=True,
     valid=(
@@ -68,6 +74,13 @@ RULE = Rule(
             {MODEL: _WITH_GATE, CONFIG: config()},
             findings=(Expected(MODEL, 15, "blocks.0.to_gate.weight"),),
             states=measured(native=_GATED_NAMES),
+        ),
+        Example(
+            "a rule that is missing, and what it would fill",
+            {MODEL: PORT, CONFIG: config(RULES.replace(K, ""))},
+            findings=(Expected(MODEL, 14, "4 parameters (blocks.0.to_k.weight, "),),
+            fixed={CONFIG: config(Q + V + K + TABLE + HEAD)},
+            states=measured(),
         ),
         Example(
             "another shape",

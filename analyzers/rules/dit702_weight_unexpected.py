@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from analyzers.findings import Severity
+from analyzers.findings import Applicability, Severity
 from analyzers.rules.base import Example, Expected, Rule, Tier
-from analyzers.rules.weight_examples import CONFIG, HEAD, OFFICIAL_NAMES, RULES, Q, V, dumped
+from analyzers.rules.weight_examples import (
+    CONFIG,
+    HEAD,
+    MODEL,
+    NATIVE_NAMES,
+    OFFICIAL_NAMES,
+    PORT,
+    RULES,
+    TABLE,
+    K,
+    Q,
+    V,
+    config,
+    dumped,
+)
 from analyzers.rules.weight_findings import weight_findings
+
+_OPEN_ENDED = RULES.replace(HEAD, r'            r"^head\.weight": r"proj_out.weight",' + "\n")
+_SCALED = {**OFFICIAL_NAMES, "head.weight_scale": (16,)}
+_SCALE = "        self.head = Scaled(16)\n"
 
 RULE = Rule(
     code="DIT702",
@@ -35,6 +53,7 @@ RULE = Rule(
         "DIT701)."
     ),
     source="`fastvideo/models/loader/fsdp_load.py`, `load_model_from_full_model_state_dict`",
+    fixable=Applicability.UNSAFE,
     check=weight_findings,
     reports_missing=True,
     valid=(
@@ -50,14 +69,27 @@ RULE = Rule(
             findings=(Expected(CONFIG, 12, "layers.0.attn.v.weight", Severity.ERROR),),
         ),
         Example(
+            "a rule that is missing, and what it would fill",
+            dumped(RULES.replace(K, "")),
+            findings=(Expected(MODEL, 14, "no rule takes 4 official names (layers.0.attn.k.weight, "),),
+            fixed={CONFIG: config(Q + V + K + TABLE + HEAD)},
+        ),
+        Example(
+            "a pattern without an end, which takes a name that needs no rule",
+            dumped(_OPEN_ENDED, official=_SCALED, native={**NATIVE_NAMES, "head.weight_scale": (16,)})
+            | {MODEL: PORT.replace("        self.proj_out =", _SCALE + "        self.proj_out =")},
+            findings=(Expected(CONFIG, 14, "takes 1 name (head.weight_scale) that need no rule"),),
+            fixed={CONFIG: config(_OPEN_ENDED.replace(r'head\.weight"', r'head\.weight$"'))},
+        ),
+        Example(
             "a pattern with a slip",
             dumped(RULES.replace(r"attn\.k", r"attn\.key")),
-            findings=(Expected(CONFIG, 11, "2 parameters (blocks.0.to_k.weight, "),),
+            findings=(Expected(CONFIG, 11, "4 parameters (blocks.0.to_k.weight, "),),
         ),
         Example(
             "a pattern that takes one block only",
             dumped(RULES.replace(Q, Q.replace(r"(\d+)", "(0)"))),
-            findings=(Expected(CONFIG, 10, "misses 1 official name (layers.1.attn.q.weight)"),),
+            findings=(Expected(CONFIG, 10, "misses 3 official names (layers.1.attn.q.weight, "),),
         ),
         Example(
             "names that no rule is for",

@@ -44,7 +44,7 @@ class EchoTransformer3DModel(BaseDiT):
         self.hidden_size = config.hidden_size
         self.num_attention_heads = config.num_attention_heads
         self.num_channels_latents = config.num_channels_latents
-        self.blocks = nn.ModuleList([EchoBlock(self.hidden_size) for _ in range(2)])
+        self.blocks = nn.ModuleList([EchoBlock(self.hidden_size) for _ in range(4)])
         self.scale_shift_table = nn.Parameter(torch.zeros(2, self.hidden_size))
         self.proj_out = ReplicatedLinear(self.hidden_size, self.num_channels_latents)
         self.__post_init__()
@@ -59,23 +59,13 @@ EntryClass = EchoTransformer3DModel
 """
 
 NATIVE_NAMES: Final[Mapping[str, tuple[int, ...]]] = {
-    "blocks.0.to_q.weight": (64, 64),
-    "blocks.0.to_k.weight": (64, 64),
-    "blocks.0.to_v.weight": (64, 64),
-    "blocks.1.to_q.weight": (64, 64),
-    "blocks.1.to_k.weight": (64, 64),
-    "blocks.1.to_v.weight": (64, 64),
+    **{f"blocks.{number}.to_{part}.weight": (64, 64) for number in range(4) for part in "qkv"},
     "scale_shift_table": (2, 64),
     "proj_out.weight": (16, 64),
 }
 
 OFFICIAL_NAMES: Final[Mapping[str, tuple[int, ...]]] = {
-    "layers.0.attn.q.weight": (64, 64),
-    "layers.0.attn.k.weight": (64, 64),
-    "layers.0.attn.v.weight": (64, 64),
-    "layers.1.attn.q.weight": (64, 64),
-    "layers.1.attn.k.weight": (64, 64),
-    "layers.1.attn.v.weight": (64, 64),
+    **{f"layers.{number}.attn.{part}.weight": (64, 64) for number in range(4) for part in "qkv"},
     "head.modulation": (2, 64),
     "head.weight": (16, 64),
 }

@@ -8,8 +8,9 @@ from dataclasses import replace
 from analyzers.findings import Applicability, Fix
 from analyzers.project.index import Project
 from analyzers.weights.faults import PlacedFault
-from analyzers.weights.known import rules_of
+from analyzers.weights.known import proposal_of, rules_of
 from analyzers.weights.patterns import Pattern, has_alternatives, parse_pattern
+from analyzers.weights.proposals import fix_of as writing
 from analyzers.weights.renaming import rename
 
 MOST_TRIED = 200
@@ -18,7 +19,21 @@ MOST_TRIED = 200
 
 def fix_of(project: Project, placed: PlacedFault) -> Fix | None:
     """What would mend a fault, where something is known to."""
-    return _anchoring(project, placed)
+    return _anchoring(project, placed) or _writing(project, placed)
+
+
+def _writing(project: Project, placed: PlacedFault) -> Fix | None:
+    """The rules that are missing, where names lead to parameters that stay empty and none is to blame."""
+    fault, known = placed.fault, placed.known
+    if fault.rule is not None or not fault.official or not fault.native:
+        return None
+    proposal = proposal_of(project, known.port)
+    if proposal is None or known.table is None:
+        return None
+    concerned = frozenset(fault.official)
+    wanted = [rule for rule in proposal.rules if any(name in concerned for name, _ in rule.pairs)]
+    container = project.mappings.container_of(known.table)
+    return writing(replace(proposal, rules=tuple(wanted)), known.table.location.path, container, known.table)
 
 
 def _anchoring(project: Project, placed: PlacedFault) -> Fix | None:

@@ -29,7 +29,7 @@ from analyzers.weights.families import (
 from analyzers.weights.places import Places, places_of
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.vocabulary import Concepts, Learned, concepts, similarity
+from analyzers.weights.vocabulary import STREAMS, Concepts, Learned, concepts, contradict, similarity
 
 _ROUNDS = 3
 """What a round finds teaches the next one."""
@@ -40,10 +40,16 @@ _NAME, _CONTEXT, _FIT = 0.55, 0.4, 0.05
 _OWN = 0.75
 """How much of a name's likeness is that of its part inside a block."""
 
+_FUSED = 0.15
+"""On top of a score where several add up: that their rows do is no coincidence."""
+
 _OTHER_LEAF = 0.3
 """Off a score where a weight would become a bias, or a table a weight."""
 
-_CERTAIN_MARGIN, _CERTAIN_SCORE = 0.06, 0.3
+_CONTRADICTED = 0.25
+"""Off a score where names contradict each other."""
+
+_CERTAIN_MARGIN, _CERTAIN_SCORE = 0.06, 0.25
 """A pair is certain where the whole assignment loses so much without it, and its own score is so high."""
 
 _MOST_ROLES = 4
@@ -54,6 +60,7 @@ class Match:
     """An official family, or several in merge order, and the native one that they make.
 
     `score` and `margin`: 0 to 1. `rival`: what the official side would take instead, as text.
+    `contradicts`: the shapes fit, and the names say that they are not the same.
     """
 
     official: tuple[Family, ...]
@@ -61,11 +68,12 @@ class Match:
     score: float
     margin: float
     rival: str | None
+    contradicts: bool = False
 
     @property
     def certain(self) -> bool:
         """Whether it may be proposed without doubt."""
-        return self.margin >= _CERTAIN_MARGIN and self.score >= _CERTAIN_SCORE
+        return self.margin >= _CERTAIN_MARGIN and self.score >= _CERTAIN_SCORE and not self.contradicts
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,9 @@ class _Aligner:
             for pair in assign(scores):
                 rival = others[pair.rival].dotted if pair.rival is not None else None
                 score = scores[pair.row][pair.column]
-                found.append(Match(some[pair.row].members, others[pair.column], score, pair.margin, rival))
+                one, two = some[pair.row], others[pair.column]
+                against = judge.contradicts(one, two)
+                found.append(Match(one.members, two, score, pair.margin, rival, against))
         return _without_repeats(found)
 
     def _may_make(self, candidate: _Candidate, target: Family) -> bool:
@@ -332,9 +342,23 @@ class _Judge:
         ]
         context = sum(votes) / len(votes) if votes else whole
         score = _FIT + _NAME * (_OWN * name + (1 - _OWN) * whole) + _CONTEXT * context
+        if len(candidate.members) > 1:
+            score = min(1.0, score + _FUSED)
         if set(candidate.members[0].leaves) != set(target.leaves):
             score -= _OTHER_LEAF
+        if self.contradicts(candidate, target):
+            score -= _CONTRADICTED
         return max(score, _FIT / 2)
+
+    def contradicts(self, candidate: _Candidate, target: Family) -> bool:
+        """Whether the names say that the two are not the same: by their words, or because one has a word
+        that has come along everywhere else."""
+        if len(candidate.members) == 1 and contradict(candidate.path, target.path):
+            return True
+        if not candidate.members[0].head or not target.head:
+            return False  # streams are what the modules of one block are told apart by
+        lone = candidate.concepts ^ concepts(target.tail)
+        return any(self._learned.keeps(concept) for concept in lone & STREAMS)
 
     def _likeness(self, candidate: _Candidate, target: Family) -> float:
         """How much the names alone are alike, without the blocks that they stand in."""

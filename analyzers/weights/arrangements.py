@@ -334,12 +334,9 @@ class Form:
 
     @cached_property
     def fits(self) -> bool:
-        """Whether the expected bytes as they are have the found shape: equal, or with the dimensions after
-        the first written as one (a convolution as a linear layer)."""
-        expected, found = self.expected, self.found
-        if expected == found or not expected or not found:
-            return True
-        return expected[0] == found[0] and (_merges(expected, found) or _merges(found, expected))
+        """Whether the expected bytes as they are have the found shape: equal, or with neighbouring
+        dimensions written as one (a convolution as a linear layer, a table as a row)."""
+        return _merges(self.expected, self.found) or _merges(self.found, self.expected)
 
 
 def form_of(pieces: Iterable[tuple[int, ...]], found: tuple[int, ...]) -> Form:
@@ -496,54 +493,64 @@ def _divisors(number: int) -> list[int]:
 
 
 def _rotary(rows: tuple[int, ...], width: int, heads: Heads, thorough: bool) -> Iterator[Hypothesis]:
-    """Rows within each head between (pair, 2) and (2, pair), of q and k, or of the pieces that are given."""
+    """Rows within each head between (pair, 2) and (2, pair), of q and k, or of the pieces that are given;
+    heads are of one size in all pieces (there may be fewer of k and v)."""
     sizes = tuple(each * width for each in rows)
     every = tuple(range(len(rows)))
     chosen = [every[:2], every] if len(rows) > 2 else [every]
     if thorough and len(rows) > 1:
         chosen += [(piece,) for piece in every]
-    for groups in _head_counts(rows, heads, thorough):
-        if any(each % (2 * groups) for each in rows) or any(each // groups < 4 for each in rows):
-            continue
+    for parts in _head_parts(rows, heads, thorough):
+        head = sum(parts)
+        counted = f"{rows[0] // head} heads of {head} rows"
+        if len(parts) > 1:
+            counted += f", in parts of {', '.join(map(str, parts))}"
         for pieces in chosen:
             whose = "" if pieces == every else f" of piece {' and '.join(str(p + 1) for p in pieces)}"
             for to_halves in (True, False):
                 how = "interleaved pairs to halves" if to_halves else "halves to interleaved pairs"
+                how = f"{whose} permuted as for rotary embeddings ({how}; {counted})"
                 within = tuple(
-                    _rotated(each, groups, width, to_halves) if piece in pieces else AsIs(each * width)
+                    _rotated(each, parts, width, to_halves) if piece in pieces else AsIs(each * width)
                     for piece, each in enumerate(rows)
                 )
-                yield Hypothesis(
-                    "rope",
-                    f"with the rows of each head{whose} permuted as for rotary embeddings ({how}; "
-                    f"{groups} heads of {rows[0] // groups} rows)",
-                    within[0] if len(rows) == 1 else Each(sizes, within),
-                )
+                turned = within[0] if len(rows) == 1 else Each(sizes, within)
+                yield Hypothesis("rope", f"with the rows of each head{how}", turned)
                 if thorough and len(rows) == 3 and len(pieces) == 2:
+                    groups = min(rows) // head
                     yield Hypothesis(
                         "interleaved",
-                        f"head by head ({groups} heads), with the rows of each head{whose} permuted as for "
-                        f"rotary embeddings ({how})",
-                        Then(Each(sizes, within), Alternating(sizes, groups, every)),
+                        f"head by head, with the rows of each head{how}",
+                        Then(turned, Alternating(sizes, groups, every)),
                     )
-    for axes in heads.axes:
-        head = sum(axes)
-        if len(rows) == 1 and rows[0] % head == 0:
-            for to_halves in (True, False):
-                parts = tuple(_rotated(axis, 1, width, to_halves) for axis in axes)
-                one = Each(tuple(axis * width for axis in axes), parts)
-                count = rows[0] // head
-                yield Hypothesis(
-                    "rope",
-                    f"with the rows of each head permuted axis by axis ({', '.join(map(str, axes))})",
-                    Each((head * width,) * count, (one,) * count),
-                )
 
 
-def _rotated(rows: int, groups: int, width: int, to_halves: bool) -> Arrangement:
-    half = rows // groups // 2
-    dims = (groups, half, 2, width) if to_halves else (groups, 2, half, width)
-    return Axes(dims, (0, 2, 1, 3))
+def _head_parts(rows: tuple[int, ...], heads: Heads, thorough: bool) -> Iterator[tuple[int, ...]]:
+    """The parts of a head that are rotated on their own: the head as one, and the known axes."""
+    seen = set()
+    for groups in (1, *_head_counts(rows, heads, thorough)):
+        head = min(rows) // groups
+        if head >= 4 and head % 2 == 0 and min(rows) % groups == 0 and not any(each % head for each in rows):
+            seen.add((head,))
+            yield (head,)
+    for parts in heads.axes:
+        if parts not in seen and not any(each % sum(parts) for each in rows):
+            yield parts
+
+
+def _rotated(rows: int, parts: tuple[int, ...], width: int, to_halves: bool) -> Arrangement:
+    """Every head of `rows`, each of its parts on its own."""
+    if len(parts) == 1:
+        (head,) = parts
+        half, count = head // 2, rows // head
+        dims = (count, half, 2, width) if to_halves else (count, 2, half, width)
+        return Axes(dims, (0, 2, 1, 3))
+    one = Each(
+        tuple(part * width for part in parts),
+        tuple(_rotated(part, (part,), width, to_halves) for part in parts),
+    )
+    count = rows // sum(parts)
+    return Each((sum(parts) * width,) * count, (one,) * count)
 
 
 def _columns(form: Form) -> Iterator[Hypothesis]:

@@ -23,7 +23,7 @@ from analyzers.weights.recent import Keep
 from analyzers.weights.renaming import Renaming, Share, positions
 from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.tangles import Blame, blame_of_collision, blame_of_merge
+from analyzers.weights.tangles import Blame, Lacking, blame_of_collision, blame_of_merge
 from analyzers.weights.verdicts import Fault, FaultKind, RuleUse, ShapeFault
 
 
@@ -204,7 +204,7 @@ class _Inquiry:
     def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
         """Where a name would go without a rule, where that is an empty place which it fits."""
         evidence = self.evidence
-        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule)
+        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule, self.keep)
         if elsewhere is None or elsewhere.target not in self.free:
             return None
         shape, room = self.shape(place), self.room(elsewhere.target)
@@ -218,9 +218,16 @@ class _Inquiry:
         empty = self._empty_bundles()
         partners = led_together(lost, empty)
         without_rule_: dict[object, Draft] = {}
-        for number, one in enumerate(lost):
-            partner = empty[partners[number]] if number in partners else None
-            rule, other = self._sender(one, partner)
+        met = [empty[partners[number]] if number in partners else None for number in range(len(lost))]
+        senders = [self._sender(one, partner) for one, partner in zip(lost, met, strict=True)]
+        missed = {
+            _cause(one, partner, None): sender
+            for one, partner, sender in zip(lost, met, senders, strict=True)
+            if sender[0] is not None and not one.path
+        }
+        for one, partner, sender in zip(lost, met, senders, strict=True):
+            # What the same change of name would mend has the same cause.
+            rule, other = missed.get(_cause(one, partner, None), sender) if not one.path else sender
             draft = Draft("unexpected", rule, other)
             if rule is None:
                 draft = without_rule_.setdefault(_cause(one, partner, other), draft)
@@ -232,8 +239,9 @@ class _Inquiry:
             if one.path and one.places[0] in self.ways:
                 draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
             if partner is not None:
-                draft.native.update(dict.fromkeys(partner.names))
-                self._fill(partner.names)
+                meant = _of_these_blocks(partner.names, [self.names[place] for place in one.places])
+                draft.native.update(dict.fromkeys(meant))
+                self._fill(meant)
         self.lost.clear()
 
     def _lost_bundles(self) -> list[Lost]:
@@ -278,14 +286,20 @@ class _Inquiry:
         rule = lost.path[-1] if lost.path else None
         if rule is not None and rule in self.evidence.renaming.raising:
             return rule, None
+        if rule is not None and not self.sound.get(rule):
+            return rule, None  # it brings no name to its place
         for use in self.evidence.uses:
             candidate = self.evidence.rules[use.rule]
             if use.rule == rule or use.state == "unknown":
                 continue
             if use.state == "dead" or (use.state == "shadowed" and rule in use.by):
+                if partner is not None and partner.partly and candidate.merge is None:
+                    continue
                 made = made_pattern(candidate)
-                meant = partner is None or (made is not None and made.fullmatch(partner.names[0]) is not None)
-                if meant and is_near(candidate, lost.source):
+                meant = (
+                    partner is not None and made is not None and made.fullmatch(partner.names[0]) is not None
+                )
+                if (meant or partner is None) and is_near(candidate, lost.source, meant):
                     return use.rule, rule
             elif use.state == "live" and lost.source in self.sound.get(use.rule, ()):
                 return use.rule, rule  # it takes these names for other numbers
@@ -299,20 +313,27 @@ class _Inquiry:
         """Targets with several sources."""
         groups: dict[object, list[Tangle]] = {}
         for tangle in self.tangles.values():
-            if tangle.target in self.free or tangle.assembly.used or tangle.target not in self._natives:
-                form = tuple((path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True))
-                groups.setdefault((shape_of_name(tangle.target)[0], form), []).append(tangle)
-        for tangles in groups.values():
-            first = tangles[0]
-            others = [name for name in self.free if name not in self.tangles]
-            merging = any(source.merge is not None for source in first.sources)
+            if self.evidence.unsure and tangle.assembly.only_waits:
+                continue  # what it waits for may be among the names that could not be followed
+            form = {(path, s.merge) for path, s in zip(tangle.paths, tangle.sources, strict=True)}
+            groups.setdefault(frozenset(form), []).append(tangle)
+        # Groups that have too much come first: what they have too much, others may lack.
+        for tangles in sorted(groups.values(), key=lambda same: not same[0].assembly.lost):
+            tangles = [tangle for tangle in tangles if self.tangles.get(tangle.target) is tangle]
+            if not tangles:
+                continue
+            here = {tangle.target for tangle in tangles}
+            empty = {name: self._lacking(name) for name in self.free if name not in here}
+            merging = any(source.merge is not None for source in tangles[0].sources)
             ask = blame_of_merge if merging else blame_of_collision
-            blame = ask(self.evidence.sides, self.evidence.rules, first, others)
-            self._blame(tangles, blame)
+            self._blame(tangles, ask(self.evidence.sides, self.evidence.rules, tangles, empty))
 
-    @cached_property
-    def _natives(self) -> frozenset[str]:
-        return frozenset(self.evidence.sides.natives)
+    def _lacking(self, native: str) -> Lacking | None:
+        """What an unfinished group lacks, and whom it has."""
+        tangle = self.tangles.get(native)
+        if tangle is None:
+            return None
+        return Lacking(tangle.assembly.lacking, tuple(self.names[s.place] for s in tangle.sources))
 
     def _blame(self, tangles: Sequence[Tangle], blame: Blame) -> None:
         draft = Draft(blame.kind, blame.rule, blame.other, detail=blame.detail)
@@ -320,11 +341,10 @@ class _Inquiry:
             draft.official.update(dict.fromkeys(self.names[s.place] for s in tangle.sources))
             draft.native[tangle.target] = None
             self.free.pop(tangle.target, None)
-        if blame.meant_for is not None:
-            template = shape_of_name(blame.meant_for)[0]
-            meant = [name for name in self.free if shape_of_name(name)[0] == template]
-            draft.native.update(dict.fromkeys(meant))
-            self._fill(meant)
+        forms = {shape_of_name(name)[0] for name in blame.meant_for}
+        meant = [name for name in self.free if shape_of_name(name)[0] in forms]
+        draft.native.update(dict.fromkeys(meant))
+        self._fill(meant)
         self.drafts.append(draft)
 
     def _of_wrong_shape(self) -> None:
@@ -386,8 +406,15 @@ class _Inquiry:
             self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
 
 
+def _of_these_blocks(natives: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """The parameters of the blocks that the names are of, where that can be told."""
+    blocks = {shape_of_name(name)[1][:1] for name in names}
+    found = [native for native in natives if shape_of_name(native)[1][:1] in blocks]
+    return found if len(found) == len(names) else natives
+
+
 def _cause(lost: Lost, partner: Empty | None, other: int | None) -> object:
     """What names that no rule takes have in common: the change of name that one rule would make."""
     if partner is None:
         return (other, lost.target, owner(lost.source))
-    return (other, core(lost.source, partner.template))
+    return (other, *core(lost.source, partner.template)[1:])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from analyzers.weights.landing import Sides
-from analyzers.weights.renaming import Renaming, rename
+from analyzers.weights.patterns import Pattern
+from analyzers.weights.recent import Keep
+from analyzers.weights.renaming import Renaming, positions, rename
 from analyzers.weights.symbolic import SymbolicRule
 
 
@@ -20,7 +23,7 @@ class Elsewhere(NamedTuple):
 
 
 def without_rule(
-    renaming: Renaming, rules: Sequence[SymbolicRule], sides: Sides, place: int, rule: int
+    renaming: Renaming, rules: Sequence[SymbolicRule], sides: Sides, place: int, rule: int, keep: Keep
 ) -> Elsewhere | None:
     """Where a name would go without a rule that took it; None where that cannot be told."""
     name = renaming.names[place]
@@ -36,10 +39,19 @@ def without_rule(
         if pattern is None or target is None or rules[later].conditional:
             return None
         try:
-            return Elsewhere(later, pattern.compiled.sub(target, name), rules[later].merge)
+            made = keep(
+                ("would make", sides.official.digest, pattern.text, target, reached),
+                partial(_all_made, renaming, pattern, target, reached),
+            )
         except (re.error, IndexError):
             return None  # the loader would stop there
+        return Elsewhere(later, made[place], rules[later].merge)
     return Elsewhere(None, name, None)
+
+
+def _all_made(renaming: Renaming, pattern: Pattern, target: str, reached: int) -> Mapping[int, str]:
+    sub = pattern.compiled.sub
+    return {place: sub(target, renaming.names[place]) for place in positions(reached)}
 
 
 def _chained(rules: Sequence[SymbolicRule], sides: Sides, name: str, rule: int) -> Elsewhere | None:

@@ -27,6 +27,8 @@ _OF_RULES: Final = {"collision": "DIT309", "merge": "DIT310"}
 _OF_CLASSES: Final = "DIT609"
 _SHADOWED: Final = "DIT307"
 
+_LACKS: Final = ("missing", "unexpected")
+
 STOPS: Final = "loading stops with an error"
 """What follows from a name without a place and from a parameter that stays empty."""
 
@@ -108,7 +110,7 @@ def _all_faults(project: Project) -> tuple[PlacedFault, ...]:
     for known in known_proofs(project):
         if not _is_readable(project, known):
             continue
-        for placed in _joined(_placed(project, known, fault) for fault in known.proof.faults):
+        for placed in _joined(_placed(project, known, fault) for fault in _told(known)):
             port = known.port
             place = (
                 placed.rule.key if placed.rule is not None else (port.cls.path, port.name, placed.location)
@@ -117,6 +119,28 @@ def _all_faults(project: Project) -> tuple[PlacedFault, ...]:
             if first is not placed and port not in (first.known.port, *first.also):
                 found[placed.code, placed.fault.kind, place] = replace(first, also=(*first.also, port))
     return tuple(found.values())
+
+
+def _told(known: KnownProof) -> tuple[Fault, ...]:
+    """The faults of a proof; where rules lack for most of the names, that in place of each lack.
+
+    A mapping that is just begun, or that is for the names of another origin, has one cause.
+    """
+    lacks = [f for f in known.proof.faults if f.rule is None and f.other is None and f.kind in _LACKS]
+    official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
+    native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
+    all_official, all_native = (
+        len(side.names) if side is not None else 0 for side in (known.state.official, known.state.native)
+    )
+    if len(lacks) < 2 or (2 * len(official) <= all_official and 2 * len(native) <= all_native):
+        return known.proof.faults
+    message = (
+        f"rules lack for most of the names: {len(official)} of {all_official} official names "
+        f"({examples(official)}) have no place in the port, and {len(native)} of its {all_native} parameters "
+        f"({examples(native)}) stay empty: {STOPS}, unless the mapping is for names of another origin"
+    )
+    others = tuple(fault for fault in known.proof.faults if fault not in lacks)
+    return (Fault("unexpected" if official else "missing", None, official, native, message), *others)
 
 
 def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:
@@ -197,8 +221,16 @@ def _idle_rule(project: Project, known: KnownProof, fault: Fault) -> MappingRule
     if not fault.native or known.table is None:
         return None
     rules = symbolic_rules(project, known.table)
-    idle = [use.rule for use in known.proof.rules if use.state == "dead"]
-    makers = [i for i in idle if (made := made_pattern(rules[i])) and all(map(made.fullmatch, fault.native))]
+    filled = [filling.tensor.name for filling in known.proof.fillings if filling.sources]
+    makers: list[int] = []
+    for index in (use.rule for use in known.proof.rules if use.state == "dead"):
+        made = made_pattern(rules[index])
+        if (
+            made is not None
+            and all(map(made.fullmatch, fault.native))
+            and not any(map(made.fullmatch, filled))
+        ):
+            makers.append(index)
     return known.table.rules[makers[0]] if len(makers) == 1 else None
 
 
@@ -213,13 +245,17 @@ def _code(known: KnownProof, fault: Fault) -> str:
 
 def _places(project: Project, known: KnownProof, fault: Fault) -> Iterator[Location]:
     """Where a fault may stand that no rule caused, best first."""
-    if fault.native:
-        place = module_line(project, known.port.cls, _shared(fault.native))
-        if place is not None:
-            yield place
+    place = module_line(project, known.port.cls, _shared(fault.native)) if _is_of_one_module(fault) else None
+    if place is not None:
+        yield place
     if known.table is not None and not known.table.built:
         yield _beginning(known.table.location)
     yield known.port.location
+
+
+def _is_of_one_module(fault: Fault) -> bool:
+    """Whether parameters stay empty that share more than their place in the model."""
+    return bool(fault.native) and (len(fault.native) == 1 or bool(_shared(fault.native)))
 
 
 def _shared(names: tuple[str, ...]) -> str:
@@ -233,7 +269,7 @@ def _shared(names: tuple[str, ...]) -> str:
                 break
             same += 1
         shared = shared[:same]
-    return ".".join(shared) if shared else names[0]
+    return ".".join(shared)
 
 
 def _beginning(place: Location) -> Location:

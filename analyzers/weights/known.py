@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from analyzers.facts.model import ClassFacts, Placed
 from analyzers.project.index import Project
@@ -25,10 +25,13 @@ from analyzers.project.ports import Port
 from analyzers.weights.dump_forms import MalformedDump
 from analyzers.weights.dumps import dump_in, find_dumps
 from analyzers.weights.proof import prove
+from analyzers.weights.proposals import Proposal, propose
 from analyzers.weights.state import PortState, RuleText, StateDict
 from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.tables import symbolic_rules
 from analyzers.weights.verdicts import WeightProof
+
+T = TypeVar("T")
 
 Rules: TypeAlias = "tuple[MappingTable | None, tuple[SymbolicRule, ...]]"
 
@@ -94,9 +97,9 @@ def _proof(project: Project, port: Port, state: PortState) -> WeightProof:
     _, rules = rules_of(project, port)
     profile = project.profile
     keep = project.sources.bodies.derive_texts
-    kept = keep(("weight proofs", state_key(port)), _Kept)
+    kept = keep(("weight proofs", state_key(port)), _Kept[WeightProof])
     question = (state.digest, rules, profile.mapping_semantics, profile.loading, port.name)
-    return kept.proof(
+    return kept.answer(
         question,
         lambda: prove(
             state,
@@ -109,18 +112,35 @@ def _proof(project: Project, port: Port, state: PortState) -> WeightProof:
     )
 
 
+def proposal_of(project: Project, port: Port) -> Proposal | None:
+    """The rules that the mapping of a port lacks, as far as names and shapes tell; None where there is no
+    proof."""
+    proof, state = proof_of(project, port), state_of(project, port)
+    if proof is None or state is None or state.native is None or state.official is None:
+        return None
+    official, native = state.official.tensors, state.native.tensors
+    _, rules = rules_of(project, port)
+    semantics = project.profile.mapping_semantics
+    kept = project.sources.bodies.derive_texts(("proposals", state_key(port)), _Kept[Proposal])
+    excluded = frozenset(name for name, _ in proof.exclusions)
+    return kept.answer(
+        (state.digest, rules, semantics, excluded),
+        lambda: propose(official, native, rules, semantics, excluded),
+    )
+
+
 _PROOFS = 4
 """Proofs kept of one port: an edit and its undoing are free."""
 
 
-class _Kept:
-    """The last proofs of one port, by all that they depend on."""
+class _Kept(Generic[T]):
+    """The last proofs of one port (or proposals for it), by all that they depend on."""
 
     def __init__(self) -> None:
-        self._proofs: OrderedDict[Hashable, WeightProof] = OrderedDict()
+        self._proofs: OrderedDict[Hashable, T] = OrderedDict()
 
-    def proof(self, question: Hashable, make: Callable[[], WeightProof]) -> WeightProof:
-        """The proof kept for a question, else the one that is made."""
+    def answer(self, question: Hashable, make: Callable[[], T]) -> T:
+        """What is kept for a question, else what is made."""
         known = self._proofs.get(question)
         if known is None:
             known = self._proofs[question] = make()

@@ -118,6 +118,11 @@ class Laid:
 
     def get(self, start: int, count: int) -> bytes:
         """The bytes of `count` elements from `start`, in dtype `target`."""
+        index = bisect_right(self._starts, start) - 1
+        number, within = divmod(start - self._starts[index], BLOCK)
+        if within + count <= BLOCK and start + count <= self._starts[index + 1]:  # most are
+            block = self._block(index, number)
+            return block[within * self.item : (within + count) * self.item]
         parts = []
         while count:
             index = bisect_right(self._starts, start) - 1

@@ -453,11 +453,10 @@ def _distinct(
 def _inferred(form: Form, pair: Pair) -> Iterator[Hypothesis]:
     """Orders of more parts than are enumerated: for each part, the one whose samples it has."""
     rows = sum(form.rows)
-    divisions = [
-        (rows // count * form.width,) * count for count in (5, 6, 7, 8, 9, 10, 12) if rows % count == 0
-    ]
-    if len(form.pieces) > 4:
-        divisions = [form.sizes]
+    divisions = [form.sizes]
+    if len(form.pieces) == 1:
+        counts = [count for count in (5, 6, 7, 8, 9, 10, 12) if rows % count == 0]
+        divisions = [(rows // count * form.width,) * count for count in counts]
     for sizes in divisions:
         if len(set(sizes)) > 1:
             continue

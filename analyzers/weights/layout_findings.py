@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from analyzers.findings import Severity
 from analyzers.weights.kept_dtypes import KeptModules
 from analyzers.weights.layout_verdicts import LayoutReport, LayoutVerdict
+from analyzers.weights.name_parts import shape_of_name
 from analyzers.weights.verdicts import Fault, Interchangeable, WeightProof
 
 
@@ -55,11 +56,7 @@ def settle(proof: WeightProof, report: LayoutReport) -> WeightProof:
     }
     filled = [filling.tensor.name for filling in proof.fillings if filling.sources]
     seen = sum(name in told for name in filled)
-    groups: list[Interchangeable] = []
-    for group in proof.interchangeable:
-        natives = tuple(name for name in group.natives if name not in settled)
-        if len(natives) > 1:
-            groups.append(replace(group, natives=natives) if natives != group.natives else group)
+    groups = _still_open(proof, {name for name in filled if name not in settled})
     faults = _faults(proof, report)
     by = proof.by
     if seen and seen == len(filled):
@@ -77,7 +74,7 @@ def settle(proof: WeightProof, report: LayoutReport) -> WeightProof:
     broken = replace(
         proof,
         by=by,
-        interchangeable=tuple(groups),
+        interchangeable=groups,
         faults=(*proof.faults, *faults),
         notes=tuple(notes),
     )
@@ -91,6 +88,34 @@ def settle(proof: WeightProof, report: LayoutReport) -> WeightProof:
     if proof.verdict == "broken":
         because = f"{proof.because}; {because}"
     return replace(broken, verdict="broken", because=because)
+
+
+def _still_open(proof: WeightProof, unsettled: Set[str]) -> tuple[Interchangeable, ...]:
+    """The groups of which two members at least are not settled.
+
+    A group names parameters with their numbers as `*`; one of a single name is a numbered list, all of
+    whose elements are alike (`telling`).
+    """
+    templates: dict[str, int] = {}
+    for name in unsettled:
+        template, _ = shape_of_name(name)
+        templates[template] = templates.get(template, 0) + 1
+    groups = []
+    for group in proof.interchangeable:
+        if len(group.natives) == 1:
+            (start,) = group.natives
+            if any(count > 1 and f"{name}.".startswith(f"{start}.") for name, count in templates.items()):
+                groups.append(group)
+            continue
+        left = tuple(name in unsettled or name in templates for name in group.natives)
+        if sum(left) > 1:
+            kept = [index for index, stays in enumerate(left) if stays]
+            natives = tuple(group.natives[index] for index in kept)
+            telling = group.telling
+            if len(telling) == len(group.natives):
+                telling = tuple(telling[index] for index in kept)
+            groups.append(replace(group, natives=natives, telling=telling))
+    return tuple(groups)
 
 
 def _faults(proof: WeightProof, report: LayoutReport) -> list[Fault]:

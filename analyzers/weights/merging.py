@@ -47,6 +47,11 @@ class Assembly:
         clean = not (self.lost or self.waiting or self.repeated) and self.raises is None
         return clean and len(self.counts) <= 1 and bool(self.used)
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing is wrong but that more sources are needed."""
+        return bool(self.waiting) and not self.lost and self.raises is None and len(self.counts) == 1
+
 
 def assemble(sources: Sequence[Source]) -> Assembly:
     """The loader's way with the sources of one target, which stand in key order."""

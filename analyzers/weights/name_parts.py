@@ -9,17 +9,15 @@ from typing import Final
 HOLE: Final = "*"
 """What stands for a component that is a number."""
 
+_NUMBER: Final = re.compile(r"(?<![^.])\d+(?![^.])")
 _WORD: Final = re.compile(r"[A-Za-z]+|\d+|\*")
 
 
 @lru_cache(maxsize=16384)
 def shape_of_name(name: str) -> tuple[str, tuple[int, ...]]:
     """The name with `*` for each component that is a number, and these numbers."""
-    if not any(character.isdigit() for character in name):
-        return name, ()
-    parts = name.split(".")
-    numbers = tuple(int(part) for part in parts if part.isdecimal())
-    return ".".join(HOLE if part.isdecimal() else part for part in parts), numbers
+    numbers = _NUMBER.findall(name)
+    return (_NUMBER.sub(HOLE, name), tuple(map(int, numbers))) if numbers else (name, ())
 
 
 def words_of(template: str) -> tuple[tuple[str, int, int], ...]:

@@ -8,31 +8,51 @@ from typing import Final
 from analyzers.weights.name_parts import HOLE, likeness, shape_of_name
 from analyzers.weights.symbolic import SymbolicRule
 
+FILLER: Final = "weight"
+"""What stands for `.*` in the first sample of a pattern."""
+
 _CLOSE: Final = 0.5
 """How alike two components are of which one may be a slip for the other."""
 
-
-def is_near(rule: SymbolicRule, template: str) -> bool:
-    """Whether names of that form (`*` for numbers) miss the rule's pattern by one component."""
-    return any(_near(shape_of_name(name)[0].split("."), template.split(".")) for name in rule.names[:1])
-
-
-def _near(sample: list[str], name: list[str]) -> bool:
-    # The last component of a sample often stands for `.*`.
-    return _one_apart(sample, name) or (len(sample) > 1 and _begins_near(sample[:-1], name))
+_LIKELY: Final = 0.3
+_SHORT: Final = 3
+"""The same where other evidence speaks for the slip; of short ones (`ff`) a letter is half."""
 
 
-def _begins_near(sample: list[str], name: list[str]) -> bool:
-    return len(name) > len(sample) and _one_apart(sample, name[: len(sample)])
+def is_near(rule: SymbolicRule, template: str, meant: bool) -> bool:
+    """Whether names of that form (`*` for numbers) miss the rule's pattern by a slip.
+
+    `meant`: what the rule would make is what the names lack, so that one component may be anything and
+    another be there or not; else one component may be misspelt, or be there or not.
+    """
+    for sample in rule.names[:1]:
+        pattern = rule.parsed
+        free = pattern is not None and pattern.begins_free
+        shortest = pattern.shortest(sample) if pattern is not None else sample
+        parts, name = shape_of_name(shortest)[0].split("."), template.split(".")
+        if free and len(name) > len(parts):
+            name = name[-len(parts) :]
+        if meant and parts[-1] == FILLER:
+            parts[-1] = name[-1]  # it stands for `.*`
+        if _near(parts, name, meant) or (len(parts) > 1 and _near(parts[:-1], name[: len(parts) - 1], meant)):
+            return True
+    return False
 
 
-def _one_apart(sample: list[str], name: list[str]) -> bool:
-    if len(sample) == len(name):
-        different = [(a, b) for a, b in zip(sample, name, strict=True) if a != b]
-        return len(different) <= 1 and all(
-            HOLE not in (a, b) and likeness(a, b) >= _CLOSE for a, b in different
-        )
-    if abs(len(sample) - len(name)) != 1 or min(len(sample), len(name)) < 2:
+def _near(sample: list[str], name: list[str], meant: bool) -> bool:
+    replaced: list[tuple[str, str]] = []
+    other = same = 0
+    for kind, a, b, c, d in SequenceMatcher(None, sample, name, autojunk=False).get_opcodes():
+        if kind == "equal":
+            same += b - a
+        else:
+            both = min(b - a, d - c)
+            replaced += zip(sample[a : a + both], name[c : c + both], strict=True)
+            other += abs((b - a) - (d - c))
+    if any(HOLE in pair for pair in replaced) or same < 1:
         return False
-    matched = SequenceMatcher(None, sample, name, autojunk=False).get_matching_blocks()
-    return sum(found.size for found in matched) == min(len(sample), len(name))
+    if meant:
+        if any(likeness(a, b) < _LIKELY and max(len(a), len(b)) > _SHORT for a, b in replaced):
+            return False
+        return len(replaced) <= 1 and other <= 1 and same >= len(replaced)
+    return len(replaced) + other <= 1 and all(likeness(a, b) >= _CLOSE for a, b in replaced)

@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.project.profiles.base import MappingSemantics
+from analyzers.weights.renaming import Renamed, positions, rename_all
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
-
-Renaming = "tuple[str, int | None, tuple[int, int] | None]"
 
 
 @dataclass(frozen=True)
@@ -28,29 +27,20 @@ class Places:
     working: Mapping[str, str]
 
 
-def renamed(
-    name: str, rules: Sequence[SymbolicRule], semantics: MappingSemantics
-) -> tuple[str, int | None, tuple[int, int] | None]:
-    """What the rules make of a name: the target, the rule that decided last, and its merge."""
-    last: int | None = None
-    merge: tuple[int, int] | None = None
-    applied: set[int] = set()
-    for _ in range(max(8, 2 * len(rules)) if semantics == "chained" else 1):
-        for number, rule in enumerate(rules):
-            if number in applied or rule.parsed is None or rule.target is None:
-                continue
-            if rule.parsed.compiled.match(name) is None:
-                continue
-            new = rule.parsed.compiled.sub(rule.target, name)
-            if semantics == "chained" and new == name:
-                continue
-            applied.add(number)
-            merge = rule.merge if semantics == "first-match" else (rule.merge or merge)
-            name, last = new, number
-            break
-        else:
-            break
-    return name, last, merge
+def outcomes(
+    names: Sequence[str],
+    rules: Sequence[SymbolicRule],
+    semantics: MappingSemantics,
+    valid: Collection[str],
+) -> dict[str, Renamed]:
+    """What the rules make of each name; all rules can be read and are there on every path. `valid`: the
+    names of the model."""
+    made = {name: Renamed(name) for name in names}
+    whole = tuple(made)
+    for share in rename_all(whole, "", rules, semantics, valid=valid).shares:
+        for place in positions(share.mask):
+            made[whole[place]] = Renamed(share.targets[place], share.path, share.merge)
+    return made
 
 
 def places_of(
@@ -65,10 +55,12 @@ def places_of(
     plain: dict[str, list[tuple[Tensor, int | None]]] = {}
     merged: dict[str, dict[int, list[tuple[Tensor, int]]]] = {}
     unplaced: set[str] = set()
+    made = outcomes([tensor.name for tensor in official], rules, semantics, {t.name for t in native})
     for tensor in official:
         if tensor.name in excluded:
             continue
-        target, rule, merge = renamed(tensor.name, rules, semantics)
+        target, merge = made[tensor.name].target, made[tensor.name].merge
+        rule = made[tensor.name].rules[-1] if made[tensor.name].rules else None
         if target not in slots:
             unplaced.add(tensor.name)
         elif merge is None:

@@ -9,7 +9,7 @@ list of new parameters allows it; shapes must agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.project.profiles.base import Loading, MappingSemantics
@@ -32,6 +32,7 @@ from analyzers.weights.verdicts import (
 
 __all__ = ["prove"]
 
+_MAY_COMPLETE = "its group lacks others, which may be among the names that could not be followed"
 _NOTHING = "nothing fills it"
 _MAY_BE_HELD = (
     "the official class lacks it, and says itself that a checkpoint may hold it: the loader stops with an "
@@ -147,6 +148,10 @@ class _Proof:
         for part in self.landed:
             for place, placement in part.placements:
                 placed[place] = placement
+        for place in self._waiting() if stopped else ():
+            waiting = placed[place]
+            if waiting is not None:
+                placed[place] = waiting._replace(verdict="unknown", because=_MAY_COMPLETE)
         for place, (because, verdict) in stopped.items():
             tensor = tensors[place]
             placed[place] = KeyPlacement(tensor, tensor.name, (), None, verdict, because)
@@ -159,6 +164,13 @@ class _Proof:
                 if doubt is not None and placement.verdict == "proven":
                     placements[place] = placement._replace(verdict="unknown", because=doubt)
         return tuple(placements)
+
+    def _waiting(self) -> Iterator[int]:
+        """The sources of groups that only lack others, which may be among the undecided names."""
+        for part in self.landed:
+            for tangle in part.tangles:
+                if tangle.assembly.only_waits:
+                    yield from tangle.assembly.waiting
 
     def _doubts(self) -> dict[tuple[tuple[int, ...], str], str]:
         """The targets whose names speak against their sources, with the ways that lead there."""

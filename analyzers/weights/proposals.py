@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from analyzers.findings import Applicability, Fix, JsonValue
+from analyzers.project.mappings import MappingTable
 from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.alignment import Match, align
 from analyzers.weights.families import INDEX, Path
-from analyzers.weights.places import renamed
+from analyzers.weights.places import outcomes
+from analyzers.weights.renaming import Renamed
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
 
@@ -71,14 +74,16 @@ def propose(
     mapping as it is; where part of it cannot be read, nothing is proposed. `excluded`: names of either
     side that are left out by design.
     """
-    if any(rule.parsed is None or rule.template is None for rule in rules):
-        return Proposal((), (), ("a rule of the mapping cannot be read, so none is proposed beside it",))
+    if any(rule.parsed is None or rule.template is None or rule.conditional for rule in rules):
+        why = "a rule of the mapping cannot be read or tried, or is there on some paths only"
+        return Proposal((), (), (f"{why}: none is proposed beside it",))
     found = align(official, native, rules, semantics, excluded)
     names = [tensor.name for tensor in official]
     sure = [match for match in found.matches if match.certain]
-    before = {name: renamed(name, rules, semantics) for name in names}
+    valid = {tensor.name for tensor in native}
+    before = outcomes(names, rules, semantics, valid)
     drafts = _drafts(sure, before, frozenset(excluded))
-    placed, notes = _checked(drafts, rules, before, semantics)
+    placed, notes = _checked(drafts, rules, before, semantics, valid)
     doubtful = [
         rule
         for match in found.matches
@@ -115,14 +120,49 @@ def with_proposed(
     return tuple(result)
 
 
-# --------------------------------------------------------------------------- drafts
+def fix_of(
+    proposal: Proposal, path: str, container: str | None, table: MappingTable | None = None
+) -> Fix | None:
+    """The quick fix that writes the certain rules of a proposal into a mapping.
 
-_Outcome = "tuple[str, int | None, tuple[int, int] | None]"
+    `path`, `container`: the statement that holds the mapping (`Mappings.container_of` of a table, or
+    `Class.param_names_mapping` where there is nothing but an empty factory). `table`: the rules that are
+    there, None where there are none. None where nothing is certain, the mapping is not written down in one
+    place, or a rule would have to stand in front of one that is written elsewhere.
+    """
+    if not proposal.rules or container is None:
+        return None
+    own: set[str | None] = set()
+    if table is not None:
+        own = {rule.pattern for rule in table.rules if table.owns(rule) and rule.container == container}
+    rules: list[JsonValue] = []
+    for rule in proposal.rules:
+        anchor = rule.pattern if rule.replaces else rule.before
+        if anchor is not None and anchor not in own:
+            return None
+        rules.append(
+            {
+                "pattern": rule.pattern,
+                "target": rule.target,
+                "merge": list(rule.merge) if rule.merge is not None else None,
+                "before": rule.before,
+                # No rule that is there takes these names: where they stand is a matter of reading.
+                "after": rule.after if rule.after in own else None,
+                "replaces": rule.replaces,
+            }
+        )
+    count = len(rules)
+    title = f"Write {count} missing mapping rules" if count > 1 else "Write the missing mapping rule"
+    arguments: dict[str, JsonValue] = {"path": path, "container": container, "rules": rules}
+    return Fix(title, "add-mapping-rules", arguments, Applicability.UNSAFE)
+
+
+# --------------------------------------------------------------------------- drafts
 
 
 def _drafts(
     matches: Sequence[Match],
-    before: Mapping[str, tuple[str, int | None, tuple[int, int] | None]],
+    before: Mapping[str, Renamed],
     excluded: Collection[str],
 ) -> list[ProposedRule]:
     """Rules for these matches, several modules in one rule where all below a module move alike."""
@@ -141,7 +181,8 @@ def _drafts(
         taken = [name for name in before if name not in mine and compiled.compiled.match(name)]
         made = {name: compiled.compiled.sub(rule.target, name) for name in taken}
         if any(
-            name in excluded or (made[name], None) != (before[name][0], before[name][2]) for name in taken
+            name in excluded or (made[name], None) != (before[name].target, before[name].merge)
+            for name in taken
         ):
             continue
         found.append((min(match.official[0].order for match in below), rule))
@@ -150,8 +191,12 @@ def _drafts(
     rest = [match for match in matches if len(match.official) > 1 or id(match) in waiting]
     for match in rest:
         for place, family in enumerate(match.official):
-            # A source that has a rule already waits for the others of its merge.
-            if not all(before[t.name][2] is not None for t in family.tensors.values()):
+            # A source that gives to this merge already needs no rule.
+            merge = (place, len(match.official)) if len(match.official) > 1 else None
+            if any(
+                (before[name].target, before[name].merge) != (target, merge)
+                for name, target in _pairs(match, place)
+            ):
                 found += [(family.order, rule) for rule in _own_rules(match, place, before)]
     return [rule for _, rule in sorted(found, key=lambda item: item[0])]
 
@@ -250,8 +295,9 @@ def _confidence(match: Match) -> float:
 def _checked(
     drafts: Sequence[ProposedRule],
     rules: Sequence[SymbolicRule],
-    before: Mapping[str, tuple[str, int | None, tuple[int, int] | None]],
+    before: Mapping[str, Renamed],
     semantics: MappingSemantics,
+    valid: Collection[str],
 ) -> tuple[list[ProposedRule], list[str]]:
     """The drafts in their places, without those that would not do what they should or would undo
     something, and a note for each of these."""
@@ -262,11 +308,12 @@ def _checked(
         whole = with_proposed(rules, kept)
         texts = {rule.pattern: place for place, rule in enumerate(kept)}
         guilty: int | None = None
-        for name, (target, _, merge) in before.items():
-            made, by, merged = renamed(name, whole, semantics)
-            if (made, merged) == wanted.get(name, (target, merge)):
+        after = outcomes(tuple(before), whole, semantics, valid)
+        for name, was in before.items():
+            made = after[name]
+            if (made.target, made.merge) == wanted.get(name, (was.target, was.merge)):
                 continue
-            by_pattern = whole[by].pattern if by is not None else None
+            by_pattern = whole[made.rules[-1]].pattern if made.rules else None
             mine = next((i for i, rule in enumerate(kept) if any(name == n for n, _ in rule.pairs)), None)
             guilty = mine if mine is not None else texts.get(by_pattern or "")
             break

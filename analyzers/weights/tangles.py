@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from analyzers.weights.bundles import fits
 from analyzers.weights.landing import Sides, Tangle
@@ -17,15 +17,26 @@ _ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"), ("gate", "up"))
 """Words whose order in a fused tensor is a convention."""
 
 
+class Lacking(NamedTuple):
+    """What an unfinished group lacks (indices), and the names of those that wait in it."""
+
+    indices: tuple[int, ...]
+    company: tuple[str, ...]
+
+
+Empty: TypeAlias = "Mapping[str, Lacking | None]"
+"""Parameters that nothing fills; those with a group that waits for more with what it lacks."""
+
+
 @dataclass(frozen=True)
 class Blame:
-    """The rule that does not belong, the one that it disturbs, and an empty parameter that its names
-    were likely meant for. `detail`: what is wrong with a merge, in words."""
+    """The rule that does not belong, the one that it disturbs, and empty parameters that its names
+    were likely meant for (one of each form). `detail`: what is wrong with a merge, in words."""
 
     kind: FaultKind
     rule: int | None
     other: int | None
-    meant_for: str | None = None
+    meant_for: tuple[str, ...] = ()
     detail: str = ""
 
 
@@ -37,25 +48,26 @@ class _Suspect:
     rule: int | None
     merge: tuple[int, int] | None
     gain: float
-    meant_for: str | None
+    meant_for: tuple[str, ...]
 
 
 def blame_of_collision(
-    sides: Sides, rules: Sequence[SymbolicRule], tangle: Tangle, empty: Sequence[str]
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Empty
 ) -> Blame:
     """Of several sources without a merge the one that another, empty place suits better."""
-    suspects = _suspects(sides, tangle, empty)
+    suspects = _suspects(sides, tangles, empty)
     worst = max(suspects, key=lambda s: (s.rule is not None, s.gain, s.rule or 0))
     other = next((s.rule for s in suspects if s.rule != worst.rule), None)
     return Blame("collision", worst.rule, other, worst.meant_for)
 
 
 def blame_of_merge(
-    sides: Sides, rules: Sequence[SymbolicRule], tangle: Tangle, empty: Sequence[str]
+    sides: Sides, rules: Sequence[SymbolicRule], tangles: Sequence[Tangle], empty: Empty
 ) -> Blame:
     """The source that breaks a group: it stands there without an index, its index is another's or out of
     range, or its n differs; else nothing gives an index that the others ask for."""
-    suspects = _suspects(sides, tangle, empty)
+    tangle = tangles[0]
+    suspects = _suspects(sides, tangles, empty)
     plain = [suspect for suspect in suspects if suspect.merge is None]
     merging = [suspect for suspect in suspects if suspect.merge is not None]
     if plain:
@@ -148,25 +160,45 @@ def _lacking(
     return Blame("merge", rule, merging[0].rule if idle else None, detail=detail)
 
 
-def _suspects(sides: Sides, tangle: Tangle, empty: Sequence[str]) -> list[_Suspect]:
-    suspects: list[_Suspect] = []
-    here = shape_of_name(tangle.target)[0]
-    for number, (source, path) in enumerate(zip(tangle.sources, tangle.paths, strict=True)):
-        tensor = sides.official.tensors[source.place]
-        name = shape_of_name(tensor.name)[0]
-        best, meant_for = 0.0, None
-        for native in empty:
-            if fits(tensor.shape, sides.natives[native].shape, source.merge is not None):
-                suits = _suits(name, shape_of_name(native)[0])
-                if suits > best:
-                    best, meant_for = suits, native
-        gain = best - _suits(name, here) if meant_for is not None else -_suits(name, here)
-        suspects.append(_Suspect(number, path[-1] if path else None, source.merge, gain, meant_for))
-    return suspects
+def _suspects(sides: Sides, tangles: Sequence[Tangle], empty: Empty) -> list[_Suspect]:
+    """The sources of the first tangle; the gains are those of all tangles of these rules together."""
+    gains: dict[tuple[int, ...], float] = {}
+    meant: dict[tuple[int, ...], dict[str, None]] = {}
+    forms: dict[str, Tangle] = {}
+    for tangle in tangles:
+        forms.setdefault(shape_of_name(tangle.target)[0], tangle)
+    for here, tangle in forms.items():
+        for source, path in zip(tangle.sources, tangle.paths, strict=True):
+            tensor = sides.official.tensors[source.place]
+            name = shape_of_name(tensor.name)[0]
+            rooms = [
+                native
+                for native, lacking in empty.items()
+                if (lacking is None or (source.merge is not None and source.merge[0] in lacking.indices))
+                and fits(tensor.shape, sides.natives[native].shape, source.merge is not None)
+            ]
+            beside = [sides.official.names[other.place] for other in tangle.sources if other is not source]
+            gain = -_suits(name, here, beside if source.merge is not None else ())
+            if rooms:
+                suits, best = max((_suits_room(name, room, empty[room]), room) for room in rooms)
+                gain += suits
+                meant.setdefault(path, {})[best] = None
+            gains[path] = gains.get(path, 0.0) + gain
+    first = tangles[0]
+    return [
+        _Suspect(number, path[-1] if path else None, source.merge, gains[path], tuple(meant.get(path, ())))
+        for number, (source, path) in enumerate(zip(first.sources, first.paths, strict=True))
+    ]
 
 
-def _suits(source: str, native: str) -> float:
-    return likeness(source, native) + 0.2 * (leaf(source) == leaf(native))
+def _suits_room(source: str, native: str, lacking: Lacking | None) -> float:
+    return _suits(source, shape_of_name(native)[0], lacking.company if lacking is not None else ())
+
+
+def _suits(source: str, native: str, company: Sequence[str]) -> float:
+    """How well a source suits a parameter, and those that are merged into it."""
+    suits = likeness(source, native) + 0.2 * (leaf(source) == leaf(native))
+    return suits + max((likeness(source, shape_of_name(name)[0]) for name in company), default=0.0)
 
 
 def _beside(suspects: Sequence[_Suspect], worst: _Suspect) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from analyzers.weights.name_parts import HOLE, shape_of_name, words_of
 from analyzers.weights.opposed import OPPOSED
@@ -26,6 +26,9 @@ _ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"))
 _SETS: Final = {word: tuple(n for n, s in enumerate(OPPOSED) if word in s) for s in OPPOSED for word in s}
 
 
+_Member: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], int]"
+
+
 class _Told(NamedTuple):
     """One word of sources and the word of their targets in the same place of otherwise fixed names.
     `slot`: both names without the word."""
@@ -38,10 +41,12 @@ class _Told(NamedTuple):
 
 @dataclass(frozen=True)
 class _Telling:
-    """What the names of one share tell. `moved`: two names whose numbers are exchanged."""
+    """What the names of one share tell. `members`: by the forms of source and target the numbers of both,
+    with the source's position; `moved`: the first position at which numbers are exchanged among them."""
 
     told: tuple[_Told, ...]
-    moved: tuple[str, str] | None
+    members: Mapping[tuple[str, str], Sequence[_Member]]
+    moved: int | None
 
 
 class Disagreement(NamedTuple):
@@ -77,19 +82,29 @@ def disagreements(
     """The shares whose names say that tensors are exchanged. Only targets that the port has count."""
     found: list[Disagreement] = []
     slots: dict[tuple[str, str, int], list[tuple[str, str, Share, _Told]]] = {}
+    forms_of: dict[tuple[str, str], list[tuple[Share, _Telling]]] = {}
     for share in shares:
         telling = keep(("telling", share.key, share.path), partial(_telling, official, natives, share))
         if telling.moved is not None:
-            found.append(_moved(share, telling.moved))
+            found.append(_moved(official, share, telling.moved))
+        for forms in telling.members:
+            forms_of.setdefault(forms, []).append((share, telling))
         for told in telling.told:
             slots.setdefault(told.slot, []).append((told.source, told.target, share, told))
     for uses in slots.values():
         if len(uses) > 1:
             found.extend(_crossed(uses))
+    for forms, parts in forms_of.items():
+        if len(parts) > 1:  # rules that name a number each
+            place = _exchanged([member for _, telling in parts for member in telling.members[forms]])
+            if place is not None:
+                share = next(share for share, _ in parts if share.mask >> place & 1)
+                found.append(_moved(official, share, place))
     return tuple(dict.fromkeys(found))
 
 
-def _moved(share: Share, names: tuple[str, str]) -> Disagreement:
+def _moved(official: StateDict, share: Share, place: int) -> Disagreement:
+    names = (official.names[place], share.targets[place])
     (source, numbers), (target, others) = shape_of_name(names[0]), shape_of_name(names[1])
     differing = next(
         ((str(a), str(b)) for a, b in zip(numbers, others, strict=False) if a != b),
@@ -113,7 +128,7 @@ def _crossed(uses: Sequence[tuple[str, str, Share, _Told]]) -> Iterable[Disagree
 
 def _telling(official: StateDict, natives: Mapping[str, object], share: Share) -> _Telling:
     names = official.names
-    numbers: dict[tuple[str, str], list[tuple[tuple[int, ...], tuple[int, ...], int]]] = {}
+    numbers: dict[tuple[str, str], list[_Member]] = {}
     for place in positions(share.mask):
         target = share.targets[place]
         if target in natives:
@@ -122,14 +137,13 @@ def _telling(official: StateDict, natives: Mapping[str, object], share: Share) -
             pair = (source_template, target_template)
             numbers.setdefault(pair, []).append((source_numbers, target_numbers, place))
     told: list[_Told] = []
-    moved: tuple[str, str] | None = None
+    moved: int | None = None
     for (source, target), members in numbers.items():
         example = (names[members[0][2]], share.targets[members[0][2]])
         told.extend(_told(source, target, share.merge, example))
         if moved is None:
-            elsewhere = _exchanged(members)
-            moved = (names[elsewhere], share.targets[elsewhere]) if elsewhere is not None else None
-    return _Telling(tuple(told), moved)
+            moved = _exchanged(members)
+    return _Telling(tuple(told), numbers, moved)
 
 
 def _told(source: str, target: str, merge: tuple[int, int] | None, names: tuple[str, str]) -> Iterable[_Told]:
@@ -152,7 +166,7 @@ def _told(source: str, target: str, merge: tuple[int, int] | None, names: tuple[
                 yield _Told((rest, target, -1 - number), word, order[merge[0]], names)
 
 
-def _exchanged(members: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]]) -> int | None:
+def _exchanged(members: Sequence[_Member]) -> int | None:
     """A position whose numbers come out permuted: the same numbers on both sides, each elsewhere."""
     if all(source == target for source, target, _ in members) or len(members) < 2:
         return None

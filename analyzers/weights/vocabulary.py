@@ -29,8 +29,21 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "q k": ("qk",),
     "out": ("o", "output", "wo", "final", "last", "head"),
     "in": ("input",),
-    "text": ("txt", "context", "ctx", "add", "added", "caption", "cap", "prompt", "c", "encoder"),
-    "image": ("img", "visual", "video", "vid", "x", "latent", "latents"),
+    "text": (
+        "txt",
+        "context",
+        "ctx",
+        "add",
+        "added",
+        "caption",
+        "cap",
+        "prompt",
+        "c",
+        "encoder",
+        "t5",
+        "byt5",
+    ),
+    "image": ("img", "visual", "video", "vid", "x", "latent", "latents", "vision", "patch", "patchify"),
     "time": ("timestep", "timesteps", "t", "temb"),
     "embed": ("embedder", "embedding", "embeddings", "emb", "embeds"),
     "norm": ("ln", "layernorm", "rms", "rmsnorm", "normalization", "norms"),
@@ -41,6 +54,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "linear": ("proj", "projection", "fc", "dense", "lin", "layer", "projector"),
     "position": ("pos", "rope"),
     "audio": ("aud",),
+    "pre": ("preprocess",),
+    "post": ("postprocess",),
 }
 
 _CONCEPTS = {word: concept for concept, words in _SYNONYMS.items() for word in (*words, concept)}
@@ -54,6 +69,12 @@ _WEIGHTS: Mapping[str, float] = {
 }
 _UNKNOWN = 1.0
 _NUMBER = 1.5
+
+_KEPT = 2
+"""A word comes along where it does so at least twice, and in so many more names than not."""
+
+STREAMS: Concepts = frozenset({"text", "audio", "guidance"})
+"""What marks the twin of a module that carries no mark (`norm1_context` beside `norm1`)."""
 
 _FIRST = re.compile(
     r"(?:^|[._])(?:net\.0(?:\.proj)?|mlp\.0|ff\.0|ffn\.0|linear_?1|fc_?1|fc_in|lin_?1|layer_?1|in_layer|0)$"
@@ -91,6 +112,56 @@ def concepts(path: Path) -> Concepts:
         for word in _WORDS.findall(part) if part.lower() not in _CONCEPTS else [part]:
             extra.update(_CONCEPTS.get(word.lower(), word.lower()).split())
     return frozenset(extra)
+
+
+_EXCLUSIVE: tuple[tuple[Concepts, bool], ...] = (
+    (frozenset({"q", "k", "v", "out"}), True),
+    (frozenset({"in", "out"}), True),
+    (frozenset({"gate", "up"}), True),
+    (frozenset({"scale", "shift"}), True),
+    (frozenset({"h", "w"}), True),
+    (frozenset({"pre", "post"}), True),
+    (frozenset({"self", "cross"}), False),
+    (frozenset({"text", "image", "time", "guidance", "audio"}), False),
+)
+"""What is one of these is none of the others; whether it must stand in one of the last components to say
+so."""
+
+_NUMBERED = re.compile(r"([A-Za-z]+)_?(\d+)")
+
+
+def contradict(one: Path, other: Path) -> bool:
+    """Whether two names say that they are not the same thing: q and k, first and second, `norm1` and
+    `norm2`."""
+    said, meant = _innermost(one), _innermost(other)
+    if any(a and b and not a & b for a, b in zip(said, meant, strict=True)):
+        return True
+    numbers, others = _numbers(one), _numbers(other)
+    return any(numbers[word] != others[word] for word in numbers.keys() & others.keys())
+
+
+@cache
+def _innermost(path: Path) -> tuple[Concepts, ...]:
+    """What a path says of each kind of what excludes each other, at the innermost place that says one."""
+    # `0` alone says nothing without the component before it (`to_out.0`, `net.0.proj`).
+    places = [place for place in range(len(path) - 1, -1, -1) if not path[place].isdigit()]
+    found: list[Concepts] = []
+    for kind, near in _EXCLUSIVE:
+        tails = (concepts(path[place:]) & kind for place in (places[:2] if near else places))
+        found.append(next((said for said in tails if said), frozenset()))
+    return tuple(found)
+
+
+@cache
+def _numbers(path: Path) -> Mapping[str, str]:
+    """The words with a number behind them, the innermost of each; not those where the number has a name
+    of its own (`attn1`, `fc1`)."""
+    found: dict[str, str] = {}
+    for part in path:
+        if not (_FIRST.search(part) or _SECOND.search(part) or _SELF.search(part) or _CROSS.search(part)):
+            for word, number in _NUMBERED.findall(part):
+                found[_CONCEPTS.get(word.lower(), word.lower())] = number
+    return found
 
 
 def weight(concept: str) -> float:
@@ -164,6 +235,12 @@ class Learned:
             return 0.0
         either = max(self._all_official[official], self._all_native[native])
         return _trust(count) * count / either
+
+    def keeps(self, concept: str) -> bool:
+        """Whether names of both sides have a concept, or neither, but for few exceptions."""
+        alone = self._official.get(concept, 0) + self._native.get(concept, 0)
+        both = self._all_official.get(concept, 0) - self._official.get(concept, 0)
+        return both >= _KEPT and both >= _KEPT * alone
 
     def dropped(self, official: str) -> float:
         """How far a concept of official names is known to have no counterpart."""

@@ -210,6 +210,11 @@ class _Process:
     def ended(self) -> bool:
         return self.process.returncode is not None
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, and all that it wrote has been read."""
+        return self.ended and all(reader.done() for reader in self.readers)
+
     def how(self) -> str:
         """How it ended, for a person."""
         code = self.process.returncode
@@ -242,6 +247,7 @@ class _Worker:
         self.python = python
         self.code_base = code_base
         self.process: _Process | None = None
+        self._killed: list[_Process] = []
         self._starting: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._tickets: dict[str, _Ticket] = {}
@@ -284,10 +290,9 @@ class _Worker:
             task.cancel()
         if self._starting is not None:
             await asyncio.wait([self._starting])
-        process = self.process
         self.kill()
-        if process is not None:
-            # Its pipes must not outlive the event loop.
+        for process in self._killed:
+            # Their pipes must not outlive the event loop.
             ending += [asyncio.ensure_future(process.process.wait()), *process.readers]
         if ending:
             _, late = await asyncio.wait(ending, timeout=_LONGEST_END)
@@ -298,8 +303,10 @@ class _Worker:
 
     def kill(self) -> None:
         process, self.process = self.process, None
+        self._killed = [killed for killed in self._killed if not killed.gone]
         if process is not None:
             process.kill()
+            self._killed.append(process)
 
     # ------------------------------------------------------------------ one request
 

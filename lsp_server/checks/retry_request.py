@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from itertools import takewhile
 
 from analyzers.weights.verdicts import ShapeFault
+from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 
 MOST_KEYS = 24
-"""So many names of each side are written; the JSON has all of them."""
+"""So many names of each side are written, those of numbered blocks as one; the JSON has all of them."""
 
 
 def retry_request(report: WeightReport, component: str) -> dict[str, object]:
@@ -28,8 +29,8 @@ def retry_request(report: WeightReport, component: str) -> dict[str, object]:
     tests = report.port.parity_tests
     return {
         "component": component,
-        "parity_test": tests[0] if tests else "none",
-        "failing_keys": {"official": _cut(official), "fastvideo": _cut(native)},
+        "parity_test": next((t for t in tests if t.startswith("tests/")), tests[0] if tests else "none"),
+        "failing_keys": {"official": _cut(numbered_once(official)), "fastvideo": _cut(numbered_once(native))},
         "expected_actual_shapes": _cut(_shapes(shape) for shape in shapes),
         "source_prefix_or_path": _source(report, official),
         "evidence": [

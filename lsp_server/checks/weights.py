@@ -19,7 +19,13 @@ from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, deciding_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.headers import Checkpoint
+from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
+from analyzers.weights.known import is_stale
+from analyzers.weights.layout import LayoutReport, probe_layout
+from analyzers.weights.layout_findings import LayoutFinding, findings, settle
 from analyzers.weights.proof import prove
+from analyzers.weights.proof_of_lora import LoraProof, prove_lora
+from analyzers.weights.proof_of_reverse import ReverseProof, prove_reverse
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import Fault, Verdict, WeightProof
 from lsp_server.checks.against import (
@@ -63,13 +69,15 @@ class Question:
 class Subject:
     """A port as it is measured: all that has to be read in the tree before the worker is asked.
 
-    `officials`: what may be the official side where the user names nothing, the best first.
+    `officials`: what may be the official side where the user names nothing, the best first. `dump`: the
+    port's own key dump, where it has one that is not out of date.
     """
 
     port: Port
     root: Path
     code_base: str
     name: PortName
+    dump: StateDict | None = None
     officials: tuple[Against, ...] = ()
 
 
@@ -97,7 +105,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """The verdict with all that it rests on; `seconds` from the question to the answer."""
+    """The verdict with all that it rests on; `seconds` from the question to the answer.
+
+    `layout`: what the rows of two checkpoints say, None where only one side is a checkpoint. `reverse` and
+    `lora`: the proofs of the other mappings, where they were asked for.
+    """
 
     measured: Measured
     deciding: DecidingRules
@@ -105,6 +117,17 @@ class WeightReport:
     verdict: Verdict
     because: str
     seconds: float
+    layout: LayoutReport | None = None
+    layout_findings: tuple[LayoutFinding, ...] = ()
+    reverse: ReverseProof | None = None
+    lora: LoraProof | None = None
+
+    @property
+    def overall(self) -> Verdict:
+        """The worst of all verdicts that were asked for."""
+        asked = [self.verdict, *(proof.verdict for proof in (self.reverse, self.lora) if proof is not None)]
+        order: tuple[Verdict, ...] = ("broken", "unknown", "proven")
+        return next(verdict for verdict in order if verdict in asked)
 
     @property
     def port(self) -> Port:
@@ -154,7 +177,18 @@ def subject_of(project: Project, port: Port) -> Subject:
 def _subject(project: Project, port: Port) -> Subject:
     cls = port.cls
     name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
-    return Subject(port, project.root, project.profile.name, name)
+    return Subject(port, project.root, project.profile.name, name, _own_dump(project, port))
+
+
+def _own_dump(project: Project, port: Port) -> StateDict | None:
+    path = find_dumps(project, port).native
+    if path is None:
+        return None
+    try:
+        dump = _read_dump(project.root / path, path)
+    except OfficialUnusable:
+        return None  # it would only take the place of a port that cannot be built, and that is told
+    return None if is_stale(project, port.cls, dump) else dump
 
 
 async def measure_subject(
@@ -165,8 +199,10 @@ async def measure_subject(
     return await _Asking(subject, question, worker, on_stage).first_of(subject.officials)
 
 
-def report_on(project: Project, measured: Measured, began: float) -> WeightReport:
-    """The proof, judged. `began`: a `time.monotonic()`."""
+def report_on(
+    project: Project, measured: Measured, began: float, *, reverse: bool = False, lora: bool = False
+) -> WeightReport:
+    """The proof, judged. `began`: a `time.monotonic()`. `reverse`, `lora`: prove these mappings too."""
     deciding = deciding_rules(project, measured.port, measured.state)
     profile = project.profile
     proof = prove(
@@ -176,14 +212,51 @@ def report_on(project: Project, measured: Measured, began: float) -> WeightRepor
         loading=profile.loading,
         cls=measured.port.name,
     )
+    layout: LayoutReport | None = None
+    found: tuple[LayoutFinding, ...] = ()
+    if measured.checkpoint is not None and measured.converted is not None:
+        layout = probe_layout(measured.checkpoint, measured.converted, proof)
+        proof = settle(proof, layout)
+        found = findings(layout, port_keeps=_kept_by(project, measured.port))
+    verdict, because = _judged(measured, proof)
+    port, state = measured.port, measured.state
+    back: ReverseProof | None = None
+    adapter: LoraProof | None = None
+    if reverse:
+        own = deciding_rules(project, port, state, "reverse_param_names_mapping")
+        patterns = own.rules if own.known else ()
+        back = prove_reverse(state, proof, patterns, semantics=profile.mapping_semantics)
+    if lora:
+        own = deciding_rules(project, port, state, "lora_param_names_mapping")
+        adapter = prove_lora(state, deciding.rules, own.rules, semantics=profile.mapping_semantics)
+        if not own.known:
+            missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
+            adapter = replace(adapter, because=missing)
+    seconds = time.monotonic() - began
+    return WeightReport(measured, deciding, proof, verdict, because, seconds, layout, found, back, adapter)
+
+
+def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:
+    """The proof's verdict, with what the checkpoints and the way the sides were built say beside it."""
     verdict, because = proof.verdict, proof.because
-    unreadable = measured.checkpoint.problems if measured.checkpoint is not None else ()
-    if unreadable and verdict != "broken":
-        # What stands in the headers fits; what cannot be read does not arrive.
-        verdict, because = "broken", f"the checkpoint cannot be read whole: {unreadable[0].message}"
-    elif measured.apart and verdict == "broken":
-        verdict, because = "unknown", f"{measured.apart}; what differs may be the configurations alone"
-    return WeightReport(measured, deciding, proof, verdict, because, time.monotonic() - began)
+    for effect in ("broken", "unknown"):
+        for read in (measured.checkpoint, measured.converted):
+            for problem in read.problems if read is not None else ():
+                # What stands in the headers fits; what cannot be read does not arrive.
+                if problem.effect == effect and verdict == "proven":
+                    verdict, because = problem.effect, problem.message
+    if measured.apart and verdict == "broken":
+        return "unknown", f"{measured.apart}; what differs may be the configurations alone"
+    return verdict, because
+
+
+def _kept_by(project: Project, port: Port) -> KeptModules | None:
+    """What the port keeps in float32; None where its file cannot be read."""
+    text = project.sources.text(port.cls.path)
+    try:
+        return kept_by_port(text, port.name) if text is not None else None
+    except SyntaxError:
+        return None
 
 
 class _Asking:
@@ -197,6 +270,7 @@ class _Asking:
         self.question = question
         self.worker = worker
         self.on_stage = on_stage
+        self.notes: list[str] = []
 
     async def first_of(self, candidates: Sequence[Against]) -> Measured:
         """The first that can be had; why the earlier ones cannot is a note."""
@@ -223,11 +297,15 @@ class _Asking:
         answer = await self._ask(against.ref, self.question.config)
         if answer.state.official is None:
             wrong = [p for p in answer.problems if p.side == "official"]
+            if not wrong:  # it did not come so far
+                raise self._cannot_be_built(answer)
             if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
             reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
             raise OfficialUnusable(*reason, wrong)
         if answer.state.native is None:
+            if self.question.config is not None:
+                raise self._cannot_be_built(answer)
             return await self._apart(against, answer)
         configuration = (
             "the configuration given with --config"
@@ -273,7 +351,7 @@ class _Asking:
 
     async def _ask(self, official: str | None, config: Mapping[str, Any] | None) -> StateAnswer:
         subject = self.subject
-        answer = await self.worker.state(
+        return await self.worker.state(
             StateRequest(
                 root=str(subject.root),
                 python=self.question.python,
@@ -287,16 +365,19 @@ class _Asking:
             ),
             self.on_stage,
         )
-        if any(p.side == "code base" for p in answer.problems) and answer.state.native is None:
-            raise self._cannot_be_built(answer)
-        return answer
 
     async def _port(self, config: Mapping[str, Any] | None) -> StateAnswer:
-        """The port alone. Raises CheckError where it cannot be built."""
+        """The port alone; without a configuration, its key dump where it cannot be built and the dump is not
+        out of date. Raises CheckError."""
         answer = await self._ask(None, config)
-        if answer.state.native is None:
-            raise self._cannot_be_built(answer)
-        return answer
+        if answer.state.native is not None:
+            return answer
+        error = self._cannot_be_built(answer)
+        dump = self.subject.dump
+        if dump is None or config is not None:
+            raise error
+        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {dump.source} took its place")
+        return replace(answer, state=replace(answer.state, native=dump))
 
     def _cannot_be_built(self, answer: StateAnswer) -> CheckError:
         wrong = [p for p in answer.problems if p.side in ("port", "code base")]
@@ -305,7 +386,7 @@ class _Asking:
     def _measured(
         self, against: Against, answer: StateAnswer, state: PortState, configuration: str
     ) -> Measured:
-        notes = []
+        notes = list(self.notes)
         if against.others:
             others = ", ".join(against.others)
             notes.append(
@@ -350,11 +431,15 @@ def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tu
 def _read(against: Against) -> Checkpoint:
     assert against.path is not None
     try:
-        return read_checkpoint(against.path)
+        read = read_checkpoint(against.path)
     except NotACheckpoint as error:
         raise OfficialUnusable(f"{error.message}.", f"{error.next_step}.") from error
     except FileNotFoundError as error:
         raise OfficialUnusable(f"{against.ref} does not exist.", "Check the spelling.") from error
+    if read.problems and not read.tensors and not read.names_only:
+        problem = read.problems[0]
+        raise OfficialUnusable(f"{problem.message}.", f"{problem.next_step}.")
+    return read
 
 
 def _read_dump(path: Path, source: str) -> StateDict:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement
+from analyzers.weights.headers import Checkpoint
+from analyzers.weights.layout_findings import LayoutFinding
+from analyzers.weights.proof_of_lora import LoraProof
+from analyzers.weights.proof_of_reverse import ReverseProof
+from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement, ShapeFault
 from lsp_server.checks.weights import WeightReport
 
 CODES: dict[FaultKind, tuple[str, str]] = {
@@ -14,6 +18,7 @@ CODES: dict[FaultKind, tuple[str, str]] = {
     "collision": ("DIT309", "mapping-collision"),
     "merge": ("DIT310", "mapping-merge-incomplete"),
     "dtype": ("DIT704", "weight-dtype"),
+    "layout": ("DIT705", "weight-layout"),
 }
 """The rule that reports a kind of fault in an editor."""
 
@@ -40,22 +45,14 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
         },
         "missing": missing(report),
         "unexpected": unexpected(report),
-        "shape": [
-            {
-                "native": shape.native,
-                "official": list(shape.official),
-                "expected": list(shape.expected),
-                "found": None if shape.found is None else list(shape.found),
-            }
-            for fault in proof.faults
-            for shape in fault.shapes
-        ],
+        "shape": [_shape(shape) for fault in proof.faults for shape in fault.shapes],
         "dtype": [
             {"native": list(fault.native), "official": list(fault.official), "message": fault.message}
             for fault in proof.faults
             if fault.kind == "dtype"
-        ],
-        "layout": [],
+        ]
+        + [_found(finding) for finding in report.layout_findings if finding.code == "DIT704"],
+        "layout": [_found(finding) for finding in report.layout_findings if finding.code == "DIT705"],
         "rules": [_rule(report, index) for index in range(len(proof.rules))],
         "faults": [_fault(report, fault) for fault in proof.faults],
         "exclusions": [{"name": name, "reason": reason} for name, reason in proof.exclusions],
@@ -64,7 +61,11 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             for group in proof.interchangeable
         ],
         "dropped": [{"name": name, "value": value} for name, value in measured.state.dropped],
-        "checkpoint": _checkpoint(report),
+        "checkpoint": _checkpoint(measured.checkpoint),
+        "converted": _checkpoint(measured.converted),
+        "probed": None
+        if report.layout is None
+        else {"bytes_read": report.layout.bytes_read, "total_bytes": report.layout.total_bytes},
         "notes": [*measured.notes, *proof.notes],
         "problems": [
             {
@@ -80,6 +81,10 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
         ],
         "seconds": round(report.seconds, 3),
     }
+    if report.reverse is not None:
+        document["reverse"] = _reverse(report.reverse)
+    if report.lora is not None:
+        document["lora"] = _lora(report.lora)
     if keys:
         document["keys"] = [_key(placement) for placement in proof.placements]
     return document
@@ -154,16 +159,71 @@ def _key(placement: KeyPlacement) -> dict[str, Any]:
     }
 
 
-def _checkpoint(report: WeightReport) -> dict[str, Any] | None:
-    read = report.measured.checkpoint
+def _shape(shape: ShapeFault) -> dict[str, Any]:
+    return {
+        "native": shape.native,
+        "official": list(shape.official),
+        "expected": list(shape.expected),
+        "found": None if shape.found is None else list(shape.found),
+    }
+
+
+def _reverse(proof: ReverseProof) -> dict[str, Any]:
+    return {
+        "verdict": proof.verdict,
+        "because": proof.because,
+        "restored": proof.restored,
+        "lost": list(proof.lost),
+        "strange": list(proof.strange),
+        "shape": [_shape(shape) for shape in proof.shapes],
+        "patterns": [
+            {"native": w.native, "made": w.made, "official": list(w.sources), "rule": w.rule}
+            for w in proof.patterns
+        ],
+    }
+
+
+def _lora(proof: LoraProof) -> dict[str, Any]:
+    return {
+        "verdict": proof.verdict,
+        "because": proof.because,
+        "layers": proof.layers,
+        "reached": proof.reached,
+        "lost": [{"official": layer.official, "target": layer.target} for layer in proof.lost],
+        "colliding": [{"native": n, "official": list(official)} for n, official in proof.colliding],
+        "alphas": list(proof.alphas),
+        "rules": [
+            {"rule": use.rule, "matches": len(use.matches), "state": use.state, "why": use.why}
+            for use in proof.rules
+        ],
+    }
+
+
+def _found(finding: LayoutFinding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "native": list(finding.natives),
+        "message": finding.message,
+    }
+
+
+def _checkpoint(read: Checkpoint | None) -> dict[str, Any] | None:
     if read is None:
         return None
     return {
+        "path": str(read.path),
         "files": len(read.files),
         "bytes_read": read.bytes_read,
         "total_bytes": read.total_bytes,
         "problems": [
-            {"code": "DIT706", "path": str(p.path), "message": p.message, "next_step": p.next_step}
-            for p in read.problems
+            {
+                "code": "DIT706",
+                "path": str(problem.path),
+                "message": problem.message,
+                "next_step": problem.next_step,
+                "effect": problem.effect,
+            }
+            for problem in read.problems
         ],
     }

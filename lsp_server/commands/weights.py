@@ -69,6 +69,8 @@ _LARGEST_CONFIG = 16 << 20  # bytes
     default=True,
     help="Whether to build further configurations of the port, to tell gated rules from dead ones.",
 )
+@click.option("--reverse", is_flag=True, help="Prove too that training saves the official names again.")
+@click.option("--lora", is_flag=True, help="Prove too that the keys of an adapter reach the port's layers.")
 @click.option(
     "--dump", is_flag=True, help="Write the key dumps of both sides where the port workflow has them."
 )
@@ -94,6 +96,8 @@ def command(
     checkpoint: str | None,
     config_file: str | None,
     gates: bool,
+    reverse: bool,
+    lora: bool,
     dump: bool,
     component: str | None,
     force: bool,
@@ -132,7 +136,7 @@ def command(
         )
         with _progress(quiet) as on_stage:
             measured = asyncio.run(_measure(project, found, question, on_stage))
-        report = report_on(project, measured, began)
+        report = report_on(project, measured, began, reverse=reverse, lora=lora)
         written = write_dumps(project, found, measured.state, component, force=force) if dump else ()
     except CheckError as error:
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
@@ -164,7 +168,7 @@ def command(
                 quiet=quiet,
             )
         )
-    return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[report.verdict]
+    return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[report.overall]
 
 
 def _request(report: WeightReport, component: str | None) -> dict[str, object]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from analyzers.findings import Location
+from analyzers.findings import Location, Severity
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
+from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 from lsp_server.checks.weights_json import CODES
 from lsp_server.commands.report import count
@@ -39,7 +40,12 @@ def report_text(
     what changes no verdict.
     """
     page = _Page(report, colour, columns)
-    out = [*page.head(), *page.rules(verbose=verbose), *page.faults(verbose=verbose)]
+    out = [
+        *page.head(),
+        *page.rules(verbose=verbose),
+        *page.faults(verbose=verbose),
+        *page.others(verbose=verbose),
+    ]
     if keys:
         out += page.keys()
     if not quiet:
@@ -74,6 +80,10 @@ class _Page:
             "verdict", f" by {self.proof.by}: {report.because}.", (verdict, report.verdict)
         )
         yield from self._labelled("counts", self._counts())
+        for label, proof in (("reverse", report.reverse), ("lora", report.lora)):
+            if proof is not None:
+                word = self._styled(proof.verdict, VERDICT_STYLES[proof.verdict])
+                yield from self._labelled(label, f": {proof.because}.", (word, proof.verdict))
         yield ""
 
     def _counts(self) -> str:
@@ -97,7 +107,13 @@ class _Page:
     def rules(self, *, verbose: bool) -> Iterator[str]:
         """The table of rules."""
         concerned = {rule for fault in self.proof.faults for rule in (fault.rule, fault.other)}
-        shown = [use for use in self.proof.rules if verbose or use.rule in concerned or use.state != "live"]
+        shown = [
+            use
+            for use in self.proof.rules
+            if verbose
+            or use.rule in concerned
+            or use.state not in (("live", "gated") if concerned else ("live",))
+        ]
         if not shown:
             return
         rows = [self._rule(use) for use in shown]
@@ -122,7 +138,7 @@ class _Page:
                 yield f"  {' ' * lines}      {said}"
         left = len(self.proof.rules) - len(shown)
         if left:
-            yield f"  {' ' * lines}  ({left} live: -v lists them)"
+            yield f"  {' ' * lines}  ({left} more: -v lists all)"
         yield ""
 
     def _title(self, shown: Sequence[RuleUse], concerned: set[int | None], *, verbose: bool) -> str:
@@ -165,7 +181,7 @@ class _Page:
 
     def faults(self, *, verbose: bool) -> Iterator[str]:
         """Each fault with its place, two examples and what may mend it."""
-        faults = self.proof.faults
+        faults = [fault for fault in self.proof.faults if fault.kind != "layout"]
         shown = faults if verbose else faults[:_MOST_FAULTS]
         for fault in shown:
             examples = list(self._examples(fault))
@@ -176,10 +192,28 @@ class _Page:
         if len(faults) > len(shown):
             yield f"{len(faults) - len(shown)} more faults: -v lists them"
             yield ""
-        read = self.report.measured.checkpoint
-        for problem in read.problems if read is not None else ():
-            place, rule = printable(str(problem.path)), "DIT706 checkpoint-unreadable"
-            yield from self._fault(place, rule, problem.message, [f"next: {problem.next_step}"])
+        yield from self._layout(verbose=verbose)
+        for read in (self.report.measured.checkpoint, self.report.measured.converted):
+            for problem in read.problems if read is not None else ():
+                place, rule = printable(str(problem.path)), "DIT706 checkpoint-unreadable"
+                yield from self._fault(place, rule, problem.message, [f"next: {problem.next_step}"])
+
+    def _layout(self, *, verbose: bool) -> Iterator[str]:
+        """What the rows of the two checkpoints say."""
+        converted = self.report.measured.converted
+        if converted is None:
+            return
+        found = self.report.layout_findings
+        shown = [f for f in found if verbose or f.severity is not Severity.INFORMATION]
+        for finding in shown[: None if verbose else _MOST_FAULTS]:
+            name = {"DIT704": "weight-dtype", "DIT705": "weight-layout"}[finding.code]
+            yield from self._fault(
+                printable(str(converted.path)), f"{finding.code} {name}", finding.message, ()
+            )
+        left = len(found) - len(shown[: None if verbose else _MOST_FAULTS])
+        if left:
+            yield f"{count(left, 'more finding')} about rows and dtypes: -v lists them"
+            yield ""
 
     def _fault(self, place: str, rule: str, message: str, more: Sequence[str]) -> Iterator[str]:
         code, _, name = rule.partition(" ")
@@ -196,6 +230,35 @@ class _Page:
         if self.columns is None or arrow < 0 or width(line) + 6 <= self.columns:
             return (line,)
         return line[:arrow], f" {line[arrow:]}"
+
+    def others(self, *, verbose: bool) -> Iterator[str]:
+        """What the reverse and the LoRA mapping get wrong, name by name."""
+        report = self.report
+        lines: dict[str, list[str]] = {}
+        if report.reverse is not None:
+            back = report.reverse
+            lines["not saved"] = list(numbered_once(back.lost))
+            lines["saved under strange names"] = list(numbered_once(back.strange))
+            lines["reverse patterns that lead elsewhere"] = [
+                f"{wrong.native} → {wrong.made} (made from {', '.join(wrong.sources)})"
+                for wrong in back.patterns
+            ]
+        if report.lora is not None:
+            adapter = report.lora
+            lost = numbered_once(layer.official for layer in adapter.lost)
+            lines["official layers whose adapter leads to no layer of the port"] = list(lost)
+            lines["layers that several adapters reach"] = [
+                f"{native} ← {', '.join(official)}" for native, official in adapter.colliding
+            ]
+            lines["official layers whose alpha is lost"] = list(numbered_once(adapter.alphas))
+        for title, names in lines.items():
+            shown = names if verbose else names[:_MOST_FAULTS]
+            if names:
+                yield f"{title}:"
+                yield from (f"    {printable(name)}" for name in shown)
+                if len(names) > len(shown):
+                    yield f"    ({len(names) - len(shown)} more: -v lists all)"
+                yield ""
 
     def _examples(self, fault: Fault) -> Iterator[str]:
         if fault.shapes:
@@ -248,10 +311,13 @@ class _Page:
         for problem in measured.problems:
             text = f"{problem.side}, {problem.stage}: {problem.type}: {' '.join(problem.message.split())}"
             yield from self._labelled("problem", text)
-        read = measured.checkpoint
-        if read is not None and read.total_bytes:
-            share = f"{read.bytes_read} of {read.total_bytes} bytes in {count(len(read.files), 'file')}"
-            yield from self._labelled("read", share)
+        layout, read = self.report.layout, measured.checkpoint
+        if layout is not None:
+            text = f"{layout.bytes_read:,} of {layout.total_bytes:,} bytes of both checkpoints"
+            yield from self._labelled("read", text)
+        elif read is not None and read.total_bytes:
+            text = f"{read.bytes_read:,} of {read.total_bytes:,} bytes in {count(len(read.files), 'file')}"
+            yield from self._labelled("read", text)
         yield from self._labelled("took", f"{self.report.seconds:.1f} s")
 
     # ------------------------------------------------------------------ words

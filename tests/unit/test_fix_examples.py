@@ -30,19 +30,19 @@ FIXED = [
 MAXIMUM_FIXES = 20
 
 
-def project_at(root: Path) -> Project:
-    return Project(Sources(root), FASTVIDEO, Settings())
+def project_at(root: Path, example: Example) -> Project:
+    return Project(Sources(root), FASTVIDEO, Settings(), example.states)
 
 
 def findings(project: Project, rule: Rule) -> list[Finding]:
     return check_files(project, project.checked_files, [rule])
 
 
-def take_all(root: Path, rule: Rule) -> dict[str, str]:
+def take_all(root: Path, rule: Rule, example: Example) -> dict[str, str]:
     """Takes the rule's fixes one after the other, each on the texts that the last one left."""
     changed: dict[str, str] = {}
     for _ in range(MAXIMUM_FIXES):
-        project = project_at(root)
+        project = project_at(root, example)
         finding = next((f for f in findings(project, rule) if f.fix is not None), None)
         if finding is None or finding.fix is None:
             return changed
@@ -61,13 +61,13 @@ def original(example: Example, path: str) -> str:
 @pytest.mark.parametrize(("rule", "example"), FIXED)
 def test_fixed_texts_are_exact(rule: Rule, example: Example, tmp_path: Path) -> None:
     write_tree(tmp_path, example.files)
-    changed = take_all(tmp_path, rule)
+    changed = take_all(tmp_path, rule, example)
     for path, text in changed.items():
         ast.parse(text)
         assert path in example.fixed or text == original(example, path), f"{path} is not meant to change"
     for path, wanted in example.fixed.items():
         assert changed.get(path, original(example, path)) == wanted
-    assert [f for f in findings(project_at(tmp_path), rule) if f.fix is not None] == []
+    assert [f for f in findings(project_at(tmp_path, example), rule) if f.fix is not None] == []
 
 
 HEADER = "# Überschrift  \n\n# x = (1 ,2)\n\n"
@@ -102,7 +102,7 @@ def test_bytes_outside_the_edit_stay(
     dressed = {path: dress(original(example, path)) for path in example.fixed}
     for path, text in dressed.items():
         (tmp_path / path).write_bytes(text.encode("utf-8"))
-    changed = take_all(tmp_path, rule)
+    changed = take_all(tmp_path, rule, example)
     for path, wanted in example.fixed.items():
         assert changed.get(path, dressed[path]) == dress(wanted)
 
@@ -112,7 +112,7 @@ def test_a_byte_order_mark_stays_and_mixed_line_ends_are_refused(
     rule: Rule, example: Example, tmp_path: Path
 ) -> None:
     write_tree(tmp_path, example.files)
-    sound = project_at(tmp_path)
+    sound = project_at(tmp_path, example)
     for fix in [f.fix for f in findings(sound, rule) if f.fix is not None]:
         plain = run_operation(fix.operation, fix.arguments, sound)
         if not all(path.endswith(".py") and sound.sources.text(path) is not None for path in plain):
@@ -130,7 +130,7 @@ def test_a_byte_order_mark_stays_and_mixed_line_ends_are_refused(
 @pytest.mark.parametrize(("rule", "example"), FIXED)
 def test_each_fix_settles_its_finding_and_adds_none(rule: Rule, example: Example, tmp_path: Path) -> None:
     write_tree(tmp_path, example.files)
-    project = project_at(tmp_path)
+    project = project_at(tmp_path, example)
     before = check_files(project, project.checked_files)
     fixable = [f for f in findings(project, rule) if f.fix is not None]
     assert fixable, "an example with `fixed` has a finding with a fix"
@@ -139,7 +139,8 @@ def test_each_fix_settles_its_finding_and_adds_none(rule: Rule, example: Example
         # A rule that is `safe` may hold single fixes back as `unsafe`, never the reverse.
         assert finding.fix.applicability is rule.fixable or rule.fixable is Applicability.SAFE
         result = apply_fix(project, finding, finding.fix)
-        after = Project(Sources.overlaid(project.sources, result.texts), FASTVIDEO, Settings())
+        overlaid = Sources.overlaid(project.sources, result.texts)
+        after = Project(overlaid, FASTVIDEO, Settings(), example.states)
         left = check_files(after, after.checked_files)
         known = {(f.code, f.location.path, f.message) for f in before}
         for now in left:
@@ -150,7 +151,7 @@ def test_each_fix_settles_its_finding_and_adds_none(rule: Rule, example: Example
 @pytest.mark.parametrize(("rule", "example"), FIXED)
 def test_a_fix_taken_twice_changes_nothing_more(rule: Rule, example: Example, tmp_path: Path) -> None:
     write_tree(tmp_path, example.files)
-    project = project_at(tmp_path)
+    project = project_at(tmp_path, example)
     for finding in findings(project, rule):
         if finding.fix is None:
             continue
@@ -168,7 +169,7 @@ def test_a_rule_says_whether_it_has_fixes_and_each_has_an_edit(rule: Rule, tmp_p
     for number, example in enumerate(rule.invalid):
         root = tmp_path / str(number)
         write_tree(root, example.files)
-        found += [f.fix for f in findings(project_at(root), rule) if f.fix is not None]
+        found += [f.fix for f in findings(project_at(root, example), rule) if f.fix is not None]
     assert bool(found) == (rule.fixable is not None)
     for fix in found:
         module = import_module(f"analyzers.fixes.{fix.operation.replace('-', '_')}")

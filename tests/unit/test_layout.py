@@ -75,6 +75,7 @@ def layouts(dtype: str) -> dict[str, tuple[str, dict[str, Values], Values]]:
     square = random_values(4, dtype, ROWS, ROWS)
     kernel = random_values(5, dtype, ROWS, 6, 1, 4, 4)
     bias = random_values(6, dtype, 6 * 32)
+    sixths_table = bias.shaped(1, 6, 32)
     sixths, bias_sixths = fused.chunks(6), bias.chunks(6)
     wide, narrow = random_values(7, dtype, ROWS, WIDTH), random_values(8, dtype, HEAD * 2, WIDTH)
     half = WIDTH // 2
@@ -162,6 +163,7 @@ def layouts(dtype: str) -> dict[str, tuple[str, dict[str, Values], Values]]:
         ),
         "square, transposed": ("transposed", {"w": square}, square.permuted((ROWS, ROWS), (1, 0))),
         "reshaped": ("reshaped", {"w": q}, q.shaped(WIDTH, ROWS)),
+        "table as a row": ("identical", {"table": sixths_table}, bias),
         "others": ("values", {"w": q}, k),
     }
 
@@ -249,6 +251,68 @@ def test_a_rounding_that_is_not_to_nearest_is_other_values(tmp_path: Path) -> No
     _, sources, found = layouts("F32")["identical"]
     cut = Values("BF16", found.shape, tuple(item[2:] for item in found.items))
     assert judge(tmp_path, sources, cut).kind == "values"
+
+
+def test_rotary_rows_of_fewer_heads_in_k(tmp_path: Path) -> None:
+    """Four heads of q, two of k and v, each of 16 rows."""
+    q, k, v = (random_values(seed, "BF16", rows, WIDTH) for seed, rows in enumerate((64, 32, 32)))
+    turned = [
+        each.permuted((len(each.items) // HEAD // WIDTH, HEAD // 2, 2, WIDTH), (0, 2, 1, 3)).shaped(
+            *each.shape
+        )
+        for each in (q, k)
+    ]
+    verdict = judge(tmp_path, {"to_q": q, "to_k": k, "to_v": v}, cat([*turned, v]))
+    assert (verdict.kind, verdict.ambiguous) == ("rope", False)
+    assert "of piece 1 and 2" in verdict.detail
+    assert "4 heads of 16 rows" in verdict.detail
+
+
+def test_rotary_rows_axis_by_axis(tmp_path: Path) -> None:
+    """A head of 4, 6 and 6 rows for time, height and width, as the configuration says."""
+    q, k, v = (random_values(seed, "BF16", ROWS, WIDTH) for seed in range(3))
+
+    def turned(values: Values) -> Values:
+        heads = []
+        for head in values.chunks(HEADS):
+            rows = head.chunks(HEAD)
+            for start, count in ((0, 4), (4, 6), (10, 6)):
+                heads += [*rows[start : start + count : 2], *rows[start + 1 : start + count : 2]]
+        return cat(heads)
+
+    config = {**CONFIG, "rope_axes_dim": [4, 6, 6]}
+    for sources, found in (
+        ({"to_q": q}, turned(q)),
+        ({"to_q": q, "to_k": k, "to_v": v}, cat([turned(q), turned(k), v])),
+    ):
+        verdict = judge(tmp_path, sources, found, config=config)
+        assert (verdict.kind, verdict.ambiguous) == ("rope", False)
+        assert "in parts of 4, 6, 6" in verdict.detail
+        assert judge(tmp_path, sources, found, config={}).kind in ("permuted", "values")
+
+
+def test_a_fused_projection_with_fewer_heads_of_k_and_v(tmp_path: Path) -> None:
+    """The official rows: for each of two groups two heads of q, one of k and one of v."""
+    rows = random_values(1, "BF16", 2 * 4 * HEAD, WIDTH)
+    groups = [group.chunks(4) for group in rows.chunks(2)]
+    found = cat(
+        [part for which in (slice(0, 2), slice(2, 3), slice(3, 4)) for g in groups for part in g[which]]
+    )
+    config = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": HEAD}
+    verdict = judge(tmp_path, {"qkv": rows}, found, config=config)
+    assert (verdict.kind, verdict.ambiguous) == ("separated", False)
+
+
+def test_sources_of_two_dtypes(tmp_path: Path) -> None:
+    """The merge of FastVideo's loader would widen it (`torch.cat`); a converted file may do either."""
+    _, sources, found = layouts("F32")["head by head"]
+    names = list(sources)
+    mixed = {**sources, names[1]: converted_to(sources[names[1]], "BF16")}
+    again = cat([converted_to(mixed[name], "F32") for name in names])
+    verdict = judge(tmp_path, mixed, again)
+    assert (verdict.kind, verdict.cast, verdict.reference) == ("concatenated", "widened", "F32 and BF16")
+    verdict = judge(tmp_path, mixed, converted_to(found, "BF16"))
+    assert (verdict.kind, verdict.cast) == ("interleaved", "narrowed")
 
 
 # ---------------------------------------------------------------------- rows that tell nothing
@@ -429,19 +493,27 @@ def test_a_budget_that_ends(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------- never more than the bytes say
 
-SHAPES = st.sampled_from([(6,), (12,), (24,), (6, 4), (12, 2), (8, 8), (12, 16), (4, 3, 2), (24, 5)])
+SMALL = [(6,), (12,), (24,), (6, 4), (12, 2), (8, 8), (12, 16), (4, 3, 2), (24, 5)]
+LARGE = [(600,), (6, 300), (48, 32), (24, 8, 2, 4), (30, 48)]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shape=SHAPES,
+    shape=st.sampled_from(SMALL + LARGE),
+    budget=st.sampled_from([None, 4_000, 9_000]),
     pieces=st.integers(1, 3),
     variety=st.sampled_from([1, 2, 3, 5, 250]),
     choice=st.integers(0, 10_000),
     free=st.booleans(),
 )
 def test_definite_verdicts_reproduce_the_bytes(
-    tmp_path: Path, shape: tuple[int, ...], pieces: int, variety: int, choice: int, free: bool
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    budget: int | None,
+    pieces: int,
+    variety: int,
+    choice: int,
+    free: bool,
 ) -> None:
     """Whatever was done to the elements: a definite verdict names a layout that gives exactly what was found,
     and the expected one is never claimed of other bytes."""
@@ -462,18 +534,24 @@ def test_definite_verdicts_reproduce_the_bytes(
         arrangement = generator.choice([*(hypothesis.map for hypothesis in known), AsIs(len(whole))])
         data = bytes(whole[arrangement.at(at)] for at in range(len(whole)))
     found = Values("U8", (shape[0] * pieces, *shape[1:]), tuple(bytes([byte]) for byte in data))
-    verdict = judge(tmp_path, sources, found)
+    verdict = judge(tmp_path, sources, found, budget=budget)
     if verdict.as_expected:
-        assert data == whole
-    else:
+        assert data == whole or (verdict.ambiguous and budget is not None)
+    elif verdict.kind != "unread":
         assert data != whole
-    if verdict.contradicts and verdict.kind not in ("permuted", "rolled"):
+    if verdict.contradicts and not verdict.ambiguous and verdict.kind not in ("permuted", "rolled"):
         assert any(
             bytes(whole[h.map.at(at)] for at in range(len(whole))) == data
             for h in known
             if h.kind == verdict.kind
         ) or verdict.kind in ("reordered", "other tensor")
-    if not free and variety == 250 and data != whole and len(set(whole)) == len(whole) >= 12:
+    if (
+        budget is None
+        and not free
+        and variety == 250
+        and data != whole
+        and len(set(whole)) == len(whole) >= 12
+    ):
         assert verdict.contradicts
 
 

@@ -84,7 +84,8 @@ def test_every_kind_of_fault_is_counted_once_a_tensor() -> None:
         Fault("collision", 0, (KEYS[0].name,), (OWN[2].name,), "m", other=1),
     )
     assert summary(replace(PROVEN, verdict="broken", faults=faults), STATE).startswith(
-        "weights broken: 2 parameters stay empty, 1 parameter gets another shape, 1 parameter is filled twice ("
+        "weights broken: 2 parameters stay empty, 1 parameter gets another shape, "
+        "1 parameter is filled twice ("
     )
 
 

@@ -1,0 +1,186 @@
+"""Faults written into the mappings of real ports: each is found, at the rule that is wrong and only there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mapping_mutations import Mutation, mutations
+
+from analyzers.findings import Finding
+from analyzers.project.index import Project
+from analyzers.project.mappings import MappingTable
+from analyzers.project.ports import Port
+from analyzers.project.profile import FASTVIDEO
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+from analyzers.rules.base import Rule
+from analyzers.rules.catalogue import all_rules
+from analyzers.rules.engine import check_file
+from analyzers.weights.known import rules_of, state_key
+from analyzers.weights.state import PortState, StateDict
+from lsp_server.checks.meta import MetaWorker, PortName, StateRequest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FASTVIDEO_TREE = REPOSITORY / ".real/fastvideo-0.2.1"
+IN_DIFFUSERS = (
+    "WanTransformer3DModel",
+    "HunyuanVideoTransformer3DModel",
+    "HunyuanVideo15Transformer3DModel",
+    "CosmosTransformer3DModel",
+    "GlmImageTransformer2DModel",
+    "Kandinsky5Transformer3DModel",
+    "MiniMaxH3Transformer3DModel",
+)
+PREFIXED = {"StableAudioDiT": ("", "model.model.")}
+"""Ports whose published checkpoints hold the port's own names behind another prefix."""
+
+MOST = 45
+"""Mutations of one kind and port: all of them are tried where there are fewer."""
+
+
+def rules() -> tuple[Rule, ...]:
+    return tuple(rule for rule in all_rules() if rule.code.startswith(("DIT3", "DIT609", "DIT70")))
+
+
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    if not FASTVIDEO_TREE.is_dir():
+        pytest.fail(f"{FASTVIDEO_TREE} is missing: run `make setup` (scripts/project_env.sh)")
+    return Sources(FASTVIDEO_TREE)
+
+
+@pytest.fixture(scope="module")
+def states(sources: Sources) -> dict[str, PortState]:
+    """The names of both sides of eight ports at full size, from the project's interpreter."""
+    python = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
+    ports = Project(sources, FASTVIDEO, Settings()).ports
+    return asyncio.run(_measured(python, [p for p in ports if p.name in {*IN_DIFFUSERS, *PREFIXED}]))
+
+
+async def _measured(python: str, ports: list[Port]) -> dict[str, PortState]:
+    worker = MetaWorker()
+    found: dict[str, PortState] = {}
+    try:
+        for port in ports:
+            module = port.cls.path.removesuffix(".py").replace("/", ".")
+            official = f"diffusers:{port.name}" if port.name in IN_DIFFUSERS else None
+            request = StateRequest(
+                str(FASTVIDEO_TREE),
+                python,
+                trusted=True,
+                code_base="fastvideo",
+                port=PortName(module, port.name, port.cls.path),
+                official=official,
+            )
+            answer = await worker.state(request)
+            assert answer.problems == (), (port.name, answer.problems)
+            found[state_key(port)] = (
+                answer.state if official else _with_published(answer.state, *PREFIXED[port.name])
+            )
+    finally:
+        await worker.end()
+    return found
+
+
+def _with_published(state: PortState, native: str, published: str) -> PortState:
+    assert state.native is not None
+    tensors = tuple(
+        replace(tensor, name=published + tensor.name.removeprefix(native)) for tensor in state.native.tensors
+    )
+    return replace(state, official=StateDict("the published checkpoint", "checkpoint", tensors))
+
+
+def mapped_ports(project: Project) -> Iterator[tuple[Port, MappingTable]]:
+    for port in project.ports:
+        if state_key(port) in project.states:
+            table, _ = rules_of(project, port)
+            assert table is not None, port.name
+            yield port, table
+
+
+def test_real_ports_have_no_finding_of_their_weights(sources: Sources, states: dict[str, PortState]) -> None:
+    project = Project(sources, FASTVIDEO, Settings(), states)
+    assert len(states) == len(IN_DIFFUSERS) + len(PREFIXED)
+    for port, table in mapped_ports(project):
+        found = [
+            *check_file(project, port.cls.path, rules()),
+            *check_file(project, table.location.path, rules()),
+        ]
+        assert [f.message for f in found if f.code in ("DIT609", "DIT701", "DIT702", "DIT703")] == []
+
+
+def test_every_fault_is_found_where_it_is(sources: Sources, states: dict[str, PortState]) -> None:
+    before = Project(sources, FASTVIDEO, Settings(), states)
+    tried: Counter[str] = Counter()
+    families: set[str] = set()
+    wrong: list[str] = []
+    for port, table in mapped_ports(before):
+        path = table.location.path
+        official = states[state_key(port)].official
+        assert official is not None
+        known = Counter(_mark(before, f) for f in _findings(before, port, path))
+        kinds: Counter[str] = Counter()
+        for mutation in mutations(sources.text(path) or "", table, official.names):
+            kinds[mutation.kind] += 1
+            if kinds[mutation.kind] > MOST:
+                continue
+            tried[mutation.kind] += 1
+            families.add(port.family)
+            overlaid = Sources.overlaid(sources, {path: mutation.text})
+            after = Project(overlaid, FASTVIDEO, Settings(), states)
+            new = _new(after, _findings(after, port, path), known)
+            problem = _problem(after, mutation, path, port, new)
+            if problem is not None:
+                wrong.append(f"{port.name}, {mutation.kind}, {mutation.what}: {problem}")
+    assert wrong == []
+    assert sum(tried.values()) >= 200
+    assert len(families) >= 8
+    assert set(tried) == {
+        "delete",
+        "reorder",
+        "unanchor",
+        "wrong group",
+        "wrong merge index",
+        "typo in target",
+    }
+
+
+def _findings(project: Project, port: Port, path: str) -> list[Finding]:
+    return [*check_file(project, path, rules()), *check_file(project, port.cls.path, rules())]
+
+
+def _mark(project: Project, finding: Finding) -> tuple[str, str, str]:
+    """What a finding is known by although lines have moved."""
+    line = project.line(finding.location.path, finding.location.span.line)
+    return finding.code, finding.location.path, line.strip()
+
+
+def _new(project: Project, found: list[Finding], known: Counter[tuple[str, str, str]]) -> list[Finding]:
+    left = known.copy()
+    new = []
+    for finding in found:
+        mark = _mark(project, finding)
+        if left[mark]:
+            left[mark] -= 1
+        else:
+            new.append(finding)
+    return new
+
+
+def _problem(project: Project, mutation: Mutation, path: str, port: Port, new: list[Finding]) -> str | None:
+    table = next(table for known, table in mapped_ports(project) if state_key(known) == state_key(port))
+    at_rules = {rule.key.span.line for rule in table.rules}
+    here = [f for f in new if f.location.path == path and f.location.span.line in at_rules]
+    elsewhere = [f for f in here if f.location.span.line != mutation.line]
+    told = [f"{f.code} {f.location.path}:{f.location.span.line + 1} {f.message}" for f in new]
+    if elsewhere:
+        return f"a finding on a rule that is right (wrong is line {(mutation.line or -1) + 1}): {told}"
+    if mutation.line is None:
+        return None if new else "nothing is found"
+    return None if here else f"nothing is found at line {mutation.line + 1}: {told}"

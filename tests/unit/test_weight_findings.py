@@ -1,0 +1,261 @@
+"""Findings from the proof of the weights: where the names come from, what outranks what, what is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from analyzers.findings import Finding
+from analyzers.fixes.verify import apply_fix
+from analyzers.project.index import Project
+from analyzers.project.profile import FASTVIDEO
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+from analyzers.rules.catalogue import all_rules
+from analyzers.rules.engine import check_files
+from analyzers.rules.examples import write_tree
+from analyzers.rules.weight_examples import (
+    CONFIG,
+    HEAD,
+    MODEL,
+    NATIVE,
+    NATIVE_NAMES,
+    OFFICIAL,
+    OFFICIAL_NAMES,
+    PORT,
+    RULES,
+    TABLE,
+    config,
+    dump,
+    dumped,
+    measured,
+)
+from analyzers.weights import known
+from analyzers.weights.known import proof_of, state_of
+from analyzers.weights.state import PortState
+
+WEIGHTS = ("DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703")
+TYPING_ERROR = RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")
+
+
+def project_at(
+    root: Path, files: Mapping[str, str | None], states: Mapping[str, PortState] | None = None
+) -> Project:
+    write_tree(root, files)
+    return Project(Sources(root), FASTVIDEO, Settings(), states)
+
+
+def findings(project: Project) -> list[Finding]:
+    return [f for f in check_files(project, project.checked_files) if f.code in WEIGHTS]
+
+
+def places(project: Project) -> list[tuple[str, str, int]]:
+    return [(f.code, f.location.path, f.location.span.line + 1) for f in findings(project)]
+
+
+def echo(project: Project) -> known.Port:
+    return next(port for port in project.ports if port.name == "EchoTransformer3DModel")
+
+
+# --------------------------------------------------------------------------- names
+
+
+def test_measured_names_outrank_dumps(tmp_path: Path) -> None:
+    project = project_at(tmp_path, dumped(TYPING_ERROR), measured())
+    state = state_of(project, echo(project))
+    assert state is not None
+    assert state.official is not None
+    assert state.official.source == "diffusers:EchoModel"
+    assert places(project) == [("DIT609", CONFIG, 12)]
+
+
+def test_a_dump_stands_in_for_the_side_that_was_not_measured(tmp_path: Path) -> None:
+    (name, whole), *_ = measured().items()
+    project = project_at(tmp_path, dumped(TYPING_ERROR), {name: PortState(native=whole.native)})
+    assert places(project) == [("DIT702", CONFIG, 12)]
+
+
+def test_a_dump_that_the_code_contradicts_counts_no_more(tmp_path: Path) -> None:
+    files = dumped(TYPING_ERROR)
+    assert places(project_at(tmp_path, files)) == [("DIT702", CONFIG, 12)]
+    renamed = PORT.replace("self.to_k =", "self.key =").replace("self.to_k(", "self.key(")
+    changed = project_at(tmp_path, files | {MODEL: renamed})
+    assert proof_of(changed, echo(changed)) is None
+    assert not [place for place in places(changed) if place[0].startswith("DIT70")]
+
+
+@pytest.mark.parametrize("side", [OFFICIAL, NATIVE])
+def test_a_dump_that_is_none_says_nothing(tmp_path: Path, side: str) -> None:
+    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: '{"a": [1,'})
+    assert proof_of(project, echo(project)) is None
+    assert places(project) == [("DIT311", CONFIG, 12)]  # the texts alone tell that
+
+
+def test_a_mapping_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
+    hidden = config().replace("default_factory=lambda: {", "default_factory=lambda: make() or {")
+    project = project_at(tmp_path, {MODEL: PORT, CONFIG: hidden}, measured())
+    assert proof_of(project, echo(project)) is None
+    assert places(project) == []
+
+
+def test_rules_that_cannot_be_read_are_those_that_were_measured(tmp_path: Path) -> None:
+    hidden = config().replace("default_factory=lambda: {", "default_factory=lambda: make() or {")
+    (name, state), *_ = measured().items()
+    built = PortState(
+        native=state.native, official=state.official, mapping=((r"^head\.(.*)$", r"x.\1", None),)
+    )
+    project = project_at(tmp_path, {MODEL: PORT, CONFIG: hidden}, {name: built})
+    proof = proof_of(project, echo(project))
+    assert proof is not None
+    assert proof.verdict == "broken"
+    assert {path for _, path, _ in places(project)} == {MODEL}  # no line of the config is known
+
+
+# --------------------------------------------------------------------------- findings
+
+
+def test_nothing_is_reported_twice_under_two_codes() -> None:
+    """Each line of the examples about names has one finding about what becomes of them."""
+    for rule in all_rules():
+        for example in rule.invalid:
+            if rule.code in WEIGHTS and (example.states or OFFICIAL in example.files):
+                assert len({(f.path, f.line) for f in example.findings}) == len(example.findings)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (RULES.replace(TABLE + HEAD, HEAD + TABLE), ("DIT307", CONFIG, 14)),
+        (TYPING_ERROR, ("DIT702", CONFIG, 12)),
+        (RULES.replace(r"attn\.k\.", r"attn\.kk\."), ("DIT702", CONFIG, 11)),
+        (RULES.replace(r"blocks.\1.to_k", r"blocks.\1.to_q"), ("DIT309", CONFIG, 11)),
+        (RULES.replace(r"blocks.\1.to_v", "blocks.0.to_v"), ("DIT309", CONFIG, 12)),
+        (RULES.replace(r"to_q", "to_x").replace("to_k", "to_q").replace("to_x", "to_k"), None),
+    ],
+)
+def test_one_cause_is_one_finding(tmp_path: Path, rules: str, expected: tuple[str, str, int] | None) -> None:
+    found = places(project_at(tmp_path, dumped(rules)))
+    if expected is None:  # names and shapes still fit: only their words tell
+        assert found == [("DIT313", CONFIG, 10), ("DIT313", CONFIG, 11)]
+    else:
+        assert found == [expected]
+
+
+def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:
+    project = project_at(tmp_path, dumped() | {CONFIG: config().replace("lambda: {", "lambda: {{")})
+    assert places(project) == []
+
+
+def test_two_ports_with_one_mapping_have_one_finding(tmp_path: Path) -> None:
+    twin = (
+        PORT.split("class EchoTransformer3DModel")[0]
+        + """\
+from fastvideo.models.dits.echo import EchoTransformer3DModel
+
+
+class TwinTransformer3DModel(EchoTransformer3DModel):
+
+    def forward(self, hidden_states, encoder_hidden_states, timestep, guidance=None, **kwargs):
+        return hidden_states
+
+
+EntryClass = TwinTransformer3DModel
+"""
+    )
+    path = "fastvideo/models/dits/twin.py"
+    (_, state), *_ = measured().items()
+    states = {**measured(), f"{path}::TwinTransformer3DModel": state}
+    project = project_at(tmp_path, {MODEL: PORT, CONFIG: config(TYPING_ERROR), path: twin}, states)
+    found = [f for f in findings(project) if f.code == "DIT609"]
+    assert [(f.location.path, f.location.span.line + 1) for f in found] == [(CONFIG, 12)]
+    assert [r.location.path for r in found[0].related] == [path]
+
+
+def test_a_rule_is_not_dead_while_another_port_with_it_is_unproved(tmp_path: Path) -> None:
+    rules = RULES + r'            r"^final\.(.*)$": r"proj_out.\1",' + "\n"
+    twin = PORT.replace("class EchoTransformer3DModel", "class TwinTransformer3DModel").replace(
+        "EntryClass = Echo", "EntryClass = Twin"
+    )
+    files: dict[str, str | None] = {MODEL: PORT, CONFIG: config(rules)}
+    assert places(project_at(tmp_path, files, measured())) == [("DIT311", CONFIG, 15)]
+    files["fastvideo/models/dits/twin.py"] = twin
+    assert places(project_at(tmp_path, files, measured())) == []
+
+
+def test_a_mapping_for_other_names_is_one_finding(tmp_path: Path) -> None:
+    other = {f"net.{'abcdefghijklmn'[place]}.w": shape for place, shape in enumerate(OFFICIAL_NAMES.values())}
+    found = findings(project_at(tmp_path, dumped(official=other)))
+    told = [f for f in found if f.code == "DIT702"]
+    assert len(told) == 1
+    assert "14 of 14 official names" in told[0].message
+    assert "unless the mapping is for names of another origin" in told[0].message
+
+
+def test_suppressions_and_selection_hold(tmp_path: Path) -> None:
+    line = next(line for line in TYPING_ERROR.splitlines() if "block." in line)
+    excused = TYPING_ERROR.replace(line, f"{line}  # ditproof: ignore[DIT702] the converter renames it")
+    project = project_at(tmp_path, dumped(excused))
+    found = check_files(project, project.checked_files)
+    assert not Counter(f.code for f in found) & Counter({"DIT702": 1, "DIT002": 1, "DIT003": 1})
+    chosen = [rule for rule in all_rules() if rule.code == "DIT702"]
+    plain = project_at(tmp_path, dumped(TYPING_ERROR))
+    assert [f.code for f in check_files(plain, plain.checked_files, chosen)] == ["DIT702"]
+
+
+def test_an_anchor_is_offered_where_it_mends_the_names(tmp_path: Path) -> None:
+    names = {**OFFICIAL_NAMES, "head.weight_scale": (16,)}
+    native = {**NATIVE_NAMES, "head_scale": (16,)}
+    model = PORT.replace(
+        "        self.proj_out =",
+        "        self.head_scale = nn.Parameter(torch.zeros(16))\n        self.proj_out =",
+    )
+    rules = RULES.replace(HEAD, r'            r"^head\.weight": r"proj_out.weight",' + "\n")
+    rules += r'            r"^head\.weight_scale$": r"head_scale",' + "\n"
+    project = project_at(tmp_path, dumped(rules, official=names, native=native) | {MODEL: model})
+    found = [f for f in findings(project) if f.fix is not None]
+    assert found, places(project)
+    for finding in found:
+        assert finding.fix is not None
+        result = apply_fix(project, finding, finding.fix)
+        after = result.texts[CONFIG]
+        assert (
+            places(
+                project_at(
+                    tmp_path,
+                    dumped() | {CONFIG: after, MODEL: model, OFFICIAL: dump(names), NATIVE: dump(native)},
+                )
+            )
+            == []
+        )
+
+
+# --------------------------------------------------------------------------- what a key costs
+
+
+def test_a_key_beside_the_rules_proves_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proved: list[str] = []
+    real = known.prove
+
+    def counted(*arguments: object, **keywords: object) -> object:
+        proved.append(str(keywords["cls"]))
+        return real(*arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(known, "prove", counted)
+    write_tree(tmp_path, dumped())
+    sources = Sources(tmp_path)
+
+    def look(text: str) -> list[tuple[str, str, int]]:
+        sources.open(CONFIG, text)
+        return places(Project(sources, FASTVIDEO, Settings()))
+
+    assert look(config()) == []
+    assert proved == ["EchoTransformer3DModel"]
+    assert look("# a comment\n" + config()) == []
+    assert len(proved) == 1
+    assert look(config(TYPING_ERROR)) == [("DIT702", CONFIG, 12)]
+    assert len(proved) == 2
+    assert look(config()) == []
+    assert len(proved) == 2  # undone: known
