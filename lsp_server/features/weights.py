@@ -354,16 +354,18 @@ class WeightChecks:
         queue = self._queues.setdefault(tree, _Queue())
         reports: list[dict[str, Any]] = []
         failures: list[CheckError] = []
+        unproven: list[str] = []
         for wanted in [w for w in found if w.port.oracle is not None] or found:
             try:
                 reports.append(await self._proven(tree, queue, wanted))
             except CheckError as error:
                 await self._failed(tree, wanted, error)
                 failures.append(error)
+                unproven.append(f"{wanted.port.name}  not proven: {error}")
         if not reports:
             raise JsonRpcException(str(failures[0]), REQUEST_FAILED) from failures[0]
         return {
-            "text": "\n".join([*(report["text"] for report in reports), *map(str, failures)]),
+            "text": "\n".join([*(report["text"] for report in reports), *(f"{said}\n" for said in unproven)]),
             "reports": [report["json"] for report in reports],
         }
 
