@@ -21,8 +21,7 @@ def check(context: Context) -> Iterator[Finding]:
     for table in context.project.mappings.in_file(context.file):
         for collision in collisions_in(context.project, table):
             rules = [table.rules[i] for i in (collision.rule, collision.other) if i is not None]
-            met = any(placed.code == context.rule.code for placed in faults_about(context, *rules))
-            if table.owns(rules[0]) and not met:
+            if table.owns(rules[0]) and not faults_about(context, *rules):
                 yield _report(context, table, collision)
 
 

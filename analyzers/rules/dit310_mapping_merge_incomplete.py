@@ -19,8 +19,10 @@ from analyzers.rules.weight_examples import (
     dumped,
 )
 from analyzers.rules.weight_findings import faults_about, weight_findings
+from analyzers.weights.faults import placed_faults
+from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.symbolic import MOST_MISSING, MergeFault
-from analyzers.weights.tables import merge_faults_in
+from analyzers.weights.tables import merge_faults_in, symbolic_rules
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -32,9 +34,22 @@ def check(context: Context) -> Iterator[Finding]:
         if not table.whole:
             continue
         for fault in merge_faults_in(context.project, table):
-            group = [table.rules[index] for index in fault.rules]
-            if not any(placed.code == context.rule.code for placed in faults_about(context, *group)):
+            if not _is_told(context, table, fault):
                 yield from _report(context, table, fault)
+
+
+def _is_told(context: Context, table: MappingTable, fault: MergeFault) -> bool:
+    """Whether a proof has told what becomes of the names of a group, or of what it leaves empty."""
+    if faults_about(context, *(table.rules[index] for index in fault.rules)):
+        return True
+    made = made_pattern(symbolic_rules(context.project, table)[fault.rules[0]])
+    return made is not None and any(
+        made.fullmatch(name)
+        for placed in placed_faults(context.project)
+        for name in placed.fault.native
+        if placed.rule is not None and placed.known.table is not None
+        if placed.known.table.location == table.location
+    )
 
 
 def _report(context: Context, table: MappingTable, fault: MergeFault) -> Iterator[Finding]:

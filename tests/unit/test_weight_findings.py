@@ -144,6 +144,20 @@ def test_one_cause_is_one_finding(tmp_path: Path, rules: str, expected: tuple[st
         assert found == [expected]
 
 
+def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
+    fused = PORT.replace("self.to_q = ReplicatedLinear(dim, dim)\n        self.to_k", "self.to_qk")
+    native = {
+        name.replace("to_q", "to_qk"): (128, 64) if "to_q" in name else shape
+        for name, shape in NATIVE_NAMES.items()
+        if "to_k" not in name
+    }
+    q = r'            r"^layers\.(\d+)\.attn\.q\.(.*)$": (r"blocks.\1.to_qk.\2", 0, 2),' + "\n"
+    k = r'            r"^layers\.(\d+)\.attn\.k\.(.*)$": (r"blockx.\1.to_qk.\2", 1, 2),' + "\n"
+    rules = q + k + "\n".join(RULES.split("\n")[2:])
+    found = places(project_at(tmp_path, dumped(rules, native=native) | {MODEL: fused}))
+    assert found == [("DIT702", CONFIG, 11)]
+
+
 def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:
     project = project_at(tmp_path, dumped() | {CONFIG: config().replace("lambda: {", "lambda: {{")})
     assert places(project) == []
