@@ -304,3 +304,22 @@ async def test_a_rule_tells_its_keys_on_hover_and_at_its_hint(sound: Path, worke
         resolved = await editor.client.inlay_hint_resolve_async(hint)
         assert resolved.tooltip is not None
         assert resolved.tooltip.value in card  # type: ignore[union-attr]
+
+
+async def test_a_fix_that_needs_the_names_is_verified_with_them(sound: Path, worker: CannedWorker) -> None:
+    """The edit worker has no worker of its own that measures: it is told what was measured here."""
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        text = editor.text(CONFIG)
+        editor.open(PORT)
+        editor.change(CONFIG, "\n".join(line for line in text.split("\n") if "to_q" not in line))
+        found = await editor.diagnostics(PORT, lambda found: [d for d in found if d.code == "DIT609"])
+        (told,) = [d for d in found if d.code == "DIT609"]
+        (fix,) = [a for a in await editor.actions(PORT, told) if "Suppress" not in a.title]
+        resolved = await editor.client.code_action_resolve_async(fix)
+        assert resolved.edit is not None
+        (change,) = resolved.edit.document_changes or ()
+        assert isinstance(change, types.TextDocumentEdit)
+        assert change.text_document.uri == editor.uri(CONFIG)
+        assert "to_q" in "".join(edit.new_text for edit in change.edits)
