@@ -117,7 +117,7 @@ def _reorder(rules: _Rules, place: int) -> _Made:
 def _unanchor(rules: _Rules, place: int) -> _Made:
     pattern = rules[place].pattern
     bare = pattern.removeprefix("^")
-    if bare != pattern:
+    if bare != pattern and not bare.startswith("(.*"):  # which begins at the start of a name by itself
         yield place, _changed(rules, place, pattern=bare), f"{pattern} -> {bare}"
 
 
