@@ -8,7 +8,7 @@ it, then what speaks for a general slip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -113,9 +113,9 @@ class _Inquiry:
     def run(self) -> None:
         """Find the causes, the most certain ones first."""
         for part in self.evidence.landed:
-            placed = dict(part.placements)
             for place in part.unexpected:
-                self.lost[place] = (placed[place].rules, placed[place].target)
+                placement = part.placed[place]
+                self.lost[place] = (placement.rules, placement.target)
             self.tangles.update({tangle.target: tangle for tangle in part.tangles})
             self.misshapen.update({fault.native: fault for fault in part.misshapen})
         self.free = dict.fromkeys(self.evidence.empty)
@@ -152,10 +152,8 @@ class _Inquiry:
         """For each rule the forms of the official names that it, as the last, brings to their place."""
         found: dict[int | None, set[str]] = {}
         for part in self.evidence.landed:
-            for _, placement in part.placements:
-                if placement.verdict != "broken" and not placement.excluded:
-                    rule = placement.rules[-1] if placement.rules else None
-                    found.setdefault(rule, set()).add(shape_of_name(placement.tensor.name)[0])
+            for rule, forms in part.sound.items():
+                found.setdefault(rule, set()).update(forms)
         return found
 
     # ------------------------------------------------------------------ causes
@@ -169,53 +167,56 @@ class _Inquiry:
 
     def _taken_too_early(self) -> None:
         """Names that would find their place, did the rule that takes them let them be."""
-        bundles: dict[tuple[tuple[int, ...], str], list[int]] = {}
-        for place, path, target in self._in_trouble():
-            if path:
-                forms = f"{shape_of_name(self.names[place])[0]} {shape_of_name(target)[0]}"
-                bundles.setdefault((path, forms), []).append(place)
         drafts: dict[tuple[int, int | None], Draft] = {}
-        for (path, _), places in bundles.items():
-            if self._elsewhere(places[0], path[-1]) is None:
-                continue
-            for place in places:
-                elsewhere = self._elsewhere(place, path[-1])
-                if elsewhere is None:
-                    continue
-                kind: FaultKind = "unexpected" if place in self.lost else "collision"
-                key = (path[-1], elsewhere.rule)
-                draft = drafts.setdefault(key, Draft(kind, path[-1], elsewhere.rule, early=True))
-                draft.official[self.names[place]] = None
+        names, lost = self.names, self.lost
+        for rule, places in self._in_trouble().items():
+            for place, elsewhere in self._elsewhere(rule, places):
+                kind: FaultKind = "unexpected" if place in lost else "collision"
+                key = (rule, elsewhere.rule)
+                draft = drafts.get(key)
+                if draft is None:
+                    draft = drafts[key] = Draft(kind, rule, elsewhere.rule, early=True)
+                draft.official[names[place]] = None
                 draft.native[elsewhere.target] = None
-                draft.wrong[self.ways[place].targets[place]] = None
-                self._settle(place)
+                draft.wrong[places[place]] = None
+                self._settle(place, places[place])
         for draft in drafts.values():
             self.drafts.append(draft)
             self._fill(draft.native)
 
-    def _in_trouble(self) -> list[tuple[int, tuple[int, ...], str]]:
-        found = [(place, path, target) for place, (path, target) in self.lost.items()]
+    def _in_trouble(self) -> dict[int, dict[int, str]]:
+        """By the rule that was their last, names that do not come out right, with what was made of them."""
+        found: dict[int, dict[int, str]] = {}
+        for place, (path, target) in self.lost.items():
+            if path:
+                found.setdefault(path[-1], {})[place] = target
         for tangle in self.tangles.values():
-            found += [
-                (s.place, path, tangle.target) for s, path in zip(tangle.sources, tangle.paths, strict=True)
-            ]
+            for source, path in zip(tangle.sources, tangle.paths, strict=True):
+                if path:
+                    found.setdefault(path[-1], {})[source.place] = tangle.target
         for fault in self.misshapen.values():
-            found += [(place, self.ways[place].path, fault.native) for place in fault.places]
+            for place in fault.places:
+                path = self.ways[place].path
+                if path:
+                    found.setdefault(path[-1], {})[place] = fault.native
         return found
 
-    def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
-        """Where a name would go without a rule, where that is an empty place which it fits."""
-        evidence = self.evidence
-        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule, self.keep)
-        if elsewhere is None or elsewhere.target not in self.free:
-            return None
-        shape, room = self.shape(place), self.room(elsewhere.target)
-        if elsewhere.merge is None and shape is not None and room is not None and shape != room:
-            return None
-        return elsewhere
+    def _elsewhere(self, rule: int, places: Collection[int]) -> Iterator[tuple[int, Elsewhere]]:
+        """Where names would go without a rule, where that is an empty place which they fit."""
+        evidence, free = self.evidence, self.free
+        natives, tensors = evidence.sides.natives, evidence.sides.official.tensors
+        found = without_rule(evidence.renaming, evidence.rules, evidence.sides, rule, places, self.keep)
+        for place, elsewhere in found:
+            if elsewhere.target not in free:
+                continue
+            shape, room = tensors[place].shape, natives[elsewhere.target].shape
+            if elsewhere.merge is None and shape is not None and room is not None and shape != room:
+                continue
+            yield place, elsewhere
 
     def _sent_elsewhere(self) -> None:
         """Names whose target the port has not, led to the parameters that lack something."""
+        targets = {place: target for place, (_, target) in self.lost.items()}
         lost = self._lost_bundles()
         empty = self._empty_bundles()
         partners = led_together(lost, empty)
@@ -239,8 +240,8 @@ class _Inquiry:
             else:
                 self.drafts.append(draft)
             draft.official.update(dict.fromkeys(self.names[place] for place in one.places))
-            if one.path and one.places[0] in self.ways:
-                draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
+            if one.path and one.places[0] in targets:
+                draft.wrong.update(dict.fromkeys(targets[place] for place in one.places))
             if partner is not None:
                 if rule is None:
                     draft.lacks.update(dict.fromkeys(lacks[partners[number]]))
@@ -413,10 +414,11 @@ class _Inquiry:
             if tangle is not None and not tangle.assembly.used:
                 del self.tangles[name]
 
-    def _settle(self, place: int) -> None:
-        """Take a name from those without a cause; whom it disturbed may be sound without it."""
-        self.lost.pop(place, None)
-        target = self.ways[place].targets[place]
+    def _settle(self, place: int, target: str) -> None:
+        """Take a name that became `target` from those without a cause; whom it disturbed may be sound
+        without it."""
+        if self.lost.pop(place, None) is not None and target not in self.tangles:
+            return
         self.misshapen.pop(target, None)
         tangle = self.tangles.get(target)
         if tangle is None:

@@ -112,7 +112,7 @@ def _all_faults(project: Project) -> tuple[PlacedFault, ...]:
     for known in known_proofs(project):
         if not _is_readable(project, known):
             continue
-        for placed in _joined(_placed(project, known, fault) for fault in _told(known)):
+        for placed in _joined(p for fault in _told(known) for p in _placed(project, known, fault)):
             port = known.port
             place = (
                 placed.rule.key if placed.rule is not None else (port.cls.path, port.name, placed.location)
@@ -210,10 +210,13 @@ def _is_readable(project: Project, known: KnownProof) -> bool:
     return all(facts is not None and not facts.broken for facts in files)
 
 
-def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
+def _placed(project: Project, known: KnownProof, fault: Fault) -> Iterator[PlacedFault]:
     kept_out = known.rule(fault.other)
     if kept_out is not None and _is_kept_out(known, fault):
-        return PlacedFault(_SHADOWED, known, fault, kept_out.key, kept_out)
+        for part in _for_each_kept_out(project, known, fault):
+            rule = known.rule(part.other) or kept_out
+            yield PlacedFault(_SHADOWED, known, part, rule.key, rule)
+        return
     rule = known.rule(fault.rule)
     if rule is None:
         rule = _idle_rule(project, known, fault)
@@ -221,7 +224,32 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
             leads = f"'{rule.pattern}' leads there and matches none of the official names"
             fault = replace(fault, message=f"{fault.message}; {leads}")
     place = rule.key if rule is not None else next(_places(project, known, fault))
-    return PlacedFault(_code(known, fault), known, fault, place, rule)
+    yield PlacedFault(_code(known, fault), known, fault, place, rule)
+
+
+def _for_each_kept_out(project: Project, known: KnownProof, fault: Fault) -> Iterator[Fault]:
+    """A fault by the rules that are kept from its names; what is none of theirs stays with the first."""
+    others = [u.rule for u in known.proof.rules if u.state == "shadowed" and fault.rule in u.by]
+    rules = symbolic_rules(project, known.table) if known.table is not None else ()
+    parts: dict[int | None, tuple[dict[str, None], dict[str, None]]] = {fault.other: ({}, {})}
+    rest = dict.fromkeys(fault.official)
+    native = frozenset(fault.native)
+    for other in others:
+        pattern, target = rules[other].parsed, rules[other].target
+        if pattern is None or target is None or rules[other].template is None:
+            continue
+        begins, match = pattern.prefix, pattern.compiled.match
+        for name in [name for name in rest if name.startswith(begins) and match(name)]:
+            made = pattern.compiled.sub(target, name)
+            if made in native:
+                official, filled = parts.setdefault(other, ({}, {}))
+                official[name] = filled[made] = None
+                del rest[name]
+    parts[fault.other][0].update(rest)
+    led = {name for _, filled in parts.values() for name in filled}
+    parts[fault.other][1].update(dict.fromkeys(name for name in fault.native if name not in led))
+    for part, (official, filled) in parts.items():
+        yield replace(fault, other=part, official=tuple(official), native=tuple(filled))
 
 
 def _is_kept_out(known: KnownProof, fault: Fault) -> bool:
