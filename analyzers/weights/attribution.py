@@ -216,6 +216,7 @@ class _Inquiry:
 
     def _sent_elsewhere(self) -> None:
         """Names whose target the port has not, led to the parameters that lack something."""
+        names = self.names
         targets = {place: target for place, (_, target) in self.lost.items()}
         lost = self._lost_bundles()
         empty = self._empty_bundles()
@@ -239,26 +240,34 @@ class _Inquiry:
                     self.drafts.append(draft)
             else:
                 self.drafts.append(draft)
-            draft.official.update(dict.fromkeys(self.names[place] for place in one.places))
+            official = [names[place] for place in one.places]
+            draft.official.update(dict.fromkeys(official))
             if one.path and one.places[0] in targets:
-                draft.wrong.update(dict.fromkeys(targets[place] for place in one.places))
+                draft.wrong.update(dict.fromkeys(map(targets.__getitem__, one.places)))
             if partner is not None:
                 if rule is None:
                     draft.lacks.update(dict.fromkeys(lacks[partners[number]]))
-                meant = _of_these_blocks(partner.names, [self.names[place] for place in one.places])
+                meant = _of_these_blocks(partner.names, official)
                 draft.native.update(dict.fromkeys(meant))
                 self._fill(meant)
         self.lost.clear()
 
     def _lost_bundles(self) -> list[Lost]:
         found: dict[tuple[tuple[int, ...], str, str], list[tuple[tuple[int, ...], int]]] = {}
+        names, tensors = self.names, self.evidence.sides.official.tensors
         for place, (path, target) in self.lost.items():
-            source, numbers = shape_of_name(self.names[place])
-            found.setdefault((path, source, shape_of_name(target)[0]), []).append((numbers, place))
+            source, numbers = shape_of_name(names[place])
+            form = (path, source, shape_of_name(target)[0])
+            members = found.get(form)
+            if members is None:
+                members = found[form] = []
+            members.append((numbers, place))
         bundles: list[Lost] = []
         for (path, source, target), members in found.items():
-            places = tuple(place for _, place in sorted(members))
-            bundles.append(Lost(path, source, target, places, tuple(map(self.shape, places))))
+            members.sort()
+            places = tuple([place for _, place in members])
+            shapes = tuple([tensors[place].shape for place in places])
+            bundles.append(Lost(path, source, target, places, shapes))
         for rule, (mask, _) in self.evidence.renaming.raising.items():
             for source, named in bundle((self.names[p], str(p)) for p in positions(mask)).items():
                 places = tuple(map(int, named))
@@ -266,17 +275,17 @@ class _Inquiry:
         return bundles
 
     def _empty_bundles(self) -> list[Empty]:
-        found = bundle((name, name) for name in self.free)
-        return [
-            Empty(
-                template,
-                tuple(names),
-                tuple(self._left_over(name) for name in names),
-                any(name in self.tangles for name in names),
-                max(1, *(self._wanted(name) for name in names)),
-            )
-            for template, names in found.items()
-        ]
+        natives, tangles = self.evidence.sides.natives, self.tangles
+        bundles: list[Empty] = []
+        for template, names in bundle((name, name) for name in self.free).items():
+            if tangles.keys().isdisjoint(names):
+                rooms = tuple([natives[name].shape for name in names])
+                bundles.append(Empty(template, tuple(names), rooms))
+            else:
+                wanted = max(1, *map(self._wanted, names))
+                rooms = tuple(map(self._left_over, names))
+                bundles.append(Empty(template, tuple(names), rooms, partly=True, wanted=wanted))
+        return bundles
 
     def _wanted(self, native: str) -> int:
         """How many sources a parameter lacks."""
@@ -291,9 +300,8 @@ class _Inquiry:
             if tangle is not None and tangle.assembly.lacking and tangle.assembly.counts:
                 rule = tangle.paths[0][-1] if tangle.paths[0] else None
                 target = self.evidence.rules[rule].target if rule is not None else None
-                found[lack_of_merge(target or name, tangle.assembly.lacking, tangle.assembly.counts[-1])] = (
-                    None
-                )
+                count = tangle.assembly.counts[-1]
+                found[lack_of_merge(target or name, tangle.assembly.lacking, count)] = None
         return list(found)
 
     def _left_over(self, native: str) -> Shape:
@@ -408,11 +416,11 @@ class _Inquiry:
 
     def _fill(self, names: Iterable[str]) -> None:
         """Take parameters from those without a cause, with the unfinished groups that lack them."""
+        free, tangles = self.free, self.tangles
         for name in names:
-            self.free.pop(name, None)
-            tangle = self.tangles.get(name)
-            if tangle is not None and not tangle.assembly.used:
-                del self.tangles[name]
+            free.pop(name, None)
+            if name in tangles and not tangles[name].assembly.used:
+                del tangles[name]
 
     def _settle(self, place: int, target: str) -> None:
         """Take a name that became `target` from those without a cause; whom it disturbed may be sound

@@ -214,8 +214,8 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> Iterator[Place
     kept_out = known.rule(fault.other)
     if kept_out is not None and _is_kept_out(known, fault):
         for part in _for_each_kept_out(project, known, fault):
-            rule = known.rule(part.other) or kept_out
-            yield PlacedFault(_SHADOWED, known, part, rule.key, rule)
+            out = known.rule(part.other) or kept_out
+            yield PlacedFault(_SHADOWED, known, part, out.key, out)
         return
     rule = known.rule(fault.rule)
     if rule is None:

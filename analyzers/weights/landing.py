@@ -46,6 +46,12 @@ class Sides:
         """Equal for equal sides."""
         return (self.official.digest, self.native.digest if self.native else None, self.loading, self.cls)
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether the loader passes over no names without a place but those of an ending."""
+        lenient = bool(self.loading.lenient) and self.cls.startswith(self.loading.lenient)
+        return self.native is not None and self.semantics == "first-match" and not lenient
+
     def passed_over(self, target: str) -> str | None:
         """Why the loader leaves out a name that the port has not; None where it does not."""
         if not target and self.semantics == "chained":
@@ -207,6 +213,7 @@ def _alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> Landed:
     by_name = 0
     natives, tensors, path = sides.natives, sides.official.tensors, share.path
     fits = _FITS if path else _FALLS_INTO_PLACE
+    strict, skipped = sides.is_strict, sides.loading.skipped
     for place in positions(share.mask):
         target = share.targets[place]
         if target in contested:
@@ -214,6 +221,10 @@ def _alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> Landed:
         tensor = tensors[place]
         native = natives.get(target)
         if native is None:
+            if strict and not target.endswith(skipped):
+                placements.append((place, KeyPlacement(tensor, target, path, None, "broken", NO_PLACE)))
+                unexpected.append(place)
+                continue
             placement = without_place(sides, tensor, target, path, None)
             placements.append((place, placement))
             if placement.verdict == "broken":
