@@ -54,6 +54,8 @@ class Draft:
     shapes: list[ShapeFault] = field(default_factory=list)
     detail: str = ""
     lacks: dict[str, None] = field(default_factory=dict)
+    member: str = ""
+    """The members of a list that the names belong to and that the port has not, in words."""
     early: bool = False
     """Whether the rule takes names that a later rule, or none, would bring to their place."""
 
@@ -121,6 +123,7 @@ class _Inquiry:
         self.free = dict.fromkeys(self.evidence.empty)
         self._raising()
         self._taken_too_early()
+        self._of_no_member()
         self._sent_elsewhere()
         self._tangled()
         self._of_wrong_shape()
@@ -213,6 +216,38 @@ class _Inquiry:
             if elsewhere.merge is None and shape is not None and room is not None and shape != room:
                 continue
             yield place, elsewhere
+
+    def _of_no_member(self) -> None:
+        """Names of list members that the port has not at all (`blocks.40`), by whatever rules: the two sides
+        count differently."""
+        beyond: dict[str, dict[str, list[int]]] = {}
+        members: dict[str, set[str]] | None = None
+        for place, (_, target) in self.lost.items():
+            found = _member(target)
+            if found is None:
+                continue
+            if members is None:
+                members = {}
+                for native in self.evidence.sides.natives:
+                    there = _member(native)
+                    if there is not None:
+                        members.setdefault(there[0], set()).add(there[1])
+            owner_, number = found
+            if owner_ in members and number not in members[owner_]:
+                beyond.setdefault(owner_, {}).setdefault(number, []).append(place)
+        for list_, numbers in beyond.items():
+            places = [place for same in numbers.values() for place in same]
+            if members is None or len({self.lost[place][0] for place in places}) < _RULES_THAT_AGREE:
+                continue
+            least, most = min(map(int, members[list_])), max(map(int, members[list_]))
+            named = ", ".join(f"{list_}.{number}" for number in list(numbers)[:2])
+            named += ", ..." if len(numbers) > 2 else ""
+            draft = Draft("unexpected", None)
+            draft.member = f"{named}, and the port has {list_}.{least} to {list_}.{most} only"
+            draft.official.update(dict.fromkeys(self.names[place] for place in places))
+            self.drafts.append(draft)
+            for place in places:
+                del self.lost[place]
 
     def _sent_elsewhere(self) -> None:
         """Names whose target the port has not, led to the parameters that lack something."""
@@ -438,6 +473,19 @@ class _Inquiry:
         else:
             sources: tuple[Source, ...] = tuple(source for source, _ in rest)
             self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
+
+
+_RULES_THAT_AGREE = 2
+"""A list member is what the port lacks where so many rules (or none) lead there; else the rule is wrong."""
+
+
+def _member(name: str) -> tuple[str, str] | None:
+    """The first list of a name and its number there."""
+    parts = name.split(".")
+    for place, part in enumerate(parts):
+        if part.isdecimal() and place:
+            return ".".join(parts[:place]), part
+    return None
 
 
 def _alone(lost: Lost, partner: Empty) -> bool:
