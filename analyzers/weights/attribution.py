@@ -354,6 +354,9 @@ class _Inquiry:
         rule = lost.path[-1] if lost.path else None
         if rule is not None and rule in self.evidence.renaming.raising:
             return rule, None
+        if self.evidence.sides.semantics == "chained" and rule is not None and partner is not None:
+            rule = self._introducer(lost, partner)
+            return (rule, None) if rule is not None else (self._near_miss(lost, partner), None)
         if rule is not None and not self.sound.get(rule):
             return rule, None  # it brings no name to its place
         for use in self.evidence.uses:
@@ -376,6 +379,33 @@ class _Inquiry:
                 return rule, None
             return None, rule  # right for other names: a rule of their own is what these lack
         return rule, None
+
+    def _introducer(self, lost: Lost, partner: Empty) -> int | None:
+        """The rule of a chain that first wrote what is wrong with a name; None where it was there before."""
+        wrong = core(lost.target, partner.template)[1]
+        name = self.names[lost.places[0]]
+        if not wrong:
+            return lost.path[-1]
+        if _has(name, wrong):
+            return None
+        for rule in lost.path:
+            pattern, target = self.evidence.rules[rule].parsed, self.evidence.rules[rule].target
+            if pattern is None or target is None:
+                break
+            name = pattern.compiled.sub(target, name)
+            if _has(name, wrong):
+                return rule
+        return lost.path[-1]
+
+    def _near_miss(self, lost: Lost, partner: Empty) -> int | None:
+        """The dead rule of a chain that misses what the others make of a name, by a slip."""
+        for use in self.evidence.uses:
+            rule = self.evidence.rules[use.rule]
+            made = made_pattern(rule) if use.state == "dead" else None
+            meant = made is not None and made.fullmatch(partner.names[0]) is not None
+            if meant and is_near(rule, lost.target, meant):
+                return use.rule
+        return None
 
     def _tangled(self) -> None:
         """Targets with several sources."""
@@ -486,6 +516,11 @@ def _member(name: str) -> tuple[str, str] | None:
         if part.isdecimal() and place:
             return ".".join(parts[:place]), part
     return None
+
+
+def _has(name: str, components: str) -> bool:
+    """Whether a name has these components in a row, `*` for numbers."""
+    return f".{components}." in f".{shape_of_name(name)[0]}."
 
 
 def _alone(lost: Lost, partner: Empty) -> bool:

@@ -75,9 +75,9 @@ def _unexpected(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
         return f"this pattern misses {names}{taken}{empty}: {_STOPS}"
     if draft.other is not None:
         return f"'{rules[draft.other].pattern}' does not suit {names}{empty}: {_STOPS}"
-    if draft.wrong:
-        return f"{names} {_become(draft)}{empty}: {_STOPS}"
     lacks = in_words(draft.lacks)
+    if draft.wrong:
+        return f"{names} {_become(draft)}, and no rule goes on{empty}{lacks}: {_STOPS}"
     return f"no rule takes {names}, and {has_not(draft.official)}{empty}{lacks}: {_STOPS}"
 
 
