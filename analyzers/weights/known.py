@@ -164,11 +164,12 @@ def _dumped(project: Project, port: Port) -> tuple[StateDict | None, StateDict |
 
 
 def _read(project: Project, path: str) -> StateDict | None:
-    """The dump at a path of the tree; None where it cannot be read, or is none."""
+    """The dump at a path of the tree; None where it cannot be read or holds no names, which DIT706 tells."""
     try:
-        return dump_in(project, path)
+        names = dump_in(project, path)
     except MalformedDump:
         return None
+    return names if names is not None and names.tensors else None
 
 
 def is_stale(project: Project, cls: Placed[ClassFacts], names: StateDict) -> bool:

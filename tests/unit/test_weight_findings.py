@@ -37,7 +37,7 @@ from analyzers.weights import known
 from analyzers.weights.known import proof_of, state_of
 from analyzers.weights.state import PortState
 
-WEIGHTS = ("DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703")
+WEIGHTS = ("DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703", "DIT706")
 TYPING_ERROR = RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")
 
 
@@ -88,10 +88,28 @@ def test_a_dump_that_the_code_contradicts_counts_no_more(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("side", [OFFICIAL, NATIVE])
-def test_a_dump_that_is_none_says_nothing(tmp_path: Path, side: str) -> None:
-    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: '{"a": [1,'})
+@pytest.mark.parametrize("text", ['{"a": [1,', "[]\n", ""])
+def test_a_dump_that_is_none_says_nothing_and_is_told(tmp_path: Path, side: str, text: str) -> None:
+    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: text})
     assert proof_of(project, echo(project)) is None
-    assert places(project) == [("DIT311", CONFIG, 12)]  # the texts alone tell that
+    # The texts alone tell the first.
+    assert set(places(project)) == {("DIT311", CONFIG, 12), ("DIT706", side, 1)}
+
+
+def test_what_is_no_dump_of_a_port_is_no_matter_of_ours(tmp_path: Path) -> None:
+    files = dumped() | {
+        "converted_weights/echo/_mapping/lookup_keys.json": "{",
+        "assets/echo_official_keys.json": "{",
+    }
+    assert places(project_at(tmp_path, files)) == []
+
+
+def test_a_dump_that_is_edited_counts_at_once(tmp_path: Path) -> None:
+    write_tree(tmp_path, dumped(TYPING_ERROR) | {OFFICIAL: "{"})
+    sources = Sources(tmp_path)
+    assert ("DIT706", OFFICIAL, 1) in places(Project(sources, FASTVIDEO, Settings()))
+    sources.open(OFFICIAL, dump(OFFICIAL_NAMES))
+    assert places(Project(sources, FASTVIDEO, Settings())) == [("DIT702", CONFIG, 12)]
 
 
 def test_a_mapping_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
