@@ -21,7 +21,9 @@ def check(context: Context) -> Iterator[Finding]:
         yield _unreadable(context, error.line or 0, error.message, error.next_step)
         return
     if names is not None and not names.tensors:
-        yield _unreadable(context, 0, "it holds no names", "it may have been written before the model was built")
+        yield _unreadable(
+            context, 0, "it holds no names", "it may have been written before the model was built"
+        )
 
 
 def _unreadable(context: Context, line: int, what: str, next_step: str) -> Finding:
