@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
-from analyzers.weights.deciding import DecidingRules, deciding_rules
+from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
@@ -70,7 +70,8 @@ class Subject:
     """A port as it is measured: all that has to be read in the tree before the worker is asked.
 
     `officials`: what may be the official side where the user names nothing, the best first. `dump`: the
-    port's own key dump, where it has one that is not out of date.
+    port's own key dump, where it has one that is not out of date. `written`: its mappings as its files on
+    disk tell them.
     """
 
     port: Port
@@ -79,6 +80,7 @@ class Subject:
     name: PortName
     dump: StateDict | None = None
     officials: tuple[Against, ...] = ()
+    written: Written = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def subject_of(project: Project, port: Port) -> Subject:
 def _subject(project: Project, port: Port) -> Subject:
     cls = port.cls
     name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
-    return Subject(port, project.root, project.profile.name, name, _own_dump(project, port))
+    dump, written = _own_dump(project, port), written_rules(project, port)
+    return Subject(port, project.root, project.profile.name, name, dump, written=written)
 
 
 def _own_dump(project: Project, port: Port) -> StateDict | None:
@@ -393,6 +396,7 @@ class _Asking:
                 f"{others} {'is' if len(against.others) == 1 else 'are'} named as official counterpart too: "
                 f"the first one counts here, and --official chooses another"
             )
+        state = replace(state, contradicted=contradicted(self.subject.written, state))
         return Measured(
             self.port, against, state, configuration, answer, notes=tuple(notes), problems=answer.problems
         )
