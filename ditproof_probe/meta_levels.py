@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -214,6 +215,7 @@ def _run_zygote(place: Place, commands: int) -> None:
 
 def _fork_child(place: Place, inbox: Inbox, request: Message) -> int:
     own = os.getpid()
+    gc.freeze()  # the child's collections then leave alone what the zygote holds: half a million objects
     pid = os.fork()
     if pid != 0:
         return pid

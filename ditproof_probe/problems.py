@@ -100,7 +100,9 @@ def from_exception(error: BaseException, side: Side, stage: Stage, inside: Insid
 
 
 def builtin_name(error: BaseException) -> str:
-    """The exception's class, without its module."""
+    """The exception's class, without its module; of one that explains another, the other's."""
+    if isinstance(error, Unbuildable) and error.__cause__ is not None:
+        return type(error.__cause__).__name__
     return type(error).__name__
 
 
@@ -111,10 +113,11 @@ def _message(error: BaseException) -> str:
         return f"The code ended the process (exit code {error.code!r})."
     if isinstance(error, KeyError) and len(error.args) == 1:
         return f"There is no {error.args[0]!r}."
-    return _said(error) or f"{type(error).__name__} without a message"
+    return said(error) or f"{type(error).__name__} without a message"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """The text of an exception, which may be one of the user's own making."""
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001 - an exception of the user's has a text of the user's
@@ -175,7 +178,7 @@ def _next_step(error: BaseException, chain: list[BaseException], missing: str | 
             f"Install {missing} into the project's environment ({sys.executable}), or import it inside the "
             "function that needs it."
         )
-    texts = [_said(found) for found in chain]
+    texts = [said(found) for found in chain]
     if any(word in text for text in texts for word in _DEVICE_WORDS):
         return (
             "Names and shapes are taken on the meta device, with every GPU hidden: move what needs one from "
