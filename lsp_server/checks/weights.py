@@ -222,6 +222,9 @@ def report_on(
         proof = settle(proof, layout)
         found = findings(layout, port_keeps=_kept_by(project, measured.port))
     verdict, because = _judged(measured, proof)
+    other = _loaded_instead(project, measured.port)
+    if verdict == "proven" and other is not None:
+        verdict, because = "unknown", other
     port, state = measured.port, measured.state
     back: ReverseProof | None = None
     adapter: LoraProof | None = None
@@ -251,6 +254,23 @@ def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:
     if measured.apart and verdict == "broken":
         return "unknown", f"{measured.apart}; what differs may be the configurations alone"
     return verdict, because
+
+
+def _loaded_instead(project: Project, port: Port) -> str | None:
+    """Why a proof about this class is none about what is loaded by its name; None where it is, and where the
+    registry does not know the name, which is another finding.
+
+    The worker takes the class from its own module: what the registry makes of the name is known without
+    running it.
+    """
+    spec = project.registry.spec(port.name)
+    cls = project.port_index.class_of_spec(spec) if spec is not None else None
+    if cls is None or project.names.qualified_class(cls) == project.names.qualified_class(port.cls):
+        return None
+    return (
+        f"the registry leads the name {port.name} to {cls.path}::{cls.fact.name}, so a checkpoint that names "
+        f"it builds that class, and the one in {port.cls.path} is the one looked at; rename one of them"
+    )
 
 
 def _kept_by(project: Project, port: Port) -> KeptModules | None:

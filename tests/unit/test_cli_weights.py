@@ -528,6 +528,22 @@ def test_a_port_is_named_by_class_file_or_both(cli: Cli, worker: FakeWorker, tre
         assert what in outcome.err
 
 
+def test_a_class_that_the_registry_passes_over_is_not_proven(
+    cli: Cli, worker: FakeWorker, tree: Tree
+) -> None:
+    """Two files claim the name, and one of them is loaded: what fits the other proves nothing."""
+    twin = "fastvideo/models/dits/sound_two.py"
+    (tree.root / twin).write_text((tree.root / SOUND).read_text())
+    outcomes = {
+        path: cli("weights", f"{path}::{PORT}", *tree.options, "--official", ORACLE, "--format", "json")
+        for path in (SOUND, twin)
+    }
+    passed_over, loaded = sorted(outcomes, key=lambda path: outcomes[path].json["verdict"], reverse=True)
+    assert (outcomes[passed_over].code, outcomes[passed_over].json["verdict"]) == (4, "unknown")
+    assert f"the registry leads the name {PORT} to {loaded}" in outcomes[passed_over].json["because"]
+    assert (outcomes[loaded].code, outcomes[loaded].json["verdict"]) == (0, "proven")
+
+
 def test_every_key_can_be_listed(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
     told = cli("weights", PORT, *tree.options, "--keys", "--format", "json").json
     assert told["keys"][0] == {
