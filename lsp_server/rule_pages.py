@@ -147,7 +147,8 @@ REPORTS: tuple[Page, ...] = (
         "run",
         "a check could not run",
         "Reports a run that ended without a verdict: the interpreter does not start, the test cannot be "
-        "collected, the process was killed, time or memory ran out.",
+        "collected, the process was killed, time or memory ran out. While the weights of an open port are "
+        "measured: a port that cannot be built (a warning), or an official model that cannot (information).",
         "No verdict is not a pass.",
         "The message names the reason and the next step; the end of the log shows the rest.",
     ),

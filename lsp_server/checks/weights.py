@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,22 @@ class Question:
     config: Mapping[str, Any] | None = None
     gates: bool = True
     timeout: float = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A port as it is measured: all that has to be read in the tree before the worker is asked.
+
+    `officials`: what may be the official side where the user names nothing, the best first. `dump`: the
+    port's own key dump, where it has one that is not out of date.
+    """
+
+    port: Port
+    root: Path
+    code_base: str
+    name: PortName
+    dump: StateDict | None = None
+    officials: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,7 @@ async def measure(
     project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None = None
 ) -> Measured:
     """Builds the port and has the official side. Raises CheckError where either cannot be had."""
-    asking = _Asking(project, port, question, worker, on_stage)
+    asking = _Asking(_subject(project, port), question, worker, on_stage)
     if question.checkpoint is not None:
         against = named_checkpoint(project, question.checkpoint, question.here)
         if question.official is None:
@@ -144,10 +161,42 @@ async def measure(
                 "the checkpoint has it. Two checkpoints are compared with each other.",
             )
         measured = await asking.checkpoint(official)
-        return replace(measured, converted=_read(against))
+        return replace(measured, converted=await asyncio.to_thread(_read, against))
     if question.official is not None:
         return await asking.one(named_official(project, port, question.official, question.here))
-    return await asking.first_of(known_officials(project, port, _official_dump(project, port)))
+    return await asking.first_of(subject_of(project, port).officials)
+
+
+def subject_of(project: Project, port: Port) -> Subject:
+    """A port with what may be its official side. Raises CheckError where what the tree names as such cannot
+    be used."""
+    officials = known_officials(project, port, _official_dump(project, port))
+    return replace(_subject(project, port), officials=officials)
+
+
+def _subject(project: Project, port: Port) -> Subject:
+    cls = port.cls
+    name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
+    return Subject(port, project.root, project.profile.name, name, _own_dump(project, port))
+
+
+def _own_dump(project: Project, port: Port) -> StateDict | None:
+    path = find_dumps(project, port).native
+    if path is None:
+        return None
+    try:
+        dump = _read_dump(project.root / path, path)
+    except OfficialUnusable:
+        return None  # it would only take the place of a port that cannot be built, and that is told
+    return None if is_stale(project, port.cls, dump) else dump
+
+
+async def measure_subject(
+    subject: Subject, question: Question, worker: MetaWorker, on_stage: OnStage | None = None
+) -> Measured:
+    """The same as `measure` for whoever has left the project to another thread. Of the question neither
+    `official` nor `checkpoint` counts."""
+    return await _Asking(subject, question, worker, on_stage).first_of(subject.officials)
 
 
 def report_on(
@@ -214,10 +263,10 @@ class _Asking:
     """One question, put to the worker and the disk."""
 
     def __init__(
-        self, project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None
+        self, subject: Subject, question: Question, worker: MetaWorker, on_stage: OnStage | None
     ) -> None:
-        self.project = project
-        self.port = port
+        self.subject = subject
+        self.port = subject.port
         self.question = question
         self.worker = worker
         self.on_stage = on_stage
@@ -252,9 +301,8 @@ class _Asking:
                 raise self._cannot_be_built(answer)
             if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
-            raise OfficialUnusable(
-                *_told(wrong, f"The official class {against.ref} cannot be had", self.question)
-            )
+            reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
+            raise OfficialUnusable(*reason, wrong)
         if answer.state.native is None:
             if self.question.config is not None:
                 raise self._cannot_be_built(answer)
@@ -279,7 +327,7 @@ class _Asking:
         return replace(measured, apart=reason.rstrip("."))
 
     async def checkpoint(self, against: Against) -> Measured:
-        read = _read(against)
+        read = await asyncio.to_thread(_read, against)
         config = self.question.config if self.question.config is not None else read.config
         answer = await self._port(config)
         # The folder's own patterns are not those of a class that ignores names.
@@ -295,21 +343,21 @@ class _Asking:
 
     async def dump(self, against: Against) -> Measured:
         assert against.path is not None
-        official = _read_dump(against.path, against.ref)
+        official = await asyncio.to_thread(_read_dump, against.path, against.ref)
         answer = await self._port(self.question.config)
         given = self.question.config is not None
         configuration = "the configuration given with --config" if given else "the port's defaults"
         return self._measured(against, answer, replace(answer.state, official=official), configuration)
 
     async def _ask(self, official: str | None, config: Mapping[str, Any] | None) -> StateAnswer:
-        project, cls = self.project, self.port.cls
+        subject = self.subject
         return await self.worker.state(
             StateRequest(
-                root=str(project.root),
+                root=str(subject.root),
                 python=self.question.python,
                 trusted=self.question.trusted,
-                code_base=project.profile.name,
-                port=PortName(project.names.module_name(cls.path), cls.fact.name, cls.path),
+                code_base=subject.code_base,
+                port=subject.name,
                 official=official,
                 config=config,
                 gates=self.question.gates,
@@ -325,16 +373,15 @@ class _Asking:
         if answer.state.native is not None:
             return answer
         error = self._cannot_be_built(answer)
-        path = find_dumps(self.project, self.port).native
-        dump = _read_dump(self.project.root / path, path) if path is not None else None
-        if dump is None or config is not None or is_stale(self.project, self.port.cls, dump):
+        dump = self.subject.dump
+        if dump is None or config is not None:
             raise error
-        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {path} took its place")
+        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {dump.source} took its place")
         return replace(answer, state=replace(answer.state, native=dump))
 
     def _cannot_be_built(self, answer: StateAnswer) -> CheckError:
         wrong = [p for p in answer.problems if p.side in ("port", "code base")]
-        return CheckError(*_told(wrong, f"{self.port.name} cannot be built", self.question))
+        return Unbuildable(*_told(wrong, f"{self.port.name} cannot be built", self.question), wrong)
 
     def _measured(
         self, against: Against, answer: StateAnswer, state: PortState, configuration: str
@@ -351,7 +398,15 @@ class _Asking:
         )
 
 
-class OfficialUnusable(CheckError):
+class Unbuildable(CheckError):
+    """A side cannot be had; `problems` are what the worker says of it."""
+
+    def __init__(self, reason: str, next_step: str, problems: Sequence[StateProblem] = ()) -> None:
+        super().__init__(reason, next_step)
+        self.problems = tuple(problems)
+
+
+class OfficialUnusable(Unbuildable):
     """The official side cannot be had; another one may be."""
 
 
