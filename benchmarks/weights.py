@@ -284,7 +284,10 @@ def measure_edits(state: PortState) -> Edits:
     assert proof().verdict == "proven", proof().because
     edits = Edits([], [])
     for target, broken in edited(session, text):
-        for wanted, state_of_text, spent in (("broken", broken, edits.broken), ("proven", text, edits.mended)):
+        for wanted, state_of_text, spent in (
+            ("broken", broken, edits.broken),
+            ("proven", text, edits.mended),
+        ):
             begin = time.process_time()
             session.apply(Changes(texts={CONFIG: state_of_text}))
             found = proof()
@@ -382,7 +385,9 @@ def told(figures: dict[str, float]) -> None:
 
     print(f"{figures['tensors']:.0f} names of {MODEL} in {SHARDS} shards, CPU")
     against = figures["headers"] / figures["safe_open"]
-    print(f"  headers              {ms('headers')}  ({against:.1f} times safe_open's {ms('safe_open').strip()})")
+    print(
+        f"  headers              {ms('headers')}  ({against:.1f} times safe_open's {ms('safe_open').strip()})"
+    )
     against = figures["prove"] / figures["hf_to_custom_state_dict"]
     mapped = ms("hf_to_custom_state_dict").strip()
     print(f"  proof, nothing kept  {ms('prove')}  ({against:.1f} times hf_to_custom_state_dict's {mapped})")

@@ -27,7 +27,7 @@ from analyzers.weights.verdicts import Fault, RuleUse, WeightProof
 _OF_CHECKPOINTS: Final = {"missing": "DIT701", "unexpected": "DIT702", "shape": "DIT703", "dtype": "DIT703"}
 _OF_RULES: Final = {"collision": "DIT309", "merge": "DIT310"}
 _OF_CLASSES: Final = "DIT609"
-_SHADOWED: Final = "DIT307"
+SHADOWED: Final = "DIT307"
 
 _LACKS: Final = ("missing", "unexpected")
 
@@ -212,8 +212,8 @@ def _is_readable(project: Project, known: KnownProof) -> bool:
 
 def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
     kept_out = known.rule(fault.other)
-    if kept_out is not None and _is_kept_out(known, fault):
-        return PlacedFault(_SHADOWED, known, fault, kept_out.key, kept_out)
+    if kept_out is not None and keeps_out(known.proof, fault):
+        return PlacedFault(SHADOWED, known, fault, kept_out.key, kept_out)
     rule = known.rule(fault.rule)
     if rule is None:
         rule = _idle_rule(project, known, fault)
@@ -221,14 +221,14 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
             leads = f"'{rule.pattern}' leads there and matches none of the official names"
             fault = replace(fault, message=f"{fault.message}; {leads}")
     place = rule.key if rule is not None else next(_places(project, known, fault))
-    return PlacedFault(_code(known, fault), known, fault, place, rule)
+    return PlacedFault(code_of(known.state, fault), known, fault, place, rule)
 
 
-def _is_kept_out(known: KnownProof, fault: Fault) -> bool:
-    """Whether the second rule of a fault is left no name at all, and the first one takes them."""
+def keeps_out(proof: WeightProof, fault: Fault) -> bool:
+    """Whether the second rule of a fault is left no name at all, and the first one takes them: then the
+    fault is told at the second one, under DIT307."""
     return any(
-        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by
-        for use in known.proof.rules
+        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by for use in proof.rules
     )
 
 
@@ -261,11 +261,11 @@ def _may_fill(known: KnownProof, fault: Fault) -> bool:
     return None in shapes | rooms or not shapes.isdisjoint(rooms)
 
 
-def _code(known: KnownProof, fault: Fault) -> str:
+def code_of(state: PortState, fault: Fault) -> str:
+    """The rule that reports a fault, wherever it is shown: what the names are held against decides."""
     if fault.kind in _OF_RULES:
         return _OF_RULES[fault.kind]
-    official = known.state.official
-    if official is not None and official.origin == "class":
+    if state.official is not None and state.official.origin == "class":
         return _OF_CLASSES
     return _OF_CHECKPOINTS[fault.kind]
 

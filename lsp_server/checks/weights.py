@@ -18,6 +18,7 @@ from analyzers.project.ports import Port
 from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
+from analyzers.weights.faults import SHADOWED, code_of, keeps_out
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
 from analyzers.weights.known import is_stale
@@ -136,13 +137,27 @@ class WeightReport:
         """The port that was asked about."""
         return self.measured.port
 
+    def code_of(self, fault: Fault) -> str:
+        """The rule that reports a fault, the same as in an editor."""
+        if fault.kind == "layout":
+            return "DIT705"
+        return SHADOWED if self._kept_out(fault) is not None else code_of(self.measured.state, fault)
+
     def place_of(self, fault: Fault) -> Location:
-        """Where a fault is shown: at its rule, else at the mapping, else at the class."""
+        """Where a fault is shown: at its rule, else at the mapping, else at the class. At the rule that is
+        left no name, where another one takes them all."""
         place = self.deciding.places[fault.rule] if fault.rule is not None else None
+        place = self._kept_out(fault) or place
         if place is not None:
             return place
         mapping = self.port.mapping
         return mapping.location if mapping is not None else self.port.location
+
+    def _kept_out(self, fault: Fault) -> Location | None:
+        """The place of the rule that a fault leaves no name."""
+        if fault.other is None or not keeps_out(self.proof, fault):
+            return None
+        return self.deciding.places[fault.other]
 
 
 async def measure(

@@ -180,7 +180,7 @@ def test_a_broken_mapping(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
     assert told["verdict"] == "broken"
     assert told["missing"] == ["lonely.bias"]
     assert told["unexpected"] == ["extra.weight"]
-    assert {fault["code"] for fault in told["faults"]} <= {"DIT701", "DIT702"}
+    assert {(fault["code"], fault["name"]) for fault in told["faults"]} == {("DIT609", "state-dict-mismatch")}
     assert all(fault["path"] == CONFIG and fault["line"] >= 1 for fault in told["faults"])
     text = cli("weights", PORT, *tree.options)
     assert text.code == 1
