@@ -61,11 +61,16 @@ class StateDict:
 
 @dataclass(frozen=True)
 class GatedNames:
-    """What one setting of the arch config adds to a port: `field` set to `value` (as text)."""
+    """What one setting of the arch config adds: `field` set to `value` (as text).
+
+    `tensors`: to the port. `official`: to the official class, None where that has no such setting or could
+    not be built with it.
+    """
 
     field: str
     value: str
     tensors: tuple[Tensor, ...]
+    official: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,10 @@ from analyzers.weights.deciding import contradicted, written_rules
 from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.state import PortState
 
-WEIGHTS = ("DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703", "DIT706")
+WEIGHTS = (
+    *("DIT306", "DIT307", "DIT309", "DIT310", "DIT311", "DIT313"),
+    *("DIT609", "DIT701", "DIT702", "DIT703", "DIT706"),
+)
 TYPING_ERROR = RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")
 
 
@@ -200,6 +203,8 @@ def test_nothing_is_reported_twice_under_two_codes() -> None:
         (RULES.replace(r"attn\.k\.", r"attn\.kk\."), ("DIT702", CONFIG, 11)),
         (RULES.replace(r"blocks.\1.to_k", r"blocks.\1.to_q"), ("DIT309", CONFIG, 11)),
         (RULES.replace(r"blocks.\1.to_v", "blocks.0.to_v"), ("DIT309", CONFIG, 12)),
+        (RULES.replace(r"^layers\.(\d+)\.attn\.k", r"^layers\.(\d+\.attn\.k"), ("DIT306", CONFIG, 11)),
+        (RULES.replace(r"blocks.\1.to_v.\2", r"blocks.\1.to_v.\3"), ("DIT306", CONFIG, 12)),
         (RULES.replace(r"to_q", "to_x").replace("to_k", "to_q").replace("to_x", "to_k"), None),
     ],
 )
@@ -252,6 +257,30 @@ def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path
     rules = q + k + "\n".join(RULES.split("\n")[2:])
     found = places(project_at(tmp_path, dumped(rules, native=native) | {MODEL: fused}))
     assert found == [("DIT702", CONFIG, 11)]
+
+
+@pytest.mark.parametrize("lost", [(0,), (1,), (0, 1), (2,), (0, 1, 2)])
+def test_sources_of_a_merge_that_no_rule_takes_are_one_finding(tmp_path: Path, lost: tuple[int, ...]) -> None:
+    fused = PORT.replace("self.to_q = ReplicatedLinear(dim, dim)\n        self.to_k", "self.to_qkv")
+    fused = fused.replace("        self.to_v = ReplicatedLinear(dim, dim)\n", "")
+    native = {
+        name.replace("to_q", "to_qkv"): (192, 64) if "to_q" in name else shape
+        for name, shape in NATIVE_NAMES.items()
+        if "to_k" not in name and "to_v" not in name
+    }
+    merges = [
+        rf'            r"^layers\.(\d+)\.attn\.{word}\.(.*)$": (r"blocks.\1.to_qkv.\2", {index}, 3),' + "\n"
+        for index, word in enumerate("qkv")
+    ]
+    idle = r'            r"^layers\.(\d+)\.attn\.qkv\.(.*)$": r"blocks.\1.to_qkv.\2",' + "\n"
+    rules = "".join(merge for index, merge in enumerate(merges) if index not in lost)
+    project = project_at(tmp_path, dumped(rules + idle + TABLE + HEAD, native=native) | {MODEL: fused})
+    found = [f for f in findings(project) if f.code != "DIT311"]  # the rule that serves other checkpoints
+    assert [(f.code, f.location.path) for f in found] == [("DIT702", MODEL)]
+    if len(lost) == 1:
+        assert f"lacks index {lost[0]} of 3" in found[0].message
+    else:
+        assert "rules lack for most of the names" in found[0].message  # here they are
 
 
 def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:
