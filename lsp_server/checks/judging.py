@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from analyzers.findings import Severity
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.layout_findings import LayoutFinding
+from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.verdicts import Verdict, WeightProof
 
 
@@ -37,6 +38,29 @@ def judged(
     if apart and verdict == "broken":
         return "unknown", f"{apart}; what differs may be the configurations alone"
     return verdict, because
+
+
+def foreign_names(proof: WeightProof, rules: Sequence[SymbolicRule]) -> str | None:
+    """Why a whole mapping does not suit its official side, one sentence without a full stop: none of the
+    beginnings that its rules spell out is there. None where one is, or where nothing is wrong.
+
+    An implementation of the same model under other names (diffusers' beside the original's) looks like it.
+    """
+    if proof.verdict != "broken":
+        return None
+    beginnings: list[str] = []
+    for use in proof.rules:
+        pattern = rules[use.rule].parsed
+        if pattern is None:
+            return None
+        if pattern.prefix:
+            if use.reaches:
+                return None
+            beginnings.append(pattern.prefix)
+    if not beginnings:
+        return None
+    shown = " or ".join(f"'{text}'" for text in list(dict.fromkeys(beginnings))[:2])
+    return f"the mapping is written for names that begin with {shown}, and no official name here does"
 
 
 def missing(proof: WeightProof) -> list[str]:
@@ -79,7 +103,7 @@ def _why_not_loaded(loading: WeightProof) -> str:
         told.append(f"{shapes:,} of its tensors {'have' if shapes > 1 else 'has'} another shape")
     return (
         "the mapping fits the official checkpoint, and the converted one does not load: "
-        f"{', '.join(told) or loading.because}"
+        f"{'; '.join(told) or loading.because}"
     )
 
 

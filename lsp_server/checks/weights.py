@@ -36,7 +36,7 @@ from lsp_server.checks.against import (
     no_counterpart,
 )
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.judging import judged
+from lsp_server.checks.judging import foreign_names, judged
 from lsp_server.checks.meta import (
     DEFAULT_TIMEOUT,
     MetaWorker,
@@ -193,6 +193,13 @@ def report_on(
     verdict, because = judged(
         (measured.checkpoint, measured.converted), measured.apart, proof, loading, found
     )
+    foreign = foreign_names(proof, deciding.rules)
+    if foreign is not None:
+        because = f"{because}; {foreign}"
+        step = (
+            "should these be the names of another release: name the one that is loaded, with --official or "
+        )
+        proof = replace(proof, notes=(f"{step}--checkpoint", *proof.notes))
     port, state = measured.port, measured.state
     back: ReverseProof | None = None
     adapter: LoraProof | None = None

@@ -227,27 +227,26 @@ class _Page:
         strangers = [name for name in unexpected(loading) if name not in own]
         shapes = [shape for fault in loading.faults for shape in fault.shapes]
         sent = {placement.tensor.name: _placed(placement) for placement in loading.placements}
-        renamed = "the port's own, and the mapping renames them once more when the file is loaded"
         ways: tuple[tuple[FaultKind, list[str], str], ...] = (
             (
                 "unexpected",
                 [sent[name] for name in own],
-                f"of the converted checkpoint have names that are {renamed}",
+                "the converted checkpoint has the port's own names for {}, and the mapping renames these",
             ),
             (
                 "missing",
                 [f"{name} {_shape(self.shapes.get(name))} ← nothing" for name in lacking],
-                "of the port are not in the converted checkpoint",
+                "the converted checkpoint lacks {} of the port",
             ),
             (
                 "unexpected",
                 [sent[name] for name in strangers],
-                "of the converted checkpoint become names that the port has not",
+                "the port has no place for {} of the converted checkpoint",
             ),
             (
                 "shape",
                 [self._misshapen(shape) for shape in shapes],
-                "of the converted checkpoint have another shape than the port's",
+                "the converted checkpoint has another shape than the port for {}",
             ),
         )
         for kind, examples, text in ways:
@@ -256,7 +255,7 @@ class _Page:
                 left = len(examples) - _EXAMPLES if not verbose else 0
                 more = [f"and {left} more"] if left > 0 else []
                 rule, shown = f"{code} {name}", examples[: None if verbose else _EXAMPLES]
-                told = f"{count(len(examples), 'tensor')} {text}: loading stops with an error"
+                told = f"{text.format(count(len(examples), 'tensor'))}: loading stops with an error"
                 yield from self._fault(place, rule, told, [*shown, *more])
 
     def _fault(self, place: str, rule: str, message: str, more: Sequence[str]) -> Iterator[str]:
