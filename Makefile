@@ -67,6 +67,7 @@ site: docs
 bench: tools project
 	@$(BIN)/python benchmarks/keystroke.py
 	@$(BIN)/python benchmarks/server_keys.py
+	@$(BIN)/python benchmarks/mapping_keys.py
 	@$(BIN)/python benchmarks/check.py
 
 vsix: editors

@@ -50,7 +50,16 @@ Message = dict[str, Any]
 class Client:
     """As much of an editor as typing needs."""
 
-    def __init__(self, command: tuple[str, ...], root: Path, cache: Path, *, pull: bool) -> None:
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        root: Path,
+        cache: Path,
+        *,
+        pull: bool,
+        file: str = FILE,
+        settings: Message | None = None,
+    ) -> None:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DITPROOF_CACHE_DIR": str(cache)}
         self.pull = pull
         self.process = subprocess.Popen(
@@ -61,7 +70,9 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self._uri = (root / FILE).as_uri()
+        self._uri = (root / file).as_uri()
+        # The default is for ruff: whatever settings lie around the tree, the file is looked at.
+        self._settings = settings or {"configurationPreference": "editorOnly"}
         self._version = 1
         self._text = ""
         self._last_id = 0
@@ -80,8 +91,7 @@ class Client:
                 "rootUri": root.as_uri(),
                 "workspaceFolders": [{"uri": root.as_uri(), "name": root.name}],
                 "capabilities": {"textDocument": text_document, "workspace": workspace},
-                # For ruff: whatever settings lie around the tree, the file is looked at.
-                "initializationOptions": {"settings": {"configurationPreference": "editorOnly"}},
+                "initializationOptions": {"settings": self._settings},
             },
         )
         self._tell("initialized", {})
@@ -124,6 +134,11 @@ class Client:
             )
         )
         return list(told["params"]["diagnostics"])
+
+    def about_file(self, method: str, **more: object) -> list[Message]:
+        """Asks for what an editor shows in the file beside diagnostics: hints, lenses."""
+        answer = self.ask(method, {"textDocument": {"uri": self._uri}, **more})
+        return list(answer) if isinstance(answer, list) else []
 
     def close(self) -> None:
         """Ends the server."""

@@ -15,10 +15,12 @@ _SHIPPED_PAGES = Path(__file__).resolve().parent.parent / "docs" / "rules"
 @dataclass(frozen=True)
 class ClientSettings:
     """`python`: the project's interpreter, None to look for one. `trusted`: whether checks may run
-    the workspace's code. `docs`: base of the rule pages' addresses, None for the pages shipped."""
+    the workspace's code. `docs`: base of the rule pages' addresses, None for the pages shipped.
+    `weights_on_save`: whether the names of a port are measured when it is opened or saved."""
 
     python: str | None = None
     trusted: bool = False
+    weights_on_save: bool = True
     docs: str | None = None
 
     def updated(self, given: object) -> ClientSettings:
@@ -33,6 +35,9 @@ class ClientSettings:
             changes["trusted"] = given["trusted"]
         if isinstance(given.get("docs"), str):
             changes["docs"] = given["docs"] or None
+        on_save = (as_mapping(given.get("weights")) or {}).get("onSave")
+        if isinstance(on_save, bool):
+            changes["weights_on_save"] = on_save
         return replace(self, **changes)
 
     def page_of(self, code: str) -> str | None:

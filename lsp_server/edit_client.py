@@ -2,7 +2,8 @@
 
 Invariants
 ----------
-* At most one worker and one request under way; the worker knows every text that the server knows.
+* At most one worker and one request under way; the worker knows every text and every measured state that
+  the server knows.
 * A worker that crashed or that does not answer in time is replaced; the request is tried once more
   after a crash and refused after a timeout. Nobody waits longer than `limit` seconds for one answer.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzers.findings import Finding
+from analyzers.weights.state import PortState
 from lsp_server import wire
 from lsp_server.session import Changes
 
@@ -50,6 +52,8 @@ class EditClient:
         self._closed = False
         self._known: dict[str, dict[str, str]] = {}
         self._files: dict[str, Changes] = {}
+        self._states: dict[str, dict[str, PortState]] = {}
+        self._told_states: dict[str, dict[str, PortState]] = {}
 
     @property
     def pid(self) -> int | None:
@@ -57,9 +61,11 @@ class EditClient:
         return self._process.pid if self._process is not None else None
 
     def note(self, root: Path, changes: Changes) -> None:
-        """Keeps what changed on disk for the next request."""
+        """Keeps what changed on disk, and what was measured, for the next request."""
         kept = self._files.setdefault(str(root), Changes())
         kept.add(Changes(files=set(changes.files), everything=changes.everything))
+        states = {**self._states.get(str(root), {}), **changes.states}
+        self._states[str(root)] = {port: state for port, state in states.items() if state is not None}
 
     async def warm_up(self, root: Path, texts: Mapping[str, str]) -> None:
         """Starts the worker and lets it read the tree."""
@@ -95,6 +101,7 @@ class EditClient:
         """Ends the worker at once; the next request starts another."""
         process, self._process = self._process, None
         self._known.clear()
+        self._told_states.clear()
         self._files.clear()
         if process is not None and process.returncode is None:
             try:
@@ -144,6 +151,9 @@ class EditClient:
         changed: dict[str, str | None] = {p: t for p, t in texts.items() if known.get(p) != t}
         changed.update({path: None for path in known if path not in texts})
         disk = self._files.pop(root, Changes())
+        states, told = self._states.get(root, {}), self._told_states.get(root, {})
+        measured = {port: wire.state_message(s) for port, s in states.items() if told.get(port) is not s}
+        gone = {port: None for port in told if port not in states}
         self._next += 1
         request = {
             "id": self._next,
@@ -151,9 +161,11 @@ class EditClient:
             "texts": changed,
             "files": sorted(disk.files),
             "everything": disk.everything,
+            "states": {**measured, **gone},
             **what,
         }
         self._known[root] = dict(texts)
+        self._told_states[root] = dict(states)
         process.stdin.write(wire.encode(request))
         await process.stdin.drain()
         while True:
@@ -169,6 +181,7 @@ class EditClient:
         if self._process is not None and self._process.returncode is None:
             return self._process
         self._known.clear()
+        self._told_states.clear()
         # `-m` looks into the current folder first: it has to be the one that we were loaded from.
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -4,9 +4,10 @@ libcst holds the interpreter for up to half a second at a time; here it stalls n
 reads requests (see `wire`) from standard input and answers on standard output, one after the other,
 and it ends when its input ends: with the server, however that ended.
 
-Requests: {"id", "root", "texts": {path: text | null}, "files": [path], "everything": bool} and either
-"finding" (apply its fix) or "path" (apply every safe fix that stays within that file), or neither
-(get ready). Answers: {"id", "texts": {path: new text}}, or {"id", "refused": why}.
+Requests: {"id", "root", "texts": {path: text | null}, "files": [path], "everything": bool, "states":
+{"path::Class": measured names | null}} and either "finding" (apply its fix) or "path" (apply every safe
+fix that stays within that file), or neither (get ready).
+Answers: {"id", "texts": {path: new text}}, or {"id", "refused": why}.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Worker:
         if root not in self._sessions:
             self._sessions[root] = Session(Path(root))
         session = self._sessions[root]
-        session.apply(Changes(request["texts"], set(request["files"]), request["everything"]))
+        states = {port: wire.state_from(state) for port, state in request["states"].items()}
+        session.apply(Changes(request["texts"], set(request["files"]), request["everything"], states))
         return session
 
     def _fix(self, session: Session, finding: Finding) -> dict[str, str]:
@@ -114,7 +116,7 @@ class Worker:
                 continue
             texts.update(result.texts)
             sources = Sources.overlaid(project.sources, result.texts)
-            project = Project(sources, project.profile, project.settings)
+            project = Project(sources, project.profile, project.settings, project.states)
         return texts
 
 

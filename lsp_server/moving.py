@@ -43,6 +43,10 @@ class Shift:
         room = shared - self._head
         self._tail = next((n for n in range(room) if before[-1 - n] != now[-1 - n]), room)
 
+    def line(self, line: int) -> int | None:
+        """Where a line of what both texts share at either end stands now; None for one between."""
+        return self._block(line)
+
     def finding(self, finding: Finding) -> Finding | None:
         """The finding in the later text; None where what it speaks of is gone from its line."""
         span = self._span(finding.location.span, finding.symbol)

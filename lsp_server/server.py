@@ -21,9 +21,11 @@ from lsp_server.features import (
     configuration,
     diagnostics,
     hover,
+    inlay,
     lenses,
     parity,
     synchronisation,
+    weights,
 )
 from lsp_server.positions import Encoding
 from lsp_server.protocol import Protocol
@@ -51,6 +53,7 @@ class Server(LanguageServer):
         self.status = Status(self)
         self.diagnoser = diagnostics.Diagnoser(self)
         self.runs = parity.ParityRuns(self)
+        self.weights = weights.WeightChecks(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         for feature in (
             synchronisation,
@@ -59,7 +62,9 @@ class Server(LanguageServer):
             code_actions,
             hover,
             lenses,
+            inlay,
             parity,
+            weights,
             commands,
         ):
             feature.register(self)
@@ -97,6 +102,12 @@ class Server(LanguageServer):
         workspace = self.client_capabilities.workspace
         if workspace is not None and workspace.code_lens and workspace.code_lens.refresh_support:
             await self._refresh(self.workspace_code_lens_refresh_async(None))
+
+    async def refresh_hints(self) -> None:
+        """Asks the client to ask again for inlay hints."""
+        workspace = self.client_capabilities.workspace
+        if workspace is not None and workspace.inlay_hint and workspace.inlay_hint.refresh_support:
+            await self._refresh(self.workspace_inlay_hint_refresh_async(None))
 
     async def _refresh(self, request: Awaitable[None]) -> None:
         try:
@@ -149,6 +160,7 @@ class Server(LanguageServer):
         """Ends everything that still goes on, runs with all that they started; nothing is sent after."""
         self.diagnoser.stop()
         await self.runs.cancel_all()
+        await self.weights.end()
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
@@ -162,5 +174,6 @@ class Server(LanguageServer):
     def shutdown(self) -> None:
         """Ends what the server started; called when the connection is gone."""
         self.edits.close()
+        self.weights.kill()
         self.trees.close()
         super().shutdown()  # type: ignore[no-untyped-call]

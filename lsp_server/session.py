@@ -11,7 +11,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from analyzers.project.sources import Sources
 from analyzers.rules.base import Rule, Tier
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import check_file
+from analyzers.weights.state import PortState
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.moving import Shift
@@ -42,21 +43,24 @@ class Changes:
     """What happened to a tree since its session was last asked.
 
     `texts`: path -> the text an editor holds now (None: it closed the file). `files`: what changed
-    on disk. `everything`: nothing that was read before counts any more.
+    on disk. `everything`: nothing that was read before counts any more. `states`: `path::Class` -> what
+    was measured of the names of that port (None: it counts no more).
     """
 
     texts: dict[str, str | None] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     everything: bool = False
+    states: dict[str, PortState | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.files or self.everything)
+        return bool(self.texts or self.files or self.everything or self.states)
 
     def add(self, later: Changes) -> None:
         """Takes later changes in."""
         self.texts.update(later.texts)
         self.files |= later.files
         self.everything = self.everything or later.everything
+        self.states.update(later.states)
 
 
 class Session:
@@ -71,8 +75,10 @@ class Session:
         self._parsed: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._looked: dict[str, tuple[Sequence[str], list[Finding]]] = {}
         self._findings: dict[tuple[str, bool], list[Finding]] = {}
+        self._states: dict[str, PortState] = {}
+        self._ports: tuple[Port, ...] | None = None
         self._load_settings()
-        self.project = Project(self.sources, self.profile, self.settings)
+        self.project = self._snapshot()
 
     # ------------------------------------------------------------------ changes
 
@@ -84,8 +90,11 @@ class Session:
             self.sources.refresh()
         elif changes.files:
             self.sources.refresh(changes.files)
-        if changes.everything or changes.files:
+        if changes.everything or changes.files or changes.states:
             self._looked.clear()
+        self._take_states(changes.states)
+        if not self._keeps_ports(changes):
+            self._ports = None
         if changes.everything or changes.files.intersection(SETTINGS_FILES):
             self._load_settings()
             self._parsed.clear()
@@ -97,7 +106,22 @@ class Session:
             else:
                 self.sources.open(path, text)
         self._findings.clear()
-        self.project = Project(self.sources, self.profile, self.settings)
+        self.project = self._snapshot()
+
+    def _keeps_ports(self, changes: Changes) -> bool:
+        """Whether only texts have changed in which no port's class can stand."""
+        beside = all(
+            text is not None and not path.startswith(f"{self.profile.dits}/")
+            for path, text in changes.texts.items()
+        )
+        return beside and not (changes.files or changes.everything)
+
+    def _take_states(self, states: Mapping[str, PortState | None]) -> None:
+        kept = {**self._states, **states}
+        self._states = {port: state for port, state in kept.items() if state is not None}
+
+    def _snapshot(self) -> Project:
+        return Project(self.sources, self.profile, self.settings, self._states)
 
     def _load_settings(self) -> None:
         self.settings = load_settings(self.root)
@@ -193,6 +217,14 @@ class Session:
             if line is not None and span.line <= line <= span.end_line:
                 return port
         return min(here, key=lambda port: port.location.span, default=None)
+
+    @property
+    def port_classes(self) -> tuple[Port, ...]:
+        """The ports, while a file beside them is typed in those of before: their classes are the same, and
+        what a port has in that file (its config) is not asked for anew at every key."""
+        if self._ports is None:
+            self._ports = self.project.ports
+        return self._ports
 
     def port_of_test(self, path: str) -> Port | None:
         """The only port that a parity test names; None where there are none or several."""

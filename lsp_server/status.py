@@ -13,10 +13,12 @@ METHOD = "ditproof/status"
 
 @dataclass(frozen=True)
 class Run:
-    """A check that is running; `id` is what `ditproof.cancel` takes."""
+    """A check that is running; `id` is what `ditproof.cancel` takes. `short`: what stands before its
+    messages where the two are short enough to be read in passing."""
 
     id: str
     title: str
+    short: str | None = None
 
 
 class Status:
@@ -56,7 +58,7 @@ class Status:
         if self._runs:
             # The one that began last is the one that somebody is looking at.
             current, doing = list(self._runs.values())[-1]
-            run = {"id": current.id, "title": current.title}
+            run = {"id": current.id, "title": current.title, "short": current.short}
             state, message = "running", doing
         elif self._indexing:
             state, message = "indexing", f"Reading {self._indexing[-1]}"

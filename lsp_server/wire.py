@@ -7,6 +7,7 @@ import struct
 from typing import Any, BinaryIO
 
 from analyzers.findings import Applicability, Finding, Fix, Location, Severity, Span
+from analyzers.weights.state import GatedNames, PortState, RuleText, StateDict, Tensor
 
 HEADER = struct.Struct(">I")
 LARGEST = 256 << 20
@@ -87,3 +88,67 @@ def finding_from(message: Message) -> Finding:
         message=message["message"],
         fix=Fix(fix["title"], fix["operation"], fix["arguments"], Applicability(fix["applicability"])),
     )
+
+
+def state_message(state: PortState) -> Message:
+    """What was measured of a port's names."""
+    return {
+        "native": _side_message(state.native),
+        "official": _side_message(state.official),
+        "gated": [[g.field, g.value, [_tensor_message(t) for t in g.tensors]] for g in state.gated],
+        "rules": [state.mapping, state.reverse, state.lora],
+        "dropped": state.dropped,
+        "ignored": state.ignored,
+        "notes": state.notes,
+        "contradicted": sorted(state.contradicted),
+    }
+
+
+def state_from(message: Message | None) -> PortState | None:
+    """The measured names of a message; None where they count no more."""
+    if message is None:
+        return None
+    mapping, reverse, lora = (_rules_from(rules) for rules in message["rules"])
+    return PortState(
+        native=_side_from(message["native"]),
+        official=_side_from(message["official"]),
+        gated=tuple(
+            GatedNames(name, value, tuple(map(_tensor_from, tensors)))
+            for name, value, tensors in message["gated"]
+        ),
+        mapping=mapping,
+        reverse=reverse,
+        lora=lora,
+        dropped=tuple((name, value) for name, value in message["dropped"]),
+        ignored=tuple(message["ignored"]),
+        notes=tuple(message["notes"]),
+        contradicted=frozenset(message["contradicted"]),
+    )
+
+
+def _side_message(side: StateDict | None) -> Message | None:
+    if side is None:
+        return None
+    tensors = [_tensor_message(tensor) for tensor in side.tensors]
+    return {"source": side.source, "origin": side.origin, "tensors": tensors}
+
+
+def _side_from(message: Message | None) -> StateDict | None:
+    if message is None:
+        return None
+    return StateDict(message["source"], message["origin"], tuple(map(_tensor_from, message["tensors"])))
+
+
+def _tensor_message(tensor: Tensor) -> list[Any]:
+    return [tensor.name, tensor.shape, tensor.dtype, tensor.buffer, tensor.tied, tensor.reshapes]
+
+
+def _tensor_from(values: list[Any]) -> Tensor:
+    name, shape, dtype, buffer, tied, reshapes = values
+    return Tensor(name, tuple(shape) if shape is not None else None, dtype, buffer, tied, reshapes)
+
+
+def _rules_from(rules: list[Any] | None) -> tuple[RuleText, ...] | None:
+    if rules is None:
+        return None
+    return tuple((pattern, target, tuple(merge) if merge else None) for pattern, target, merge in rules)

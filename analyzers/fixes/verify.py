@@ -109,7 +109,7 @@ def _same_lines(before: str, after: str) -> dict[int, int]:
 def with_texts(project: Project, changed: Mapping[str, str]) -> Project:
     """The project as it would be with these texts."""
     overlaid = Sources.overlaid(project.sources, changed)
-    return Project(overlaid, project.profile, project.settings)
+    return Project(overlaid, project.profile, project.settings, project.states)
 
 
 _Identity: TypeAlias = "tuple[str, str, str]"

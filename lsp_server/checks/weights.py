@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.official import Official
 from analyzers.project.ports import Port
+from analyzers.project.profile import Profile
 from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
-from analyzers.weights.deciding import DecidingRules, deciding_rules
+from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
+from analyzers.weights.faults import SHADOWED, code_of, keeps_out
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.kept_dtypes import KeptModules, kept_by_official, kept_by_port
 from analyzers.weights.known import is_stale
@@ -64,6 +67,24 @@ class Question:
     config: Mapping[str, Any] | None = None
     gates: bool = True
     timeout: float = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A port as it is measured: all that has to be read in the tree before the worker is asked.
+
+    `officials`: what may be the official side where the user names nothing, the best first. `dump`: the
+    port's own key dump, where it has one that is not out of date. `written`: its mappings as its files on
+    disk tell them.
+    """
+
+    port: Port
+    root: Path
+    profile: Profile
+    name: PortName
+    dump: StateDict | None = None
+    officials: tuple[Against, ...] = ()
+    written: Written = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,20 +145,34 @@ class WeightReport:
         """The port that was asked about."""
         return self.measured.port
 
+    def code_of(self, fault: Fault) -> str:
+        """The rule that reports a fault, the same as in an editor."""
+        if fault.kind == "layout":
+            return "DIT705"
+        return SHADOWED if self._kept_out(fault) is not None else code_of(self.measured.state, fault)
+
     def place_of(self, fault: Fault) -> Location:
-        """Where a fault is shown: at its rule, else at the mapping, else at the class."""
+        """Where a fault is shown: at its rule, else at the mapping, else at the class. At the rule that is
+        left no name, where another one takes them all."""
         place = self.deciding.places[fault.rule] if fault.rule is not None else None
+        place = self._kept_out(fault) or place
         if place is not None:
             return place
         mapping = self.port.mapping
         return mapping.location if mapping is not None else self.port.location
+
+    def _kept_out(self, fault: Fault) -> Location | None:
+        """The place of the rule that a fault leaves no name."""
+        if fault.other is None or not keeps_out(self.proof, fault):
+            return None
+        return self.deciding.places[fault.other]
 
 
 async def measure(
     project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None = None
 ) -> Measured:
     """Builds the port and has the official side. Raises CheckError where either cannot be had."""
-    asking = _Asking(project, port, question, worker, on_stage)
+    asking = _Asking(_subject(project, port), question, worker, on_stage)
     if question.checkpoint is not None:
         against = named_checkpoint(project, question.checkpoint, question.here)
         if question.official is None:
@@ -151,10 +186,43 @@ async def measure(
                 "the checkpoint has it. Two checkpoints are compared with each other.",
             )
         measured = await asking.checkpoint(official)
-        return replace(measured, converted=_read(against, project))
+        return replace(measured, converted=await asyncio.to_thread(_read, against, project.profile))
     if question.official is not None:
         return await asking.one(named_official(project, port, question.official, question.here))
-    return await asking.first_of(known_officials(project, port, _official_dump(project, port)))
+    return await asking.first_of(subject_of(project, port).officials)
+
+
+def subject_of(project: Project, port: Port) -> Subject:
+    """A port with what may be its official side. Raises CheckError where what the tree names as such cannot
+    be used."""
+    officials = known_officials(project, port, _official_dump(project, port))
+    return replace(_subject(project, port), officials=officials)
+
+
+def _subject(project: Project, port: Port) -> Subject:
+    cls = port.cls
+    name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
+    dump, written = _own_dump(project, port), written_rules(project, port)
+    return Subject(port, project.root, project.profile, name, dump, written=written)
+
+
+def _own_dump(project: Project, port: Port) -> StateDict | None:
+    path = find_dumps(project, port).native
+    if path is None:
+        return None
+    try:
+        dump = _read_dump(project.root / path, path)
+    except OfficialUnusable:
+        return None  # it would only take the place of a port that cannot be built, and that is told
+    return None if is_stale(project, port.cls, dump) else dump
+
+
+async def measure_subject(
+    subject: Subject, question: Question, worker: MetaWorker, on_stage: OnStage | None = None
+) -> Measured:
+    """The same as `measure` for whoever has left the project to another thread. Of the question neither
+    `official` nor `checkpoint` counts."""
+    return await _Asking(subject, question, worker, on_stage).first_of(subject.officials)
 
 
 def report_on(
@@ -200,6 +268,9 @@ def report_on(
             "should these be the names of another release: name the one that is loaded, with --official or "
         )
         proof = replace(proof, notes=(f"{step}--checkpoint", *proof.notes))
+    other = _loaded_instead(project, measured.port)
+    if verdict == "proven" and other is not None:
+        verdict, because = "unknown", other
     port, state = measured.port, measured.state
     back: ReverseProof | None = None
     adapter: LoraProof | None = None
@@ -216,6 +287,23 @@ def report_on(
     seconds = time.monotonic() - began
     return WeightReport(
         measured, deciding, proof, verdict, because, seconds, layout, found, loading, back, adapter
+    )
+
+
+def _loaded_instead(project: Project, port: Port) -> str | None:
+    """Why a proof about this class is none about what is loaded by its name; None where it is, and where the
+    registry does not know the name, which is another finding.
+
+    The worker takes the class from its own module: what the registry makes of the name is known without
+    running it.
+    """
+    spec = project.registry.spec(port.name)
+    cls = project.port_index.class_of_spec(spec) if spec is not None else None
+    if cls is None or project.names.qualified_class(cls) == project.names.qualified_class(port.cls):
+        return None
+    return (
+        f"the registry leads the name {port.name} to {cls.path}::{cls.fact.name}, so a checkpoint that names "
+        f"it builds that class, and the one in {port.cls.path} is the one looked at; rename one of them"
     )
 
 
@@ -253,10 +341,10 @@ class _Asking:
     """One question, put to the worker and the disk."""
 
     def __init__(
-        self, project: Project, port: Port, question: Question, worker: MetaWorker, on_stage: OnStage | None
+        self, subject: Subject, question: Question, worker: MetaWorker, on_stage: OnStage | None
     ) -> None:
-        self.project = project
-        self.port = port
+        self.subject = subject
+        self.port = subject.port
         self.question = question
         self.worker = worker
         self.on_stage = on_stage
@@ -291,9 +379,8 @@ class _Asking:
                 raise self._cannot_be_built(answer)
             if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
-            raise OfficialUnusable(
-                *_told(wrong, f"The official class {against.ref} cannot be had", self.question)
-            )
+            reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
+            raise OfficialUnusable(*reason, wrong)
         if answer.state.native is None:
             if self.question.config is not None:
                 raise self._cannot_be_built(answer)
@@ -318,7 +405,7 @@ class _Asking:
         return replace(measured, apart=reason.rstrip("."))
 
     async def checkpoint(self, against: Against) -> Measured:
-        read = _read(against, self.project)
+        read = await asyncio.to_thread(_read, against, self.subject.profile)
         config = self.question.config if self.question.config is not None else read.config
         if config is None:
             _refuse_unread_config(read)
@@ -340,21 +427,21 @@ class _Asking:
 
     async def dump(self, against: Against) -> Measured:
         assert against.path is not None
-        official = _read_dump(against.path, against.ref)
+        official = await asyncio.to_thread(_read_dump, against.path, against.ref)
         answer = await self._port(self.question.config)
         given = self.question.config is not None
         configuration = "the configuration given with --config" if given else "the port's defaults"
         return self._measured(against, answer, replace(answer.state, official=official), configuration)
 
     async def _ask(self, official: str | None, config: Mapping[str, Any] | None) -> StateAnswer:
-        project, cls = self.project, self.port.cls
+        subject = self.subject
         return await self.worker.state(
             StateRequest(
-                root=str(project.root),
+                root=str(subject.root),
                 python=self.question.python,
                 trusted=self.question.trusted,
-                code_base=project.profile.name,
-                port=PortName(project.names.module_name(cls.path), cls.fact.name, cls.path),
+                code_base=subject.profile.name,
+                port=subject.name,
                 official=official,
                 config=config,
                 gates=self.question.gates,
@@ -370,16 +457,15 @@ class _Asking:
         if answer.state.native is not None:
             return answer
         error = self._cannot_be_built(answer)
-        path = find_dumps(self.project, self.port).native
-        dump = _read_dump(self.project.root / path, path) if path is not None else None
-        if dump is None or config is not None or is_stale(self.project, self.port.cls, dump):
+        dump = self.subject.dump
+        if dump is None or config is not None:
             raise error
-        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {path} took its place")
+        self.notes.append(f"{error.reason.rstrip('.')}: its key dump {dump.source} took its place")
         return replace(answer, state=replace(answer.state, native=dump))
 
     def _cannot_be_built(self, answer: StateAnswer) -> CheckError:
         wrong = [p for p in answer.problems if p.side in ("port", "code base")]
-        return CheckError(*_told(wrong, f"{self.port.name} cannot be built", self.question))
+        return Unbuildable(*_told(wrong, f"{self.port.name} cannot be built", self.question), wrong)
 
     def _measured(
         self, against: Against, answer: StateAnswer, state: PortState, configuration: str
@@ -391,6 +477,7 @@ class _Asking:
                 f"{others} {'is' if len(against.others) == 1 else 'are'} named as official counterpart too: "
                 f"the first one counts here, and --official chooses another"
             )
+        state = replace(state, contradicted=contradicted(self.subject.written, state))
         return Measured(
             self.port,
             against,
@@ -404,7 +491,15 @@ class _Asking:
         )
 
 
-class OfficialUnusable(CheckError):
+class Unbuildable(CheckError):
+    """A side cannot be had; `problems` are what the worker says of it."""
+
+    def __init__(self, reason: str, next_step: str, problems: Sequence[StateProblem] = ()) -> None:
+        super().__init__(reason, next_step)
+        self.problems = tuple(problems)
+
+
+class OfficialUnusable(Unbuildable):
     """The official side cannot be had; another one may be."""
 
 
@@ -448,9 +543,8 @@ def _refuse_unread_config(read: Checkpoint) -> None:
             )
 
 
-def _read(against: Against, project: Project) -> Checkpoint:
+def _read(against: Against, profile: Profile) -> Checkpoint:
     assert against.path is not None
-    profile = project.profile
     try:
         read = read_checkpoint(against.path, loader=profile.title, by_index=profile.loading.by_index)
     except NotACheckpoint as error:

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from analyzers.findings import Location, Severity
-from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement, RuleUse, ShapeFault, Verdict
+from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, ShapeFault, Verdict
 from lsp_server.checks.judging import missing, renamed_natives, unexpected
 from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
-from lsp_server.checks.weights_json import CODES
+from lsp_server.checks.weights_json import NAMES
 from lsp_server.commands.report import count
 from lsp_server.commands.terminal import printable, styled, width
 
@@ -187,9 +187,9 @@ class _Page:
         for fault in shown:
             examples = list(self._examples(fault))
             mends = [f"suspected fix: {fault.suspected}"] if fault.suspected != "unknown" else []
-            code, name = CODES[fault.kind]
+            code = self.report.code_of(fault)
             place = _at(self.report.place_of(fault))
-            yield from self._fault(place, f"{code} {name}", fault.message, [*examples, *mends])
+            yield from self._fault(place, f"{code} {NAMES[code]}", fault.message, [*examples, *mends])
         if len(faults) > len(shown):
             yield f"{len(faults) - len(shown)} more faults: -v lists them"
             yield ""
@@ -208,9 +208,8 @@ class _Page:
         found = self.report.layout_findings
         shown = [f for f in found if verbose or f.severity is not Severity.INFORMATION]
         for finding in shown[: None if verbose else _MOST_FAULTS]:
-            name = {"DIT704": "weight-dtype", "DIT705": "weight-layout"}[finding.code]
             yield from self._fault(
-                printable(str(converted.path)), f"{finding.code} {name}", finding.message, ()
+                printable(str(converted.path)), f"{finding.code} {NAMES[finding.code]}", finding.message, ()
             )
         left = len(found) - len(shown[: None if verbose else _MOST_FAULTS])
         if left:
@@ -227,34 +226,33 @@ class _Page:
         strangers = [name for name in unexpected(loading) if name not in own]
         shapes = [shape for fault in loading.faults for shape in fault.shapes]
         sent = {placement.tensor.name: _placed(placement) for placement in loading.placements}
-        ways: tuple[tuple[FaultKind, list[str], str], ...] = (
+        ways: tuple[tuple[str, list[str], str], ...] = (
             (
-                "unexpected",
+                "DIT702",
                 [sent[name] for name in own],
                 "the converted checkpoint has the port's own names for {}, and the mapping renames these",
             ),
             (
-                "missing",
+                "DIT701",
                 [f"{name} {_shape(self.shapes.get(name))} ← nothing" for name in lacking],
                 "the converted checkpoint lacks {} of the port",
             ),
             (
-                "unexpected",
+                "DIT702",
                 [sent[name] for name in strangers],
                 "the port has no place for {} of the converted checkpoint",
             ),
             (
-                "shape",
+                "DIT703",
                 [self._misshapen(shape) for shape in shapes],
                 "the converted checkpoint has another shape than the port for {}",
             ),
         )
-        for kind, examples, text in ways:
+        for code, examples, text in ways:
             if examples:
-                code, name = CODES[kind]
                 left = len(examples) - _EXAMPLES if not verbose else 0
                 more = [f"and {left} more"] if left > 0 else []
-                rule, shown = f"{code} {name}", examples[: None if verbose else _EXAMPLES]
+                rule, shown = f"{code} {NAMES[code]}", examples[: None if verbose else _EXAMPLES]
                 told = f"{text.format(count(len(examples), 'tensor'))}: loading stops with an error"
                 yield from self._fault(place, rule, told, [*shown, *more])
 

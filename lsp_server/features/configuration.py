@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from lsp_server.config import SECTION
+from lsp_server.config import SECTION, ClientSettings
 from lsp_server.plain import as_mapping
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def register(server: Server) -> None:
         _take(server, {"trusted": given.get("trusted")})
         if not server.settings.trusted:
             await server.runs.cancel_all()
+            await server.weights.cancel_all()
+            server.weights.distrust()
 
 
 async def ask_for_settings(server: Server) -> None:
@@ -60,3 +62,16 @@ def _take(server: Server, given: object) -> None:
     if server.settings.docs != before.docs:
         for tree in server.trees.trees:
             server.diagnoser.schedule(tree)
+    if _measures_otherwise(before, server.settings):
+        for tree in server.trees.trees:
+            server.weights.reconsider(tree)
+        server.spawn(server.refresh_lenses())
+
+
+def _measures_otherwise(before: ClientSettings, now: ClientSettings) -> bool:
+    """Whether names may be measured that could not be before, or under another interpreter."""
+    return (before.trusted, before.weights_on_save, before.python) != (
+        now.trusted,
+        now.weights_on_save,
+        now.python,
+    )

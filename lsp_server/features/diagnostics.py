@@ -162,6 +162,7 @@ class Diagnoser:
             tree.ready = True
             self._server.status.indexed(name, summary)
         self.schedule(tree)
+        self._server.weights.reconsider(tree)
         await self._server.refresh_lenses()
         await self._server.warm_edits(tree)
 

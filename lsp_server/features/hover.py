@@ -1,4 +1,4 @@
-"""Hover: on a finding its rule, on a port's class its card."""
+"""Hover: on a finding its rule, on a port's class its card, on a rule of a mapping its keys."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from analyzers.project.ports import Port
 from lsp_server.positions import to_byte_column, to_range
 from lsp_server.rule_pages import Page, find_page
 from lsp_server.session import Session
+from lsp_server.weight_views import card_at
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -59,11 +60,20 @@ def _about(session: Session, path: str, findings: list[Finding], point: Span) ->
         None,
     )
     parts = [card_of_port(port)] if port is not None else []
+    # What is wrong with a rule, its findings tell already.
+    keys = card_at(session, path, point, faults=not here)
+    if keys is not None:
+        parts.append(keys[1])
     codes = dict.fromkeys(finding.code for finding in here)
     parts += [card_of_rule(page) for code in codes if (page := find_page(code)) is not None]
     if not parts:
         return None
-    span = port.location.span if port is not None else here[0].location.span
+    if here:
+        span = here[0].location.span
+    if keys is not None:
+        span = keys[0]
+    if port is not None:
+        span = port.location.span
     return span, "\n\n---\n\n".join(parts)
 
 

@@ -1,16 +1,25 @@
-"""Code lenses: run parity from a port's class, and from each test of a parity test file."""
+"""Code lenses: run parity from a port's class and from each test of a parity test file, and what is proven
+of the weights, on the class and on its mapping."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
 from analyzers.facts.model import Placed
 from analyzers.findings import Span
+from analyzers.project.ports import Port
+from analyzers.weights.known import proof_of, state_key, state_of
 from lsp_server.documents import uri_of
+from lsp_server.features.weights import WEIGHTS
+from lsp_server.measuring import Standing, touches_names
 from lsp_server.positions import to_range
 from lsp_server.session import Session
+from lsp_server.weight_texts import summary, uncovered
+from lsp_server.weight_views import readings
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -18,6 +27,18 @@ if TYPE_CHECKING:
 COMMAND = "ditproof.parity"
 MOST_TESTS = 3
 """Lenses on one class; further tests have lenses of their own, in their files."""
+LONGEST = 130
+"""Letters of a lens."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the event loop knows of the names. `unsaved`: path -> the text on disk.
+    `why_not`: why nothing is measured by itself."""
+
+    standings: Mapping[str, Standing]
+    unsaved: Mapping[str, str]
+    why_not: str | None
 
 
 def register(server: Server) -> None:
@@ -31,18 +52,19 @@ def register(server: Server) -> None:
             return []
         tree, path = placed
         uris, version = server.uris_of(tree), document.version
+        known = _Known(server.weights.standings(tree), server.weights.unsaved(tree), server.weights.why_not)
 
-        def question(session: Session) -> list[tuple[Span, str, dict[str, Any]]]:
-            found: list[tuple[Span, str, dict[str, Any]]] = []
+        def question(session: Session) -> list[_Lens]:
+            found = list(_weights(session, path, known))
             for port in session.project.ports:
                 if port.location.path == path:
                     for test in port.parity_tests[:MOST_TESTS]:
                         name = test.rpartition("/")[2].removesuffix(".py")
                         target = {"uri": uris.get(test) or uri_of(tree.root, test), "line": None}
-                        found.append((port.location.span, f"Run parity: {name}", target))
+                        found.append((port.location.span, f"Run parity: {name}", COMMAND, target))
             for span in _tests(session, path):
                 here = {"uri": document.uri, "line": span.line}
-                found.append((span, "ditproof: run parity", here))
+                found.append((span, "ditproof: run parity", COMMAND, here))
             return found
 
         found = await tree.ask(question) if tree.ready else []
@@ -51,10 +73,75 @@ def register(server: Server) -> None:
         return [
             types.CodeLens(
                 to_range(span, document.lines, document.encoding),
-                types.Command(title, COMMAND, arguments=[target]),
+                types.Command(title, command, arguments=[target]),
             )
-            for span, title, target in found
+            for span, title, command, target in found
         ]
+
+
+_Lens = tuple[Span, str, str, dict[str, Any]]
+
+
+def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
+    """On each mapping of the file and each port's class what is proven of their names."""
+    # What is proven first: VS Code shows the lenses of a line side by side.
+    on_mappings = sorted(readings(session, path), key=lambda r: (r.table.location, r.proof is None))
+    for reading in on_mappings:
+        several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
+        if several and reading.port.oracle is None and reading.proof is None:
+            continue  # of the ports that share a mapping, those that are compared with something
+        name = f"{reading.port.name}: " if several else ""
+        title = _title(session, reading.port, known)
+        yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
+    for port in session.project.ports:
+        if port.location.path == path:
+            yield _lens(port.location.span, _title(session, port, known), port)
+
+
+def _lens(span: Span, title: str, port: Port) -> _Lens:
+    return (
+        Span(span.line, span.column, span.line, span.column),
+        _short(title),
+        WEIGHTS,
+        {"port": state_key(port)},
+    )
+
+
+def _short(title: str) -> str:
+    """Without the middle of what is too long: both ends say more than a path between them."""
+    if len(title) <= LONGEST:
+        return title
+    half = LONGEST // 2
+    return f"{title[:half].rstrip()} … {title[-half + 3 :].lstrip()}"
+
+
+def _title(session: Session, port: Port, known: _Known) -> str:
+    """What is proven, else why nothing is."""
+    standing = known.standings.get(state_key(port), Standing())
+    state, proof = state_of(session.project, port), proof_of(session.project, port)
+    if proof is not None and state is not None:
+        text = summary(proof, state)
+        if standing.running:
+            return f"{text} (measuring again)"
+        if standing.trouble is not None:
+            return f"{text} (names from before: {standing.trouble})"
+        return f"{text} (names from before the edits)" if _stale(session, standing, known) else text
+    if standing.running:
+        return "measuring weights …"
+    if standing.trouble is not None:
+        return f"weights not proven: {standing.trouble}"
+    if state is not None:
+        return f"weights not proven: {uncovered(state)}"
+    return (
+        f"weights not proven yet: {known.why_not}" if known.why_not else "weights not proven yet: prove them"
+    )
+
+
+def _stale(session: Session, standing: Standing, known: _Known) -> bool:
+    return standing.outdated or any(
+        touches_names(session, path, known.unsaved[path])
+        for path in standing.closure.intersection(known.unsaved)
+    )
 
 
 def _tests(session: Session, path: str) -> list[Span]:

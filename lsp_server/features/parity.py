@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from lsp_server.checks.queue import CheckQueue
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import could_not_start
 from lsp_server.documents import uri_of
+from lsp_server.features.progress import Progress
 from lsp_server.plain import as_mapping
 from lsp_server.session import Session
 from lsp_server.status import Run
@@ -40,8 +40,6 @@ INVALID_PARAMS = -32602
 REQUEST_FAILED = -32803
 _REPORT_EVERY = 0.1
 _UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in the editor first."
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,9 @@ def register(server: Server) -> None:
     async def cancel(arguments: list[Any]) -> int:
         wanted = arguments[0] if arguments else None
         run = (as_mapping(wanted) or {"id": wanted}).get("id")
-        return await server.runs.cancel(str(run)) if run is not None else await server.runs.cancel_all()
+        if run is None:
+            return await server.runs.cancel_all() + await server.weights.cancel_all()
+        return await server.runs.cancel(str(run)) + await server.weights.cancel(str(run))
 
 
 class ParityRuns:
@@ -91,14 +91,14 @@ class ParityRuns:
             return self._settle(tree, target, could_not_start(request, error))
         request = replace(request, python=found.path)
         run = Run(uuid.uuid4().hex, f"parity of {target.test.rpartition('/')[2]}")
-        progress = await self._begin(run, request.key)
+        progress = await Progress.begin(self._server, run, lambda: self._queue.cancel(request.key))
         self._running[run.id] = request.key
         try:
             self._server.status.running(run, "starting")
             result = await self._result(request, run, progress)
         finally:
             self._running.pop(run.id, None)
-            self._end(progress)
+            progress.end()
             self._server.status.ended(run)
         return self._settle(tree, target, result)
 
@@ -162,7 +162,7 @@ class ParityRuns:
 
     # ------------------------------------------------------------------ the run
 
-    async def _result(self, request: CheckRequest, run: Run, progress: str | None) -> CheckResult:
+    async def _result(self, request: CheckRequest, run: Run, progress: Progress) -> CheckResult:
         told = 0.0
 
         def on_event(event: CheckEvent) -> None:
@@ -171,39 +171,9 @@ class ParityRuns:
                 return
             told = time.monotonic()
             self._server.status.running(run, event.message)
-            if progress is not None:
-                report = types.WorkDoneProgressReport(message=event.message, cancellable=True)
-                self._server.work_done_progress.report(progress, report)
+            progress.report(event.message)
 
         return await self._queue.submit(request, on_event)
-
-    async def _begin(self, run: Run, key: str) -> str | None:
-        window = self._server.client_capabilities.window
-        if window is None or not window.work_done_progress:
-            return None
-        progress, token = self._server.work_done_progress, run.id
-        try:
-            await progress.create_async(token)
-        except JsonRpcException as error:
-            log.warning("the client shows no progress: %s", error)
-            return None
-        loop = asyncio.get_running_loop()
-
-        def cancelled(future: Any) -> None:
-            if future.cancelled():
-                loop.call_soon_threadsafe(lambda: self._server.spawn(self._queue.cancel(key)))
-
-        progress.tokens[token].add_done_callback(cancelled)
-        progress.begin(
-            token,
-            types.WorkDoneProgressBegin(title=f"ditproof: {run.title}", cancellable=True, message="starting"),
-        )
-        return token
-
-    def _end(self, token: str | None) -> None:
-        if token is not None:
-            self._server.work_done_progress.end(token, types.WorkDoneProgressEnd())
-            self._server.work_done_progress.tokens.pop(token, None)
 
     # ------------------------------------------------------------------ the verdict
 

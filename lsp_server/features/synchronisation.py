@@ -23,6 +23,7 @@ WATCHED = (
     "**/pyproject.toml",
     "**/ditproof.toml",
     "**/{config,model_index}.json",
+    "**/*_keys.json",
     "**/PORT_STATUS.md",
     "**/*baseline*.json",
 )
@@ -79,6 +80,7 @@ def register(server: Server) -> None:
             tree, path = placed
             server.note(tree, Changes(files={path}))
             server.diagnoser.schedule(tree)
+            server.weights.saved(tree, path)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
@@ -92,6 +94,7 @@ def register(server: Server) -> None:
                 if path is not None:
                     server.note(tree, Changes(files={path}))
                     server.diagnoser.schedule(tree)
+                    server.weights.saved(tree, path)
 
 
 def _take_folder(server: Server, uri: str) -> None:
@@ -118,6 +121,7 @@ def _text_changed(server: Server, uri: str, *, typed: bool) -> None:
         server.diagnoser.typed(tree)
     else:
         server.diagnoser.schedule(tree)
+        server.weights.opened(tree, path)
 
 
 async def _watch(server: Server) -> None:

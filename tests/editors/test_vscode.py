@@ -23,10 +23,16 @@ PLAYWRIGHT = HERE / "vscode" / "node_modules" / "playwright-core"
 PARITY_TIMEOUT = 180
 """Seconds for one parity run: on a cold machine the import of torch takes most of them."""
 
+WEIGHTS_TIMEOUT = 180
+"""Seconds until the names of a port are measured: nearly all of them are the import of torch."""
+
 IMAGES = {
     "quick-fix.png": "vscode-quickfix.png",
     "parity-passed.png": "vscode-parity.png",
     "parity-failed-line.png": "vscode-parity-failed.png",
+    "weights-proven.png": "vscode-weights.png",
+    "weights-broken.png": "vscode-weights-broken.png",
+    "weights-hover.png": "vscode-weights-hover.png",
 }
 """Which screenshots the documentation shows, and under which names."""
 
@@ -50,11 +56,12 @@ def parts(setup: Setup) -> Parts:
         "projectPython": str(setup.project_python),
         "parityTest": str(setup.parity_test),
         "parityTimeoutMs": PARITY_TIMEOUT * 1000,
+        "weightsTimeoutMs": WEIGHTS_TIMEOUT * 1000,
         "out": str(out),
     }
     script = HERE / "vscode" / "e2e.mjs"
     done = subprocess.run(
-        [node, str(script), json.dumps(options)], capture_output=True, text=True, timeout=540, check=False
+        [node, str(script), json.dumps(options)], capture_output=True, text=True, timeout=840, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     results: Parts = json.loads(done.stdout.splitlines()[-1])
@@ -84,6 +91,22 @@ def test_a_passing_parity_run_is_shown_in_the_status_bar(parts: Parts) -> None:
 
 def test_a_wrong_constant_turns_the_comparison_red(parts: Parts) -> None:
     _must_be_well(parts, "parity-fails")
+
+
+def test_an_opened_config_is_proven_rule_by_rule(parts: Parts) -> None:
+    _must_be_well(parts, "weights-proven")
+
+
+def test_a_typo_in_a_mapping_is_told_while_it_is_typed(parts: Parts) -> None:
+    _must_be_well(parts, "weights-follow-typing")
+
+
+def test_a_rule_hovers_with_its_keys(parts: Parts) -> None:
+    _must_be_well(parts, "weights-hover")
+
+
+def test_the_report_of_the_weights_is_a_document(parts: Parts) -> None:
+    _must_be_well(parts, "weights-report")
 
 
 def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,13 @@ def tree(tmp_path: Path) -> Path:
     write_tree(root, {})
     (root / "ditproof.toml").write_text(SELECTED)
     return root
+
+
+@pytest.fixture(scope="session")
+def project_python() -> str:
+    """The stand-in for a user's environment. Its absence is a failure: nothing was tested then."""
+    repository = Path(__file__).resolve().parents[2]
+    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(repository / ".project-venv/bin/python")
+    if not Path(path).is_file():
+        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
+    return path

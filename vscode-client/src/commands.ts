@@ -3,6 +3,7 @@ import * as vscode from "vscode";
 import { PARITY_COMMAND, aroundParity, runParity } from "./parity";
 import type { Server } from "./server";
 import { MENU_COMMAND, type StatusItem } from "./status";
+import { WEIGHTS_COMMAND, proveWeights, type WeightReports } from "./weights";
 
 const CANCEL_COMMAND = "ditproof.cancel";
 
@@ -15,6 +16,7 @@ export function registerCommands(
     vscode.commands.registerCommand("ditproof.restart", () => server.restart()),
     vscode.commands.registerCommand("ditproof.showLogs", () => { log.show(); }),
     vscode.commands.registerCommand("ditproof.runParity", runParity),
+    vscode.commands.registerCommand("ditproof.proveWeights", proveWeights),
     vscode.commands.registerCommand(MENU_COMMAND, () => showMenu(status)),
   ];
 }
@@ -23,10 +25,13 @@ export function registerCommands(
 export async function aroundServerCommand(
   command: string,
   run: () => Promise<unknown>,
+  reports: WeightReports,
   log: vscode.LogOutputChannel,
 ): Promise<unknown> {
   try {
-    return await (command === PARITY_COMMAND ? aroundParity(run) : run());
+    if (command === PARITY_COMMAND) return await aroundParity(run);
+    if (command === WEIGHTS_COMMAND) return await reports.around(run);
+    return await run();
   } catch (error) {
     if (error instanceof vscode.CancellationError) return null;
     const problem = error instanceof Error ? error.message : String(error);

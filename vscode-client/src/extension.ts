@@ -5,12 +5,14 @@ import { announce } from "./parity";
 import { Server } from "./server";
 import { needsRestart, SECTION } from "./settings";
 import { StatusItem } from "./status";
+import { WeightReports } from "./weights";
 
 let server: Server | undefined;
 
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const log = vscode.window.createOutputChannel("ditproof", { log: true });
   const status = new StatusItem();
+  const reports = new WeightReports();
   const started = new Server(
     log,
     {
@@ -20,7 +22,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
         status.show(verdict);
         void announce(verdict, log);
       },
-      aroundCommand: (command, run) => aroundServerCommand(command, run, log),
+      aroundCommand: (command, run) => aroundServerCommand(command, run, reports, log),
     },
     context.extensionPath,
   );
@@ -28,6 +30,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   context.subscriptions.push(
     log,
     status,
+    reports,
     ...registerCommands(started, status, log),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (needsRestart(change)) void started.restart();

@@ -3,7 +3,7 @@
  *
  * Invariant: only `passed` looks like success. Skipped and cancelled runs measured nothing, and say so.
  */
-import type { Output, Run, ServerStatus, Verdict } from "./protocol";
+import type { Output, Run, ServerStatus, Verdict, WeightsAnswer } from "./protocol";
 
 export type ServerState = "disabled" | "starting" | "failed" | ServerStatus["state"];
 
@@ -35,7 +35,7 @@ export function statusView(now: Situation): View {
     case "starting":
       return { text: "$(loading~spin) ditproof", tooltip: "The server is starting", tone: "plain" };
     case "running":
-      return { text: `$(loading~spin) ${now.run?.title ?? "ditproof"}`, tooltip: now.message, tone: "plain" };
+      return runView(now.run, now.message);
     case "indexing":
     case "ready":
       break;
@@ -43,6 +43,22 @@ export function statusView(now: Situation): View {
   if (now.verdict !== null) return verdictView(now.verdict, now.outdated);
   if (now.state === "indexing") return { text: "$(sync~spin) ditproof", tooltip: now.message, tone: "plain" };
   return { text: "$(beaker) ditproof", tooltip: now.message, tone: "plain" };
+}
+
+function runView(run: Run | null, message: string): View {
+  if (run?.short === undefined || run.short === null) {
+    return { text: `$(loading~spin) ${run?.title ?? "ditproof"}`, tooltip: message, tone: "plain" };
+  }
+  return { text: `$(loading~spin) ${run.short}: ${message}`, tooltip: run.title, tone: "plain" };
+}
+
+/** What the report of some ports is called: `WanTransformer3DModel weights: proven`. */
+export function reportTitle(answer: WeightsAnswer): string {
+  const [first, ...others] = answer.reports;
+  if (first === undefined) return "weights";
+  const verdicts = new Set(answer.reports.map((report) => report.verdict));
+  const more = others.length === 0 ? "" : ` and ${others.length} more`;
+  return `${first.port}${more} weights: ${[...verdicts].join(", ")}`;
 }
 
 export function verdictView(verdict: Verdict, outdated: boolean): View {

@@ -3,6 +3,8 @@
 export interface Run {
   readonly id: string;
   readonly title: string;
+  /** What stands before the message where the two together are short enough to be read in passing. */
+  readonly short?: string | null;
 }
 
 /** `ditproof/status` */
@@ -39,4 +41,14 @@ export interface Verdict {
 export interface ParityTarget {
   readonly uri: string;
   readonly line: number | null;
+}
+
+/** The argument of `ditproof.weights`: a place, or one port by `path::Class`. */
+export type WeightsTarget = { readonly uri: string; readonly line: number | null } | { readonly port: string };
+
+/** The result of `ditproof.weights`. */
+export interface WeightsAnswer {
+  /** The report as the command line prints it. */
+  readonly text: string;
+  readonly reports: readonly { readonly port: string; readonly verdict: "proven" | "broken" | "unknown" }[];
 }

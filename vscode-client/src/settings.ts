@@ -9,12 +9,14 @@ export const SECTION = "ditproof";
 export interface Settings extends ServerSettings {
   readonly enable: boolean;
   readonly projectPython: string;
+  readonly weightsOnSave: boolean;
 }
 
 /** What the server gets at the start, on every change, and whenever it asks for the section. */
 export interface SettingsForServer {
   readonly python: string | null;
   readonly trusted: boolean;
+  readonly weights: { readonly onSave: boolean };
 }
 
 export function readSettings(): Settings {
@@ -25,12 +27,18 @@ export function readSettings(): Settings {
     path: (Array.isArray(path) ? path : [path]).filter((entry) => entry !== ""),
     interpreter: section.get("interpreter", ""),
     projectPython: section.get("projectPython", ""),
+    weightsOnSave: section.get("weights.onSave", true),
   };
 }
 
 export function settingsForServer(): SettingsForServer {
-  const python = substitute(readSettings().projectPython, surroundings());
-  return { python: python === "" ? null : python, trusted: vscode.workspace.isTrusted };
+  const settings = readSettings();
+  const python = substitute(settings.projectPython, surroundings());
+  return {
+    python: python === "" ? null : python,
+    trusted: vscode.workspace.isTrusted,
+    weights: { onSave: settings.weightsOnSave },
+  };
 }
 
 /** A change of these needs another server process; everything else is pushed to the one that runs. */

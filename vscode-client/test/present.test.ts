@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { scientific, statusView, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
+import { reportTitle, scientific, statusView, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
 import type { Output, Verdict } from "../src/protocol";
 
 const output: Output = {
@@ -100,5 +100,37 @@ describe("numbers", () => {
     assert.deepEqual(written, ["0.0e+00", "1.0e+00", "3.1e-02", "1.2e-07", "3.0e-120", "-2.5e+10"]);
     assert.equal(scientific(null), "-");
     assert.equal(scientific(Infinity), "Infinity");
+  });
+});
+
+describe("a run in the status bar", () => {
+  const run = { id: "1", title: "weights of WanTransformer3DModel" };
+
+  it("shows what it is at, where that is short", () => {
+    const view = statusView({ ...calm, state: "running", message: "importing torch", run: { ...run, short: "weights" } });
+    assert.equal(view.text, "$(loading~spin) weights: importing torch");
+    assert.equal(view.tooltip, run.title);
+  });
+
+  it("shows its title otherwise", () => {
+    const view = statusView({ ...calm, state: "running", message: "call tests/test_wan.py::test_wan", run });
+    assert.equal(view.text, "$(loading~spin) weights of WanTransformer3DModel");
+    assert.equal(view.tooltip, "call tests/test_wan.py::test_wan");
+  });
+});
+
+describe("the title of a report of weights", () => {
+  const wan = { port: "WanTransformer3DModel", verdict: "proven" } as const;
+
+  it("tells the port and the verdict", () => {
+    assert.equal(reportTitle({ text: "", reports: [wan] }), "WanTransformer3DModel weights: proven");
+  });
+
+  it("tells every verdict of several ports", () => {
+    const other = { port: "CausalWanTransformer3DModel", verdict: "unknown" } as const;
+    assert.equal(
+      reportTitle({ text: "", reports: [wan, other] }),
+      "WanTransformer3DModel and 1 more weights: proven, unknown",
+    );
   });
 });

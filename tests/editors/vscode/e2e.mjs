@@ -10,6 +10,9 @@ const DIT = "fastvideo/models/dits/hunyuangamecraft.py"; // its module names no 
 const DIT_CLASS = "HunyuanGameCraftTransformer3DModel";
 const PORT = "fastvideo/models/dits/wanvideo.py";
 const TESTS = "tests/local_tests/transformers";
+const CONFIG = "fastvideo/configs/models/dits/wanvideo.py";
+const TARGET = String.raw`r"blocks.\1.to_q.\2"`;
+const TYPO = String.raw`r"blocks.\1.to_qq.\2"`;
 const RIGHT = "* (1 + scale_msa)";
 const WRONG = "* (1.01 + scale_msa)";
 
@@ -107,6 +110,66 @@ async function parityFails(session) {
   await session.screenshot("parity-log");
 }
 
+/** Nothing is asked for: the names are measured because the config was opened. */
+async function weightsProven(session) {
+  await session.hideSidebar();
+  await session.goToLine(mappingLine() + 9); // the lens above and the rules below are in view
+  await weightsLens(session, /1095 of 1095 keys proven against diffusers:WanTransformer3DModel/, options.weightsTimeoutMs);
+  await hint(session, "→ 80 keys").waitFor();
+  await session.screenshot("weights-proven");
+}
+
+/** A typo in a target is seen while it is typed, and gone when it is taken back; nothing is saved. */
+async function weightsFollowTyping(session) {
+  const { page } = session;
+  const line = ruleLine();
+  const before = readFileSync(join(session.workspace, CONFIG), "utf8").split("\n")[line - 1];
+  const column = before.indexOf(TARGET) + TARGET.indexOf("to_q") + "to_q".length + 1;
+  await session.typeAt(line, column, "q", TYPO);
+  await hint(session, "→ 80 keys, all wrong").waitFor();
+  await weightsLens(session, /80 keys have no place, 80 parameters stay empty/);
+  await session.shownProblem("DIT609", `[Ln ${line},`);
+  await page.locator(".squiggly-error").first().waitFor({ state: "attached" });
+  await session.screenshot("weights-broken");
+
+  await session.undo(TARGET);
+  await hint(session, "→ 80 keys, all wrong").waitFor({ state: "detached" });
+  await weightsLens(session, /1095 of 1095 keys proven/);
+  await session.problem("DIT609").waitFor({ state: "detached" });
+  assert.equal(readFileSync(join(session.workspace, CONFIG), "utf8").includes("to_qq"), false, "nothing was saved");
+}
+
+async function weightsHover(session) {
+  const rule = session.page.locator(".view-line", { hasText: "to_q" }).filter({ hasText: "attn1" }).first();
+  await session.hover(rule, /blocks\.\{0\.\.39\}\.attn1\.to_q\.weight/);
+  await session.screenshot("weights-hover");
+  await session.page.keyboard.press("Escape");
+}
+
+async function weightsReport(session) {
+  const { page } = session;
+  await session.runCommand("ditproof: Prove Weights");
+  const report = page.locator(".tab.active", { hasText: /weights: proven/ });
+  await report.waitFor({ timeout: options.weightsTimeoutMs });
+  await page.locator(".view-line", { hasText: "verdict" }).first().waitFor();
+  await session.screenshot("weights-report");
+}
+
+const lineWith = (text) =>
+  readFileSync(join(options.fastvideo, CONFIG), "utf8").split("\n").findIndex((line) => line.includes(text)) + 1;
+const ruleLine = () => lineWith(TARGET);
+const mappingLine = () => lineWith("param_names_mapping:");
+
+async function weightsLens(session, text, timeout = 30_000) {
+  await session.page.locator(".codelens-decoration", { hasText: text }).first().waitFor({ timeout });
+}
+
+/** A hint is part of its line; its blanks are no-break spaces. */
+function hint(session, text) {
+  const spaced = new RegExp(`${text.replaceAll(" ", "\\s")}\\s*$`);
+  return session.page.locator(".view-line", { hasText: "to_q" }).filter({ hasText: spaced }).first();
+}
+
 /** From the palette, with the cursor in the test. */
 async function runParity(session) {
   const lines = readFileSync(join(session.workspace, TESTS, test), "utf8").split("\n");
@@ -135,18 +198,18 @@ async function untrusted(session) {
   await session.screenshot("untrusted");
 }
 
-/** One VS Code, with the given parts one after the other. */
-async function inSession(how, parts) {
+/** One VS Code with a file open, and the given parts one after the other. */
+async function inSession({ file = DIT, settings = {}, ...how }, parts) {
   let session;
   try {
     session = await Session.start({
       codeServer: options.codeServer,
       vsix: options.vsix,
-      settings: { "ditproof.path": options.server, "ditproof.projectPython": options.projectPython },
+      settings: { "ditproof.path": options.server, "ditproof.projectPython": options.projectPython, ...settings },
       out: options.out,
       ...how,
     });
-    await session.open(DIT);
+    await session.open(file);
     await session.serverReady();
     await session.page.keyboard.press("Control+Shift+M"); // Problems stays open for all parts
     await session.page.locator(".markers-panel").waitFor();
@@ -159,8 +222,18 @@ async function inSession(how, parts) {
 }
 
 await inSession(
-  { prepare },
+  // What is measured in the background would take the processor from the parity runs.
+  { prepare, settings: { "ditproof.weights.onSave": false } },
   { "finding-and-fix": findingAndFix, "parity-passes": parityPasses, "parity-fails": parityFails },
+);
+await inSession(
+  { prepare, file: CONFIG, height: 1240 }, // the lens of the mapping and the rule in question at once
+  {
+    "weights-proven": weightsProven,
+    "weights-follow-typing": weightsFollowTyping,
+    "weights-hover": weightsHover,
+    "weights-report": weightsReport,
+  },
 );
 await inSession({ prepare: prepareTrap, trusted: false }, { untrusted });
 process.stdout.write(`${JSON.stringify(results)}\n`);

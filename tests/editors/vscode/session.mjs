@@ -52,7 +52,7 @@ export class Session {
     return session;
   }
 
-  async #start({ codeServer, vsix, settings, out, prepare, trusted = true }) {
+  async #start({ codeServer, vsix, settings, out, prepare, trusted = true, height = 820 }) {
     this.out = out;
     this.work = mkdtempSync(join(tmpdir(), "ditproof-vscode-"));
     const folder = (name) => {
@@ -104,7 +104,7 @@ export class Session {
     this.browser = await chromium.launchPersistentContext(folder("profile"), {
       executablePath: process.env.DITPROOF_CHROMIUM ?? "/usr/bin/chromium",
       headless: true,
-      viewport: { width: 1360, height: 820 },
+      viewport: { width: 1360, height },
       args: BROWSER_FLAGS,
     });
     this.page = this.browser.pages()[0] ?? (await this.browser.newPage());
@@ -127,7 +127,7 @@ export class Session {
     await waitFor("the ditproof server", 30_000, async () => {
       const text = await status.innerText();
       assert.ok(!text.includes("no server"), `the server did not start: ${await this.notifications()}`);
-      return (await status.locator(".codicon-beaker").count()) > 0;
+      return (await status.locator(".codicon-beaker").count()) > 0 || text.includes("weights");
     });
   }
 
@@ -193,6 +193,53 @@ export class Session {
     await input.fill(`:${line}`);
     await this.#accept(`line ${line}`);
     await this.page.locator(".statusbar-item", { hasText: `Ln ${line},` }).waitFor();
+  }
+
+  async hideSidebar() {
+    const sidebar = this.page.locator(".part.sidebar");
+    await retry(5, async () => {
+      if (await sidebar.isVisible()) await this.page.keyboard.press("Control+B");
+      await sidebar.waitFor({ state: "hidden", timeout: 3000 });
+    });
+  }
+
+  /** Types a text at a place, and sees to it that the line then holds what it should. */
+  async typeAt(line, column, text, expected) {
+    const { page } = this;
+    const shown = page.locator(".view-line", { hasText: expected }).first();
+    const input = page.locator(".quick-input-widget input[type=text]");
+    await retry(5, async () => {
+      await page.keyboard.press("Control+G");
+      await input.waitFor({ timeout: 3000 });
+    });
+    await input.fill(`:${line}:${column}`);
+    await this.#accept(`line ${line}`);
+    await page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
+    // A key is lost while the editor takes the focus back; one that arrived late must not be typed twice.
+    await retry(5, async () => {
+      if (!(await shown.isVisible())) await page.keyboard.type(text);
+      await shown.waitFor({ timeout: 3000 });
+    });
+  }
+
+  /** Takes back what was typed last, until the editor shows a text. */
+  async undo(expected) {
+    const shown = this.page.locator(".view-line", { hasText: expected }).first();
+    await retry(5, async () => {
+      await this.page.keyboard.press("Control+1"); // a filter of the panel has an undo of its own
+      if (!(await shown.isVisible())) await this.page.keyboard.press("Control+Z");
+      await shown.waitFor({ timeout: 3000 });
+    });
+  }
+
+  /** Points at something until the editor tells of it. */
+  async hover(target, text) {
+    const told = this.page.locator(".monaco-hover:visible", { hasText: text }).first();
+    await retry(8, async () => {
+      await this.page.mouse.move(5, 5);
+      await target.hover({ position: { x: 150, y: 8 } });
+      await told.waitFor({ timeout: 5000 });
+    });
   }
 
   /** Opens the quick fixes at the cursor and takes the one whose title matches. By keyboard: a transparent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,17 +14,6 @@ import pytest
 from lsp_server.checks.local import LocalExecutor
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import run_parity
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="session")
-def project_python() -> str:
-    """The stand-in for a user's environment. Its absence is a failure: nothing was tested then."""
-    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
-    if not Path(path).is_file():
-        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
-    return path
 
 
 @pytest.fixture(autouse=True)
