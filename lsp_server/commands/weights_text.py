@@ -167,7 +167,7 @@ class _Page:
         if use.state == "gated" and use.why:
             return f"gated: {use.why}"
         if use.state == "unknown":
-            return f"not tried: {use.why}" if use.why else "not tried"
+            return use.why or "not tried"
         return use.state
 
     def _lines(self, rules: Sequence[int]) -> str:
@@ -291,7 +291,9 @@ class _Page:
             lines["layers that several adapters reach"] = [
                 f"{native} ← {', '.join(official)}" for native, official in adapter.colliding
             ]
-            lines["official layers whose alpha is lost"] = list(numbered_once(adapter.alphas))
+            lines[
+                "official layers whose alpha is lost (no rule takes the bare name of the layer to its place)"
+            ] = list(numbered_once(adapter.alphas))
         for title, names in lines.items():
             shown = names if verbose else names[:_MOST_FAULTS]
             if names:

@@ -602,7 +602,7 @@ def test_what_is_to_be_mended_comes_before_the_rules(cli: Cli, worker: FakeWorke
     worker.official = (*OFFICIAL, Tensor("extra.weight", (3,), "F32"))
     worker.mapping = (RULE, (r"^never\.(.*)$", r"nowhere.\1", None))
     text = cli("weights", PORT, *tree.options).out
-    assert text.index("DIT702") < text.index("\nrules that do nothing here")
+    assert text.index("DIT609") < text.index("\nrules that do nothing here")
 
 
 def test_names_of_another_release_are_told_as_such(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
