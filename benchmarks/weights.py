@@ -37,14 +37,14 @@ from keystroke import REPOSITORY, percentile
 
 sys.path.insert(0, str(REPOSITORY))
 
-from analyzers.project.ports import Port  # noqa: E402
-from analyzers.weights.checkpoints import Checkpoint, read_checkpoint  # noqa: E402
-from analyzers.weights.known import proof_of, rules_of, state_key  # noqa: E402
-from analyzers.weights.proof import prove  # noqa: E402
-from analyzers.weights.state import PortState, StateDict, Tensor  # noqa: E402
-from analyzers.weights.verdicts import WeightProof  # noqa: E402
-from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest  # noqa: E402
-from lsp_server.session import Changes, Session  # noqa: E402
+from analyzers.project.ports import Port
+from analyzers.weights.checkpoints import Checkpoint, read_checkpoint
+from analyzers.weights.known import proof_of, rules_of, state_key
+from analyzers.weights.proof import prove
+from analyzers.weights.state import PortState, StateDict, Tensor
+from analyzers.weights.verdicts import WeightProof
+from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest
+from lsp_server.session import Changes, Session
 
 T = TypeVar("T")
 
@@ -284,7 +284,10 @@ def measure_edits(state: PortState) -> Edits:
     assert proof().verdict == "proven", proof().because
     edits = Edits([], [])
     for target, broken in edited(session, text):
-        for wanted, state_of_text, spent in (("broken", broken, edits.broken), ("proven", text, edits.mended)):
+        for wanted, state_of_text, spent in (
+            ("broken", broken, edits.broken),
+            ("proven", text, edits.mended),
+        ):
             begin = time.process_time()
             session.apply(Changes(texts={CONFIG: state_of_text}))
             found = proof()
@@ -382,7 +385,9 @@ def told(figures: dict[str, float]) -> None:
 
     print(f"{figures['tensors']:.0f} names of {MODEL} in {SHARDS} shards, CPU")
     against = figures["headers"] / figures["safe_open"]
-    print(f"  headers              {ms('headers')}  ({against:.1f} times safe_open's {ms('safe_open').strip()})")
+    print(
+        f"  headers              {ms('headers')}  ({against:.1f} times safe_open's {ms('safe_open').strip()})"
+    )
     against = figures["prove"] / figures["hf_to_custom_state_dict"]
     mapped = ms("hf_to_custom_state_dict").strip()
     print(f"  proof, nothing kept  {ms('prove')}  ({against:.1f} times hf_to_custom_state_dict's {mapped})")

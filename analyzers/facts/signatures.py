@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from analyzers.facts.bodies import Body
 from analyzers.facts.walking import walk_tree
@@ -94,6 +93,12 @@ def locals_of(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
 
 _BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
 _LEFT_OUT = frozenset({"annotation", "returns", "type_comment", "kind", "ctx", "type_params", "simple"})
+_WRITTEN = {
+    cls: tuple(name for name in cls._fields if name not in _LEFT_OUT)
+    for cls in vars(ast).values()
+    if isinstance(cls, type) and issubclass(cls, ast.AST)
+}
+"""The fields of each kind of node that are part of its text."""
 
 
 def form(node: ast.AST, renamed: frozenset[str] = frozenset()) -> str:
@@ -139,7 +144,7 @@ def _write(
             return
         parts.append(cls.__name__)
         parts.append("(")
-        for field in _written(cls):
+        for field in _WRITTEN[type(node)]:
             if not (top and field in _BLOCKS):
                 _write(getattr(node, field, None), renamed, parts, places)
                 parts.append(",")
@@ -152,9 +157,3 @@ def _write(
         parts.append("]")
     else:
         parts.append(repr(node))
-
-
-@cache
-def _written(cls: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a kind of node that are part of its text."""
-    return tuple(name for name in cls._fields if name not in _LEFT_OUT)
