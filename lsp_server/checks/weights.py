@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
-from analyzers.weights.deciding import DecidingRules, deciding_rules
+from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
+from analyzers.weights.faults import SHADOWED, code_of, keeps_out
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
 from analyzers.weights.known import is_stale
@@ -70,7 +71,8 @@ class Subject:
     """A port as it is measured: all that has to be read in the tree before the worker is asked.
 
     `officials`: what may be the official side where the user names nothing, the best first. `dump`: the
-    port's own key dump, where it has one that is not out of date.
+    port's own key dump, where it has one that is not out of date. `written`: its mappings as its files on
+    disk tell them.
     """
 
     port: Port
@@ -79,6 +81,7 @@ class Subject:
     name: PortName
     dump: StateDict | None = None
     officials: tuple[Against, ...] = ()
+    written: Written = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,13 +137,27 @@ class WeightReport:
         """The port that was asked about."""
         return self.measured.port
 
+    def code_of(self, fault: Fault) -> str:
+        """The rule that reports a fault, the same as in an editor."""
+        if fault.kind == "layout":
+            return "DIT705"
+        return SHADOWED if self._kept_out(fault) is not None else code_of(self.measured.state, fault)
+
     def place_of(self, fault: Fault) -> Location:
-        """Where a fault is shown: at its rule, else at the mapping, else at the class."""
+        """Where a fault is shown: at its rule, else at the mapping, else at the class. At the rule that is
+        left no name, where another one takes them all."""
         place = self.deciding.places[fault.rule] if fault.rule is not None else None
+        place = self._kept_out(fault) or place
         if place is not None:
             return place
         mapping = self.port.mapping
         return mapping.location if mapping is not None else self.port.location
+
+    def _kept_out(self, fault: Fault) -> Location | None:
+        """The place of the rule that a fault leaves no name."""
+        if fault.other is None or not keeps_out(self.proof, fault):
+            return None
+        return self.deciding.places[fault.other]
 
 
 async def measure(
@@ -177,7 +194,8 @@ def subject_of(project: Project, port: Port) -> Subject:
 def _subject(project: Project, port: Port) -> Subject:
     cls = port.cls
     name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
-    return Subject(port, project.root, project.profile.name, name, _own_dump(project, port))
+    dump, written = _own_dump(project, port), written_rules(project, port)
+    return Subject(port, project.root, project.profile.name, name, dump, written=written)
 
 
 def _own_dump(project: Project, port: Port) -> StateDict | None:
@@ -219,6 +237,9 @@ def report_on(
         proof = settle(proof, layout)
         found = findings(layout, port_keeps=_kept_by(project, measured.port))
     verdict, because = _judged(measured, proof)
+    other = _loaded_instead(project, measured.port)
+    if verdict == "proven" and other is not None:
+        verdict, because = "unknown", other
     port, state = measured.port, measured.state
     back: ReverseProof | None = None
     adapter: LoraProof | None = None
@@ -248,6 +269,23 @@ def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:
     if measured.apart and verdict == "broken":
         return "unknown", f"{measured.apart}; what differs may be the configurations alone"
     return verdict, because
+
+
+def _loaded_instead(project: Project, port: Port) -> str | None:
+    """Why a proof about this class is none about what is loaded by its name; None where it is, and where the
+    registry does not know the name, which is another finding.
+
+    The worker takes the class from its own module: what the registry makes of the name is known without
+    running it.
+    """
+    spec = project.registry.spec(port.name)
+    cls = project.port_index.class_of_spec(spec) if spec is not None else None
+    if cls is None or project.names.qualified_class(cls) == project.names.qualified_class(port.cls):
+        return None
+    return (
+        f"the registry leads the name {port.name} to {cls.path}::{cls.fact.name}, so a checkpoint that names "
+        f"it builds that class, and the one in {port.cls.path} is the one looked at; rename one of them"
+    )
 
 
 def _kept_by(project: Project, port: Port) -> KeptModules | None:
@@ -393,6 +431,7 @@ class _Asking:
                 f"{others} {'is' if len(against.others) == 1 else 'are'} named as official counterpart too: "
                 f"the first one counts here, and --official chooses another"
             )
+        state = replace(state, contradicted=contradicted(self.subject.written, state))
         return Measured(
             self.port, against, state, configuration, answer, notes=tuple(notes), problems=answer.problems
         )

@@ -8,19 +8,21 @@ from analyzers.weights.headers import Checkpoint
 from analyzers.weights.layout_findings import LayoutFinding
 from analyzers.weights.proof_of_lora import LoraProof
 from analyzers.weights.proof_of_reverse import ReverseProof
-from analyzers.weights.verdicts import Fault, FaultKind, KeyPlacement, ShapeFault
+from analyzers.weights.verdicts import Fault, KeyPlacement, ShapeFault
 from lsp_server.checks.weights import WeightReport
 
-CODES: dict[FaultKind, tuple[str, str]] = {
-    "missing": ("DIT701", "weight-missing"),
-    "unexpected": ("DIT702", "weight-unexpected"),
-    "shape": ("DIT703", "weight-shape"),
-    "collision": ("DIT309", "mapping-collision"),
-    "merge": ("DIT310", "mapping-merge-incomplete"),
-    "dtype": ("DIT704", "weight-dtype"),
-    "layout": ("DIT705", "weight-layout"),
+NAMES = {
+    "DIT307": "mapping-shadowed",
+    "DIT309": "mapping-collision",
+    "DIT310": "mapping-merge-incomplete",
+    "DIT609": "state-dict-mismatch",
+    "DIT701": "weight-missing",
+    "DIT702": "weight-unexpected",
+    "DIT703": "weight-shape",
+    "DIT704": "weight-dtype",
+    "DIT705": "weight-layout",
 }
-"""The rule that reports a kind of fault in an editor."""
+"""What the rules are called that a report of the weights names."""
 
 
 def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
@@ -128,11 +130,11 @@ def _rule(report: WeightReport, index: int) -> dict[str, Any]:
 
 def _fault(report: WeightReport, fault: Fault) -> dict[str, Any]:
     place = report.place_of(fault)
-    code, name = CODES[fault.kind]
+    code = report.code_of(fault)
     return {
         "kind": fault.kind,
         "code": code,
-        "name": name,
+        "name": NAMES[code],
         "rule": fault.rule,
         "other": fault.other,
         "path": place.path,

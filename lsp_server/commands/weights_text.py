@@ -9,7 +9,7 @@ from analyzers.findings import Location, Severity
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
 from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
-from lsp_server.checks.weights_json import CODES
+from lsp_server.checks.weights_json import NAMES
 from lsp_server.commands.report import count
 from lsp_server.commands.terminal import printable, styled, width
 
@@ -186,9 +186,9 @@ class _Page:
         for fault in shown:
             examples = list(self._examples(fault))
             mends = [f"suspected fix: {fault.suspected}"] if fault.suspected != "unknown" else []
-            code, name = CODES[fault.kind]
+            code = self.report.code_of(fault)
             place = _at(self.report.place_of(fault))
-            yield from self._fault(place, f"{code} {name}", fault.message, [*examples, *mends])
+            yield from self._fault(place, f"{code} {NAMES[code]}", fault.message, [*examples, *mends])
         if len(faults) > len(shown):
             yield f"{len(faults) - len(shown)} more faults: -v lists them"
             yield ""
@@ -206,9 +206,8 @@ class _Page:
         found = self.report.layout_findings
         shown = [f for f in found if verbose or f.severity is not Severity.INFORMATION]
         for finding in shown[: None if verbose else _MOST_FAULTS]:
-            name = {"DIT704": "weight-dtype", "DIT705": "weight-layout"}[finding.code]
             yield from self._fault(
-                printable(str(converted.path)), f"{finding.code} {name}", finding.message, ()
+                printable(str(converted.path)), f"{finding.code} {NAMES[finding.code]}", finding.message, ()
             )
         left = len(found) - len(shown[: None if verbose else _MOST_FAULTS])
         if left:

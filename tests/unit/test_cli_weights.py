@@ -180,7 +180,7 @@ def test_a_broken_mapping(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
     assert told["verdict"] == "broken"
     assert told["missing"] == ["lonely.bias"]
     assert told["unexpected"] == ["extra.weight"]
-    assert {fault["code"] for fault in told["faults"]} <= {"DIT701", "DIT702"}
+    assert {(fault["code"], fault["name"]) for fault in told["faults"]} == {("DIT609", "state-dict-mismatch")}
     assert all(fault["path"] == CONFIG and fault["line"] >= 1 for fault in told["faults"])
     text = cli("weights", PORT, *tree.options)
     assert text.code == 1
@@ -526,6 +526,22 @@ def test_a_port_is_named_by_class_file_or_both(cli: Cli, worker: FakeWorker, tre
         outcome = cli("weights", given, *tree.options)
         assert (outcome.code, outcome.out) == (2, "")
         assert what in outcome.err
+
+
+def test_a_class_that_the_registry_passes_over_is_not_proven(
+    cli: Cli, worker: FakeWorker, tree: Tree
+) -> None:
+    """Two files claim the name, and one of them is loaded: what fits the other proves nothing."""
+    twin = "fastvideo/models/dits/sound_two.py"
+    (tree.root / twin).write_text((tree.root / SOUND).read_text())
+    outcomes = {
+        path: cli("weights", f"{path}::{PORT}", *tree.options, "--official", ORACLE, "--format", "json")
+        for path in (SOUND, twin)
+    }
+    passed_over, loaded = sorted(outcomes, key=lambda path: outcomes[path].json["verdict"], reverse=True)
+    assert (outcomes[passed_over].code, outcomes[passed_over].json["verdict"]) == (4, "unknown")
+    assert f"the registry leads the name {PORT} to {loaded}" in outcomes[passed_over].json["because"]
+    assert (outcomes[loaded].code, outcomes[loaded].json["verdict"]) == (0, "proven")
 
 
 def test_every_key_can_be_listed(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
