@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pygls.exceptions import JsonRpcException
 
-from analyzers.findings import Finding, Severity
+from analyzers.findings import Finding, Location, Severity
 from analyzers.project.ports import Port
 from analyzers.weights.known import rules_of, state_key
 from lsp_server.checks.errors import CheckError
@@ -323,8 +323,13 @@ class WeightChecks:
         await self._show(tree)
 
     def _report(self, tree: Tree, wanted: Wanted, problems: Sequence[StateProblem]) -> None:
-        """Problems as findings at their place in the tree, or at the port's class."""
-        findings = tuple(_finding(tree, wanted.port, problem) for problem in problems)
+        """Problems as findings at their place in the tree, or at the port's class. What the environment
+        lacks is none of them: it would be told of every port, and no line of the tree is to blame."""
+        findings = tuple(
+            _finding(tree, wanted.port, problem)
+            for problem in problems
+            if problem.side != "code base" or _in_tree(tree, problem)
+        )
         paths = {wanted.port.location.path, *(finding.location.path for finding in findings)}
         texts = {path: text for path in paths if (text := _on_disk(tree.root / path)) is not None}
         self._server.verdicts.put(Verdict(tree.root, f"weights of {wanted.key}", findings, texts))
@@ -498,16 +503,15 @@ def _trouble(problems: Sequence[StateProblem]) -> str | None:
     """What keeps a side from being there, in one line."""
     for problem in problems:
         who = {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
-        what = f"no module '{problem.missing}'" if problem.missing else _first_line(problem.message)
-        return f"{who}: {what or problem.type}"
+        if problem.missing:
+            return f"no module '{problem.missing}' for {who}"
+        return f"{who}: {_first_line(problem.message) or problem.type}"
     return None
 
 
 def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
     """The port's own failure is a warning; what its surroundings lack is information."""
-    place = problem.place
-    if place is None or Path(place.path).is_absolute() or not (tree.root / place.path).is_file():
-        place = port.location
+    place = _in_tree(tree, problem) or port.location
     return Finding(
         "DIT907",
         "check-failed",
@@ -517,6 +521,14 @@ def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
         symbol=port.name,
         port=port.name,
     )
+
+
+def _in_tree(tree: Tree, problem: StateProblem) -> Location | None:
+    """The place of a problem, where it is one of the tree."""
+    place = problem.place
+    if place is None or Path(place.path).is_absolute() or not (tree.root / place.path).is_file():
+        return None
+    return place
 
 
 def _said(problem: StateProblem) -> str:

@@ -66,12 +66,18 @@ class CannedWorker:
             (self.folder / "hold").unlink()
 
     def answers(
-        self, *, blocks: int = 2, files: tuple[str, ...] = (), problems: tuple[dict[str, Any], ...] = ()
+        self,
+        *,
+        blocks: int = 2,
+        files: tuple[str, ...] = (),
+        problems: tuple[dict[str, Any], ...] = (),
+        built: bool = True,
     ) -> None:
-        """The sound port and its official model with so many blocks; a side with a problem is not there."""
+        """The sound port and its official model with so many blocks; a side with a problem is not there,
+        and neither is without `built`."""
         own = [[f"blocks.{n}.to_q.weight", [64, 64], "BF16", ""] for n in range(blocks)]
         official = [[f"blocks.{n}.attn.to_q.weight", [64, 64], "F32", ""] for n in range(blocks)]
-        without = {problem["side"] for problem in problems}
+        without = {problem["side"] for problem in problems} if built else {"port", "official"}
         answer = {
             "port": None if "port" in without else _side("SoundTransformer3DModel", own),
             "official": None if "official" in without else _side("official:SoundTransformer", official),

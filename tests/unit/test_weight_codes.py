@@ -14,7 +14,18 @@ from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.catalogue import all_rules
 from analyzers.rules.examples import write_tree
-from analyzers.rules.weight_examples import CONFIG, HEAD, MODEL, OFFICIAL_NAMES, PORT, RULES, K, Q, config, measured
+from analyzers.rules.weight_examples import (
+    CONFIG,
+    HEAD,
+    MODEL,
+    OFFICIAL_NAMES,
+    PORT,
+    RULES,
+    K,
+    Q,
+    config,
+    measured,
+)
 from analyzers.weights.faults import placed_faults
 from analyzers.weights.state import Origin
 from lsp_server.checks.against import Against
