@@ -130,6 +130,30 @@ async def test_a_file_of_the_import_closure_makes_the_names_old(sound: Path, wor
         await until_lens(editor, CONFIG, "3 of 3 keys proven")
 
 
+async def test_another_release_of_the_official_package_is_measured_by_another_worker(
+    sound: Path, worker: CannedWorker, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages"
+    module = installed / "official" / "models" / "sound.py"
+    module.parent.mkdir(parents=True)
+    for file in (module, module.parent / "__init__.py", installed / "official" / "__init__.py"):
+        file.touch()
+    release = installed / "Official-1.0.dist-info"
+    release.mkdir()
+    worker.answers(official_file=module)
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        save(editor, CONFIG, editor.text(CONFIG))
+        await asyncio.sleep(0.6)
+        assert (len(worker.requests), worker.starts) == (1, 1)
+        release.rename(installed / "Official-2.0.dist-info")
+        worker.answers(blocks=3, official_file=module)
+        save(editor, CONFIG, editor.text(CONFIG))
+        await until_lens(editor, CONFIG, "3 of 3 keys proven")
+        assert (len(worker.requests), worker.starts) == (2, 2)
+
+
 async def test_a_newer_save_replaces_what_it_makes_wrong(sound: Path, worker: CannedWorker) -> None:
     async with editor_at(sound, settings=trusted(worker)) as editor:
         worker.hold(True)
