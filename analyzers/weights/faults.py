@@ -12,7 +12,6 @@ from functools import partial
 from math import gcd
 from typing import Final, TypeAlias
 
-from analyzers.facts.model import Collection, Constant, Expr
 from analyzers.findings import START_OF_FILE, Location, Related, Span
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
@@ -28,7 +27,7 @@ from analyzers.weights.verdicts import Fault, RuleUse, ShapeFault, WeightProof
 _OF_CHECKPOINTS: Final = {"missing": "DIT701", "unexpected": "DIT702", "shape": "DIT703", "dtype": "DIT703"}
 _OF_RULES: Final = {"collision": "DIT309", "merge": "DIT310"}
 _OF_CLASSES: Final = "DIT609"
-_SHADOWED: Final = "DIT307"
+SHADOWED: Final = "DIT307"
 
 _LACKS: Final = ("missing", "unexpected")
 
@@ -129,8 +128,7 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
 
     A mapping that is just begun, or that is for the names of another origin, has one cause.
     """
-    faults = tuple(f for f in known.proof.faults if not _is_told_by_texts(known.rule(f.rule), f))
-    faults = _of_one_size(known, faults)
+    faults = _of_one_size(known, known.proof.faults)
     lacks = [f for f in faults if f.rule is None and f.other is None and f.kind in _LACKS]
     official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
@@ -197,24 +195,6 @@ def _of_nothing(known: KnownProof, official: tuple[str, ...], native: tuple[str,
     return Fault("missing", None, (), native, f"{text} ({examples(native)})")
 
 
-def _is_told_by_texts(rule: MappingRule | None, fault: Fault) -> bool:
-    """Whether DIT306 reports the same at the rule: what `re` rejects, an index outside its group."""
-    if rule is None or not _is_written(rule):
-        return False
-    outside = rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]
-    return fault.rejected or (fault.kind == "merge" and outside)
-
-
-def _is_written(rule: MappingRule) -> bool:
-    """Whether a rule is written as literals."""
-    if not isinstance(rule.key_fact, Constant):
-        return False
-    value: Expr | None = rule.value_fact
-    if isinstance(value, Collection):
-        value = value.items[0] if value.items else None
-    return isinstance(value, Constant)
-
-
 def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:
     """The faults of one port, those that stand in one place for want of a better one as one."""
     places: dict[object, list[PlacedFault]] = {}
@@ -272,10 +252,10 @@ def _is_readable(project: Project, known: KnownProof) -> bool:
 
 def _placed(project: Project, known: KnownProof, fault: Fault) -> Iterator[PlacedFault]:
     kept_out = known.rule(fault.other)
-    if kept_out is not None and _is_kept_out(known, fault):
+    if kept_out is not None and keeps_out(known.proof, fault):
         for part in _for_each_kept_out(project, known, fault):
             out = known.rule(part.other) or kept_out
-            yield PlacedFault(_SHADOWED, known, part, out.key, out)
+            yield PlacedFault(SHADOWED, known, part, out.key, out)
         return
     rule = known.rule(fault.rule)
     if rule is None:
@@ -284,7 +264,7 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> Iterator[Place
             leads = f"'{rule.pattern}' leads there and matches none of the official names"
             fault = replace(fault, message=f"{fault.message}; {leads}")
     place = rule.key if rule is not None else next(_places(project, known, fault))
-    yield PlacedFault(_code(known, fault), known, fault, place, rule)
+    yield PlacedFault(code_of(known.state, fault), known, fault, place, rule)
 
 
 def _for_each_kept_out(project: Project, known: KnownProof, fault: Fault) -> Iterator[Fault]:
@@ -312,11 +292,11 @@ def _for_each_kept_out(project: Project, known: KnownProof, fault: Fault) -> Ite
         yield replace(fault, other=part, official=tuple(official), native=tuple(filled))
 
 
-def _is_kept_out(known: KnownProof, fault: Fault) -> bool:
-    """Whether the second rule of a fault is left no name at all, and the first one takes them."""
+def keeps_out(proof: WeightProof, fault: Fault) -> bool:
+    """Whether the second rule of a fault is left no name at all, and the first one takes them: then the
+    fault is told at the second one, under DIT307."""
     return any(
-        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by
-        for use in known.proof.rules
+        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by for use in proof.rules
     )
 
 
@@ -349,11 +329,11 @@ def _may_fill(known: KnownProof, fault: Fault) -> bool:
     return None in shapes | rooms or not shapes.isdisjoint(rooms)
 
 
-def _code(known: KnownProof, fault: Fault) -> str:
+def code_of(state: PortState, fault: Fault) -> str:
+    """The rule that reports a fault, wherever it is shown: what the names are held against decides."""
     if fault.kind in _OF_RULES:
         return _OF_RULES[fault.kind]
-    official = known.state.official
-    if official is not None and official.origin == "class":
+    if state.official is not None and state.official.origin == "class":
         return _OF_CLASSES
     return _OF_CHECKPOINTS[fault.kind]
 

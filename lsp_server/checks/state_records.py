@@ -251,6 +251,10 @@ def _list(value: object, where: str) -> list[Any]:
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise MalformedAnswer(f"{where} holds {type(value).__name__}, not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which nothing can print or send on
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,16 +30,22 @@ from analyzers.rules.weight_examples import (
     PORT,
     RULES,
     TABLE,
+    K,
+    Q,
     config,
     dump,
     dumped,
     measured,
 )
 from analyzers.weights import known
-from analyzers.weights.known import proof_of, state_of
+from analyzers.weights.deciding import contradicted, written_rules
+from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.state import PortState
 
-WEIGHTS = ("DIT306", "DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703")
+WEIGHTS = (
+    *("DIT306", "DIT307", "DIT309", "DIT310", "DIT311", "DIT313"),
+    *("DIT609", "DIT701", "DIT702", "DIT703", "DIT706"),
+)
 TYPING_ERROR = RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")
 
 
@@ -89,10 +96,28 @@ def test_a_dump_that_the_code_contradicts_counts_no_more(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("side", [OFFICIAL, NATIVE])
-def test_a_dump_that_is_none_says_nothing(tmp_path: Path, side: str) -> None:
-    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: '{"a": [1,'})
+@pytest.mark.parametrize("text", ['{"a": [1,', "[]\n", ""])
+def test_a_dump_that_is_none_says_nothing_and_is_told(tmp_path: Path, side: str, text: str) -> None:
+    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: text})
     assert proof_of(project, echo(project)) is None
-    assert places(project) == [("DIT311", CONFIG, 12)]  # the texts alone tell that
+    # The texts alone tell the first.
+    assert set(places(project)) == {("DIT311", CONFIG, 12), ("DIT706", side, 1)}
+
+
+def test_what_is_no_dump_of_a_port_is_no_matter_of_ours(tmp_path: Path) -> None:
+    files = dumped() | {
+        "converted_weights/echo/_mapping/lookup_keys.json": "{",
+        "assets/echo_official_keys.json": "{",
+    }
+    assert places(project_at(tmp_path, files)) == []
+
+
+def test_a_dump_that_is_edited_counts_at_once(tmp_path: Path) -> None:
+    write_tree(tmp_path, dumped(TYPING_ERROR) | {OFFICIAL: "{"})
+    sources = Sources(tmp_path)
+    assert ("DIT706", OFFICIAL, 1) in places(Project(sources, FASTVIDEO, Settings()))
+    sources.open(OFFICIAL, dump(OFFICIAL_NAMES))
+    assert places(Project(sources, FASTVIDEO, Settings())) == [("DIT702", CONFIG, 12)]
 
 
 def test_a_mapping_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
@@ -113,6 +138,50 @@ def test_rules_that_cannot_be_read_are_those_that_were_measured(tmp_path: Path) 
     assert proof is not None
     assert proof.verdict == "broken"
     assert {path for _, path, _ in places(project)} == {MODEL}  # no line of the config is known
+
+
+def held(rules: str) -> PortState:
+    """The names of both sides, measured while the class held these rules."""
+    texts = re.findall(r'r"(.*?)": r"(.*?)"', rules)
+    (state,) = measured().values()
+    return replace(state, mapping=tuple((pattern, target, None) for pattern, target in texts))
+
+
+def test_rules_that_are_typed_count_before_they_are_measured(tmp_path: Path) -> None:
+    """The class still held what stands on disk."""
+    key = f"{MODEL}::EchoTransformer3DModel"
+    write_tree(tmp_path, {MODEL: PORT, CONFIG: config()})
+    sources = Sources(tmp_path)
+    project = Project(sources, FASTVIDEO, Settings())
+    state = held(RULES)
+    state = replace(state, contradicted=contradicted(written_rules(project, echo(project)), state))
+    assert not state.contradicted
+    sources.open(CONFIG, config(TYPING_ERROR))
+    typed = Project(sources, FASTVIDEO, Settings(), {key: state})
+    assert places(typed) == [("DIT609", CONFIG, 12)]
+    # What is measured in the meantime is what is on disk.
+    assert contradicted(written_rules(typed, echo(typed)), state) == frozenset()
+
+
+def test_a_mapping_that_the_class_makes_itself_is_taken_as_it_was_made(tmp_path: Path) -> None:
+    """The sources seem to tell the mapping in full, and do not: what the class held counts."""
+    key = f"{MODEL}::EchoTransformer3DModel"
+    grown = config(Q + K + TABLE + HEAD) + "\n\nregister_more_rules(EchoArchConfig)\n"
+    write_tree(tmp_path, {MODEL: PORT, CONFIG: grown})
+    sources = Sources(tmp_path)
+    project = Project(sources, FASTVIDEO, Settings())
+    assert places(Project(sources, FASTVIDEO, Settings(), measured())) != []  # V seems to lack
+    state = held(RULES)
+    state = replace(state, contradicted=contradicted(written_rules(project, echo(project)), state))
+    assert state.contradicted == {"param_names_mapping"}
+    grows = Project(sources, FASTVIDEO, Settings(), {key: state})
+    assert places(grows) == []
+    assert rules_of(grows, echo(grows))[0] is None
+    # Written out as the class held it, every rule has its place.
+    sources.open(CONFIG, config())
+    plain = Project(sources, FASTVIDEO, Settings(), {key: state})
+    table, _ = rules_of(plain, echo(plain))
+    assert table is not None
 
 
 # --------------------------------------------------------------------------- findings
@@ -145,6 +214,35 @@ def test_one_cause_is_one_finding(tmp_path: Path, rules: str, expected: tuple[st
         assert found == [("DIT313", CONFIG, 10), ("DIT313", CONFIG, 11)]
     else:
         assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (r'attn\.k\.(.*)$"', r'attn\.k\.(.*$"'),
+        (r"blocks.\1.to_k.\2", r"blocks.\1.to_k.\3"),
+        (r'r"blocks.\1.to_k.\2"', r'(r"blocks.\1.to_k.\2", 2, 2)'),
+    ],
+)
+def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) -> None:
+    assert right in RULES
+    files = dumped(RULES.replace(right, wrong))
+    project = project_at(tmp_path, files)
+    found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
+    # Where nobody asks for that one, what follows is told.
+    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
+    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
+    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
+
+
+def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: Path) -> None:
+    slow = r'            r"^((?:\w+\.?)*)attn\.k\.(.*)$": r"\1to_k.\2",' + "\n"
+    project = project_at(tmp_path, dumped(slow + RULES))
+    found = check_files(project, project.checked_files)
+    assert [(f.code, f.location.span.line + 1) for f in found if f.code in (*WEIGHTS, "DIT306")] == [
+        ("DIT306", 10)
+    ]
 
 
 def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
