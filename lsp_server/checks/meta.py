@@ -172,6 +172,12 @@ class MetaWorker:
         self._closed = True
         await asyncio.gather(*(worker.end() for worker in self._workers.values()))
 
+    def restart(self, root: str, python: str) -> None:
+        """Ends one worker; the next request starts another, which imports everything anew."""
+        worker = self._workers.get((root, python))
+        if worker is not None:
+            worker.kill()
+
     def kill(self) -> None:
         """Ends every worker at once; the next request starts another."""
         for worker in self._workers.values():
