@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
+from analyzers.facts.model import Collection, Constant, Expr
 from analyzers.findings import START_OF_FILE, Location, Related, Span
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_lines import module_line
 from analyzers.project.ports import Port
+from analyzers.weights.fault_texts import in_words
 from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.state import PortState
@@ -25,7 +27,7 @@ from analyzers.weights.verdicts import Fault, RuleUse, WeightProof
 _OF_CHECKPOINTS: Final = {"missing": "DIT701", "unexpected": "DIT702", "shape": "DIT703", "dtype": "DIT703"}
 _OF_RULES: Final = {"collision": "DIT309", "merge": "DIT310"}
 _OF_CLASSES: Final = "DIT609"
-_SHADOWED: Final = "DIT307"
+SHADOWED: Final = "DIT307"
 
 _LACKS: Final = ("missing", "unexpected")
 
@@ -126,21 +128,32 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
 
     A mapping that is just begun, or that is for the names of another origin, has one cause.
     """
-    lacks = [f for f in known.proof.faults if f.rule is None and f.other is None and f.kind in _LACKS]
+    faults = tuple(f for f in known.proof.faults if not (f.rejected and _is_written(known.rule(f.rule))))
+    lacks = [f for f in faults if f.rule is None and f.other is None and f.kind in _LACKS]
     official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
     all_official, all_native = (
         len(side.names) if side is not None else 0 for side in (known.state.official, known.state.native)
     )
     if len(lacks) < 2 or (2 * len(official) <= all_official and 2 * len(native) <= all_native):
-        return known.proof.faults
+        return faults
     message = (
         f"rules lack for most of the names: {len(official)} of {all_official} official names "
         f"({examples(official)}) have no place in the port, and {len(native)} of its {all_native} parameters "
         f"({examples(native)}) stay empty: {STOPS}, unless the mapping is for names of another origin"
     )
-    others = tuple(fault for fault in known.proof.faults if fault not in lacks)
+    others = tuple(fault for fault in faults if fault not in lacks)
     return (Fault("unexpected" if official else "missing", None, official, native, message), *others)
+
+
+def _is_written(rule: MappingRule | None) -> bool:
+    """Whether a rule is written as literals: DIT306 then reports what `re` says of it."""
+    if rule is None or not isinstance(rule.key_fact, Constant):
+        return False
+    value: Expr | None = rule.value_fact
+    if isinstance(value, Collection):
+        value = value.items[0] if value.items else None
+    return isinstance(value, Constant)
 
 
 def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:
@@ -158,10 +171,12 @@ def _joined_fault(faults: Sequence[Fault]) -> Fault:
     official = tuple(dict.fromkeys(name for fault in faults for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in faults for name in fault.native))
     empty = f"{count(native, 'parameter')} ({examples(native)}) stay empty" if native else ""
+    lacks = tuple(dict.fromkeys(lack for fault in faults for lack in fault.lacks))
     if official:
         empty = f", and {empty}" if empty else ""
         names = f"{count(official, 'official name')} ({examples(official)})"
-        message = f"no rule takes {names}, and the port has not these names{empty}: {STOPS}"
+        lack = in_words(lacks)
+        message = f"no rule takes {names}, and the port has not these names{empty}{lack}: {STOPS}"
     else:
         message = f"nothing fills {count(native, 'parameter')} ({examples(native)}): {STOPS}"
     shapes = tuple(shape for fault in faults for shape in fault.shapes)
@@ -172,6 +187,7 @@ def _joined_fault(faults: Sequence[Fault]) -> Fault:
         native=native,
         message=message if faults[0].kind in ("missing", "unexpected") else faults[0].message,
         shapes=shapes,
+        lacks=lacks,
         suspected=suspected.pop() if len(suspected) == 1 else "unknown",
     )
 
@@ -196,8 +212,8 @@ def _is_readable(project: Project, known: KnownProof) -> bool:
 
 def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
     kept_out = known.rule(fault.other)
-    if kept_out is not None and _is_kept_out(known, fault):
-        return PlacedFault(_SHADOWED, known, fault, kept_out.key, kept_out)
+    if kept_out is not None and keeps_out(known.proof, fault):
+        return PlacedFault(SHADOWED, known, fault, kept_out.key, kept_out)
     rule = known.rule(fault.rule)
     if rule is None:
         rule = _idle_rule(project, known, fault)
@@ -205,14 +221,14 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
             leads = f"'{rule.pattern}' leads there and matches none of the official names"
             fault = replace(fault, message=f"{fault.message}; {leads}")
     place = rule.key if rule is not None else next(_places(project, known, fault))
-    return PlacedFault(_code(known, fault), known, fault, place, rule)
+    return PlacedFault(code_of(known.state, fault), known, fault, place, rule)
 
 
-def _is_kept_out(known: KnownProof, fault: Fault) -> bool:
-    """Whether the second rule of a fault is left no name at all, and the first one takes them."""
+def keeps_out(proof: WeightProof, fault: Fault) -> bool:
+    """Whether the second rule of a fault is left no name at all, and the first one takes them: then the
+    fault is told at the second one, under DIT307."""
     return any(
-        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by
-        for use in known.proof.rules
+        use.rule == fault.other and use.state == "shadowed" and fault.rule in use.by for use in proof.rules
     )
 
 
@@ -227,6 +243,7 @@ def _idle_rule(project: Project, known: KnownProof, fault: Fault) -> MappingRule
         made = made_pattern(rules[index])
         if (
             made is not None
+            and (rules[index].merge is not None or _may_fill(known, fault))
             and all(map(made.fullmatch, fault.native))
             and not any(map(made.fullmatch, filled))
         ):
@@ -234,11 +251,21 @@ def _idle_rule(project: Project, known: KnownProof, fault: Fault) -> MappingRule
     return known.table.rules[makers[0]] if len(makers) == 1 else None
 
 
-def _code(known: KnownProof, fault: Fault) -> str:
+def _may_fill(known: KnownProof, fault: Fault) -> bool:
+    """Whether one of the names without a place has the shape of a parameter that stays empty."""
+    official, native = known.state.official, known.state.native
+    if official is None or native is None or not fault.official:
+        return True
+    shapes = {official.by_name[name].shape for name in fault.official}
+    rooms = {native.by_name[name].shape for name in fault.native}
+    return None in shapes | rooms or not shapes.isdisjoint(rooms)
+
+
+def code_of(state: PortState, fault: Fault) -> str:
+    """The rule that reports a fault, wherever it is shown: what the names are held against decides."""
     if fault.kind in _OF_RULES:
         return _OF_RULES[fault.kind]
-    official = known.state.official
-    if official is not None and official.origin == "class":
+    if state.official is not None and state.official.origin == "class":
         return _OF_CLASSES
     return _OF_CHECKPOINTS[fault.kind]
 
