@@ -37,14 +37,14 @@ from keystroke import REPOSITORY, percentile
 
 sys.path.insert(0, str(REPOSITORY))
 
-from analyzers.project.ports import Port  # noqa: E402
-from analyzers.weights.checkpoints import Checkpoint, read_checkpoint  # noqa: E402
-from analyzers.weights.known import proof_of, rules_of, state_key  # noqa: E402
-from analyzers.weights.proof import prove  # noqa: E402
-from analyzers.weights.state import PortState, StateDict, Tensor  # noqa: E402
-from analyzers.weights.verdicts import WeightProof  # noqa: E402
-from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest  # noqa: E402
-from lsp_server.session import Changes, Session  # noqa: E402
+from analyzers.project.ports import Port
+from analyzers.weights.checkpoints import Checkpoint, read_checkpoint
+from analyzers.weights.known import proof_of, rules_of, state_key
+from analyzers.weights.proof import prove
+from analyzers.weights.state import PortState, StateDict, Tensor
+from analyzers.weights.verdicts import WeightProof
+from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest
+from lsp_server.session import Changes, Session
 
 T = TypeVar("T")
 

@@ -270,7 +270,9 @@ class _Proof:
         notes: list[str] = []
         left = self.renaming.left.bit_count()
         if left and self.rules:
-            notes.append(f"{left} official names are left as they are: no rule matches them")
+            some = "1 official name is left as it is: no rule matches it"
+            many = f"{left} official names are left as they are: no rule matches them"
+            notes.append(some if left == 1 else many)
         if self.state.dropped:
             fields = ", ".join(f"{name} = {value}" for name, value in self.state.dropped)
             notes.append(f"the arch config has no field for {fields}: update_model_arch drops them")

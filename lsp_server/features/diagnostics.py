@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -223,20 +223,29 @@ class Diagnoser:
             await self._server.refresh_diagnostics()
 
     async def _diagnose(self, tree: Tree, path: str, *, full: bool) -> list[types.Diagnostic]:
+        at_once, quick = not full and tree.ready, not tree.ready
+
+        def findings(session: Session) -> Sequence[Finding]:
+            return session.at_once(path) if at_once else session.findings(path, quick=quick)
+
+        return await self._told_of(tree, path, findings)
+
+    async def _verdicts_in(self, tree: Tree, path: str) -> list[types.Diagnostic]:
+        return await self._told_of(tree, path, lambda session: ())
+
+    async def _told_of(
+        self, tree: Tree, path: str, findings: Callable[[Session], Sequence[Finding]]
+    ) -> list[types.Diagnostic]:
+        """The findings of a file, and what runs found in it."""
         server = self._server
         encoding, settings = server.encoding, server.settings
         uris, root = server.uris_of(tree), tree.root
-        quick = not tree.ready
 
         def uri(other: str) -> str:
             return uris.get(other) or uri_of(root, other)
 
         def question(session: Session) -> list[types.Diagnostic]:
-            at_once = not full and not quick
-            found: list[Finding] = list(
-                session.at_once(path) if at_once else session.findings(path, quick=quick)
-            )
-            found += server.verdicts.findings(root, path, session.sources.text)
+            found = [*findings(session), *server.verdicts.findings(root, path, session.sources.text)]
             return to_diagnostics(
                 sorted(found, key=lambda f: f.sort_key),
                 lines=session.lines,
@@ -260,12 +269,13 @@ class Diagnoser:
                     self._server.tell(f"{path}: {diagnostic.message}", types.MessageType.Warning)
 
     async def _tell_verdicts(self, tree: Tree) -> None:
-        """What runs found in files that are not open: no client would ask for them."""
+        """What runs found in files that are not open: no client would ask for them. Nothing else that is
+        wrong with them: nobody looks at them."""
         opened = self._server.uris_of(tree)
         for path in self._server.verdicts.paths(tree.root):
             uri = uri_of(tree.root, path)
             if path not in opened:
-                self._push_unopened(uri, await self._diagnose(tree, path, full=True))
+                self._push_unopened(uri, await self._verdicts_in(tree, path))
             elif self._unopened.pop(uri, None) is not None and self._server.pulls:
                 self._push(uri, None, ())
 

@@ -216,6 +216,35 @@ def test_one_cause_is_one_finding(tmp_path: Path, rules: str, expected: tuple[st
         assert found == [expected]
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (r'attn\.k\.(.*)$"', r'attn\.k\.(.*$"'),
+        (r"blocks.\1.to_k.\2", r"blocks.\1.to_k.\3"),
+        (r'r"blocks.\1.to_k.\2"', r'(r"blocks.\1.to_k.\2", 2, 2)'),
+    ],
+)
+def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) -> None:
+    assert right in RULES
+    files = dumped(RULES.replace(right, wrong))
+    project = project_at(tmp_path, files)
+    found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
+    # Where nobody asks for that one, what follows is told.
+    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
+    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
+    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
+
+
+def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: Path) -> None:
+    slow = r'            r"^((?:\w+\.?)*)attn\.k\.(.*)$": r"\1to_k.\2",' + "\n"
+    project = project_at(tmp_path, dumped(slow + RULES))
+    found = check_files(project, project.checked_files)
+    assert [(f.code, f.location.span.line + 1) for f in found if f.code in (*WEIGHTS, "DIT306")] == [
+        ("DIT306", 10)
+    ]
+
+
 def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
     fused = PORT.replace("self.to_q = ReplicatedLinear(dim, dim)\n        self.to_k", "self.to_qk")
     native = {
