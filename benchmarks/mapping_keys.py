@@ -31,9 +31,9 @@ RULES = 40
 NAMES = 3510
 
 SESSION = r"""
-            r"^blocks\.(\d+)\.attn1\.to_q\.(.*)$": r"blocks.\1.to_queeryry.\2",
-            r"^blocks\.(\d+)\.extra_attn3\.to_(q|k|v)\.(.*)$": (r"blocks.\1.to_qkv.\3", 0, 3),
-            r"^(.*)_embedder\.linear_1\.(weight|bias)$": r"\1_embedder.fc_in.\2",""".replace(r"", BACKSPACE)
+            r"^blocks\.(\d+)\.attn1\.to_q\.(.*)$": r"blocks.\1.to_queery⌫⌫⌫⌫ry.\2",
+            r"^blocks\.(\d+)\.extra_⌫⌫⌫⌫⌫⌫attn3\.to_(q|k|v)\.(.*)$": (r"blocks.\1.to_qkv.\3", 0, 3),
+            r"^(.*)_embedder\.linear_1\.(weight|bias)$": r"\1_embedder.fc_in.\2",""".replace(r"⌫", BACKSPACE)
 """Typed above the last rule: one that shadows others, a merge, one that takes names of several others."""
 
 _WORKER = """#!{python}

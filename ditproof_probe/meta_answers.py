@@ -24,6 +24,23 @@ _SIDES: dict[str, tuple[Side, Stage]] = {
     PORT: ("port", "build"),
     GATES: ("port", "build"),
 }
+_FIELDS: dict[str, dict[str, Any]] = {
+    "ready": {"python": str, "torch": str, "seconds": (int, float)},
+    "no-torch": {"type": str, "message": str},
+    "log": {"text": str},
+    "stage": {"id": object, "stage": str},
+    "part": {"id": object, "name": str, "value": object},
+    "done": {"id": object},
+    "ended": {"id": object, "code": (int, type(None)), "signal": (str, type(None))},
+}
+_PARTS: dict[str, Any] = {
+    "port": dict,
+    "official": dict,
+    "dropped": list,
+    "gated": list,
+    "files": list,
+    "problems": list,
+}
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
 
@@ -58,6 +75,28 @@ def new_answer(request_id: Any) -> Message:
         "files": [],
         "problems": [],
     }
+
+
+def report_of(line: bytes) -> Message | None:
+    """A line from below as a report (see `ditproof_probe.meta_levels`); None, with a word in the log, where
+    it is none: torn off by a kill, or written by the user's code, which has the same descriptor."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        message = None
+    fields = _FIELDS.get(message["kind"]) if isinstance(message, dict) and _is_kind(message) else None
+    if fields is None or not all(isinstance(message.get(name), kind) for name, kind in fields.items()):
+        sys.stderr.write(f"not a report: {line[:200]!r}\n")
+        return None
+    if message["kind"] == "part" and not isinstance(message["value"], _PARTS.get(message["name"], ())):
+        sys.stderr.write(f"not a part of an answer: {line[:200]!r}\n")
+        return None
+    found: Message = message
+    return found
+
+
+def _is_kind(message: Message) -> bool:
+    return isinstance(message.get("kind"), str)
 
 
 def add_part(answer: Message, name: str, value: Any) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,12 @@ STALE = 87
 
 NO_TORCH = 88
 """Exit status of a base that could not import torch; it has said why."""
+
+COMPILED = 89
+"""Exit status of a child that has answered, and needed what `torch.compile` imports: others may, too."""
+
+leave = os._exit
+"""Bound before any code of the user's runs: a child that did not end here would run on in its parent's code."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def run_base(place: Place, commands: int) -> None:
         import torch
     except Exception as error:  # noqa: BLE001 - an installation may be broken in any way
         place.report("no-torch", type=type(error).__name__, message=str(error))
-        os._exit(NO_TORCH)
+        leave(NO_TORCH)
     for text in failed:
         place.report("log", text=f"not preloaded: {text}")
     place.report(
@@ -105,11 +112,11 @@ class _Base:
                 elif self._request is not None and message["cancel"] == self._request["request"]["id"]:
                     self._cancel()
             if at_end:
-                os._exit(0)
+                leave(0)
 
     def _take(self, message: Message) -> None:
         if self._watch.changed():
-            os._exit(STALE)  # the server gives the request to the next base
+            leave(STALE)  # the server gives the request to the next base
         self._request, self._cancelled = message, False
         if self._zygote is None:
             self._fork_zygote()
@@ -188,20 +195,27 @@ def _run_zygote(place: Place, commands: int) -> None:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid == child:
                 code, name = meaning(status)
+                compiled = code == COMPILED
+                code = 0 if compiled else code
                 place.report("ended", id=request["id"], level="child", code=code, signal=name)
                 child = None
+                if compiled and not warm.compiler_is_here():
+                    # The answer is out. The next request would wait as long for the same import.
+                    failure = warm.import_compiler()
+                    place.report("log", text=failure or "preloaded what torch.compile needs")
         for message in messages:
             if watch.changed():
-                os._exit(STALE)
+                leave(STALE)
             request = message["request"]
             _say_threads(place, "zygote")
             child = _fork_child(place, inbox, request)
         if at_end:
-            os._exit(0)
+            leave(0)
 
 
 def _fork_child(place: Place, inbox: Inbox, request: Message) -> int:
     own = os.getpid()
+    gc.freeze()  # the child's collections then leave alone what the zygote holds: half a million objects
     pid = os.fork()
     if pid != 0:
         return pid
@@ -212,8 +226,10 @@ def _fork_child(place: Place, inbox: Inbox, request: Message) -> int:
             signal.signal(default, signal.SIG_DFL)
         with open(place.crash_file(), "w", encoding="utf-8") as crash:  # noqa: PTH123
             faulthandler.enable(crash)
+            compiler = warm.compiler_is_here()
             answer(place.root, place.code_base, request, place.report)
-            os._exit(0)  # not sys.exit: shutdown can hang on what the user's code left behind
+            # Not sys.exit: shutdown can hang on what the user's code left behind.
+            leave(COMPILED if warm.compiler_is_here() and not compiler else 0)
 
 
 @contextlib.contextmanager
@@ -224,7 +240,7 @@ def no_return() -> Iterator[None]:
     except BaseException:  # noqa: BLE001 - printed, and the exit status says it
         traceback.print_exc()
     finally:
-        os._exit(70)
+        leave(70)
 
 
 def answer(root: str, code_base: str, request: Message, report: Callable[..., None]) -> None:
@@ -239,9 +255,9 @@ def answer(root: str, code_base: str, request: Message, report: Callable[..., No
         report("stage", id=request["id"], stage=text)
 
     work(request, root, code_base, Report(part, stage))
-    sys.stdout.flush()
-    sys.stderr.flush()
     report("done", id=request["id"])
+    sys.stdout.flush()  # after it: whatever the user's code has put in its place may fail
+    sys.stderr.flush()
 
 
 def _say_threads(place: Place, level: str) -> None:

@@ -33,8 +33,9 @@ from ditproof_probe.meta_answers import (
     new_answer,
     no_torch,
     refused,
+    report_of,
 )
-from ditproof_probe.meta_levels import answer
+from ditproof_probe.meta_levels import answer, leave
 from ditproof_probe.meta_server import claim_output, empty_input
 from ditproof_probe.processes import meaning_of_return
 from ditproof_probe.records import VERSION
@@ -75,7 +76,7 @@ def serve_once(spec: dict[str, Any], root: str) -> int:
     # From here on: installed packages have bytecode of their own, and a lot of it.
     warm.keep_bytecode_in(os.path.join(spec["run_dir"], "bytecode"))  # noqa: PTH118
     answer(root, spec["code_base"], request, report)
-    os._exit(0)  # not sys.exit: shutdown can hang on what the user's code left behind
+    leave(0)  # not sys.exit: shutdown can hang on what the user's code left behind
 
 
 class _PlainServer:
@@ -168,10 +169,9 @@ class _PlainServer:
             code, name = meaning_of_return(self._child.wait())
             self._close(ended(self._stage, code, name, "", self._root))
             return
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return  # torn off when its writer ended, which is reported by itself
+        message = report_of(line)
+        if message is None:
+            return  # its writer's end is reported by itself
         kind = message["kind"]
         if kind == "ready" and not self._said_ready:
             self._said_ready = True

@@ -11,7 +11,6 @@ standard error takes its place, so that nothing that is printed reaches the chan
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -33,6 +32,7 @@ from ditproof_probe.meta_answers import (
     new_answer,
     no_torch,
     refused,
+    report_of,
 )
 from ditproof_probe.meta_levels import Place, no_return, run_base
 from ditproof_probe.problems import Problem
@@ -194,10 +194,9 @@ class Server:
             self._say("progress", id=request["id"], stage=STARTING)
 
     def _report(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return  # torn off by a kill: its writer's end is reported on a line of its own
+        message = report_of(line)
+        if message is None:
+            return  # its writer's end is reported on a line of its own
         kind = message["kind"]
         current = self._current is not None and self._current["id"] == message.get("id")
         if kind == "ready":

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from ditproof_probe import fastvideo_side
-from ditproof_probe.problems import Inside, Problem, Unbuildable, from_exception, problem
+from ditproof_probe.problems import Inside, Problem, Unbuildable, from_exception, problem, said
 from ditproof_probe.state_dicts import entries, parameter_count
 
 DEFAULT_DTYPE = torch.bfloat16
@@ -40,6 +40,23 @@ class PortConfig:
     config: Any
     hf_config: dict[str, Any]
     dropped: list[list[str]]
+
+
+class RefusedValues(Unbuildable):
+    """The config's own code fails on values of the configuration, each of them also by itself. `config`: one
+    that has its own values still."""
+
+    def __init__(self, config: Any, values: Mapping[str, Any], error: BaseException) -> None:
+        own = config.arch_config
+        told = ", ".join(
+            f"{key} = {_text(value)} (its own value is {getattr(own, key)!r})"
+            for key, value in values.items()
+        )
+        super().__init__(
+            f"{type(own).__name__} does not take {told}: {said(error)}",
+            f"Have it take {'such a value' if len(values) == 1 else 'such values'}, or give a configuration "
+            "that it takes (--config).",
+        )
 
 
 def find_class(module_name: str, class_name: str) -> type[torch.nn.Module]:
@@ -64,7 +81,8 @@ def configure(
     """The port's config with the values of a `config.json` (None: its own defaults).
 
     `official_names`: the names a checkpoint would have, where they are known. Raises whatever the config's
-    code raises, and Unbuildable where no config class can be told.
+    code raises, RefusedValues where single values are the cause, and Unbuildable where no config class can
+    be told.
     """
     made = config_class(cls, module_name)()
     dropped: list[list[str]] = []
@@ -76,11 +94,28 @@ def configure(
             for key, value in values.items()
             if key not in fields and not key.startswith("_")
         ]
-        made.update_model_arch(copy.deepcopy(values))
+        try:
+            made.update_model_arch(copy.deepcopy(values))
+        except Exception as error:
+            refused = _refused(cls, module_name, {key: values[key] for key in values if key in fields})
+            if not refused:
+                raise
+            raise RefusedValues(config_class(cls, module_name)(), refused, error) from error
     look_at_names = getattr(made.arch_config, "update_from_weight_keys", None)
     if callable(look_at_names) and official_names is not None:
         look_at_names(set(official_names))
     return PortConfig(made, {} if config is None else copy.deepcopy(dict(config)), dropped)
+
+
+def _refused(cls: type[torch.nn.Module], module_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a fresh config does not take, each given alone."""
+    refused = {}
+    for key, value in values.items():
+        try:
+            config_class(cls, module_name)().update_model_arch({key: copy.deepcopy(value)})
+        except Exception:  # noqa: BLE001 - whatever it raises, it does not take the value
+            refused[key] = value
+    return refused
 
 
 def config_class(cls: type[torch.nn.Module], module_name: str) -> type[Any]:

@@ -30,6 +30,7 @@ _DEVICE_WORDS = (
     "0 active drivers",
     "libcuda",
 )
+_NO_VALUES = ("cannot be called on meta tensors", "Cannot copy out of meta tensor")
 _OFFLINE_TYPES = frozenset({"OfflineModeIsEnabled", "LocalEntryNotFoundError"})
 
 
@@ -49,6 +50,8 @@ class Inside:
 
     def holds(self, path: str) -> bool:
         """Whether a file is the user's; a virtual environment inside the project is not."""
+        if path.startswith("<"):
+            return False  # made at run time (`<string>`) or part of Python (`<frozen importlib._bootstrap>`)
         path = os.path.abspath(path)  # noqa: PTH100 - as code objects name their files
         if f"{os.sep}site-packages{os.sep}" in path:
             return False
@@ -97,7 +100,9 @@ def from_exception(error: BaseException, side: Side, stage: Stage, inside: Insid
 
 
 def builtin_name(error: BaseException) -> str:
-    """The exception's class, without its module."""
+    """The exception's class, without its module; of one that explains another, the other's."""
+    if isinstance(error, Unbuildable) and error.__cause__ is not None:
+        return type(error.__cause__).__name__
     return type(error).__name__
 
 
@@ -108,7 +113,15 @@ def _message(error: BaseException) -> str:
         return f"The code ended the process (exit code {error.code!r})."
     if isinstance(error, KeyError) and len(error.args) == 1:
         return f"There is no {error.args[0]!r}."
-    return str(error) or f"{type(error).__name__} without a message"
+    return said(error) or f"{type(error).__name__} without a message"
+
+
+def said(error: BaseException) -> str:
+    """The text of an exception, which may be one of the user's own making."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - an exception of the user's has a text of the user's
+        return f"{type(error).__name__}, whose text cannot be had ({type(failure).__name__})"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -165,11 +178,16 @@ def _next_step(error: BaseException, chain: list[BaseException], missing: str | 
             f"Install {missing} into the project's environment ({sys.executable}), or import it inside the "
             "function that needs it."
         )
-    texts = [str(found) for found in chain]
+    texts = [said(found) for found in chain]
     if any(word in text for text in texts for word in _DEVICE_WORDS):
         return (
             "Names and shapes are taken on the meta device, with every GPU hidden: move what needs one from "
             "the import or the constructor into the function that uses it."
+        )
+    if any(word in text for text in texts for word in _NO_VALUES):
+        return (
+            "Models are built on the meta device, where a tensor has no values: compute what the constructor "
+            'needs as a number without torch, or from tensors made with device="cpu".'
         )
     if any(type(found).__name__ in _OFFLINE_TYPES for found in chain):
         return (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+
+from ditproof_probe.problems import Unbuildable
 
 _CODES = {
     "bool": "BOOL",
@@ -48,13 +50,15 @@ def entries(module: torch.nn.Module, dtype_of: Callable[[str], torch.dtype] | No
     a persistent buffer, `w` its `weight_loader` may take another shape. What a module keeps
     in its state dict and is no tensor (`_extra_state`) has no shape and is left out.
 
+    Raises Unbuildable where the state dict is none.
+
     A loader of FastVideo asks a parameter's `weight_loader` only where the shapes differ
     (`load_model_from_full_model_state_dict` of `models/loader/fsdp_load.py`).
     """
     parameters = dict(module.named_parameters(remove_duplicate=False))
     first: dict[tuple[object, ...], str] = {}
     found: list[Entry] = []
-    for name, value in module.state_dict(keep_vars=True).items():
+    for name, value in _state_dict(module).items():
         if not isinstance(value, torch.Tensor):
             continue
         parameter = parameters.get(name)
@@ -67,6 +71,19 @@ def entries(module: torch.nn.Module, dtype_of: Callable[[str], torch.dtype] | No
         if earlier != name:
             entry.append(earlier)
         found.append(entry)
+    return found
+
+
+def _state_dict(module: torch.nn.Module) -> Mapping[str, Any]:
+    """Raises Unbuildable where a `state_dict` of the user's own returns something else."""
+    found = module.state_dict(keep_vars=True)
+    name = f"{type(module).__name__}.state_dict"
+    step = "Have it return a dict from names to tensors, as torch.nn.Module does."
+    if not isinstance(found, Mapping):
+        raise Unbuildable(f"{name} returns a {type(found).__name__}.", step)
+    for key in found:
+        if not isinstance(key, str):
+            raise Unbuildable(f"{name} has the key {key!r}, which is no text.", step)
     return found
 
 

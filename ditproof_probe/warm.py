@@ -12,13 +12,23 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ditproof_probe import fastvideo_side
 
-_PACKAGES = ("diffusers", "diffusers.models.modeling_utils", "diffusers.models.attention")
+_PACKAGES = (
+    "diffusers",
+    "diffusers.models.modeling_utils",
+    "diffusers.models.attention",
+    # Whoever asks for one transformer gets all of them (`diffusers/models/__init__.py`).
+    "diffusers.models.transformers",
+)
+_COMPILER = "torch._inductor.compile_fx"
+"""What `torch.compile` imports when it is called, as at the import of a port that compiles its attention:
+seconds, and a third of torch's modules."""
 _ENVIRONMENT = {
     # Nothing is downloaded for a name and a shape.
     "HF_HUB_OFFLINE": "1",
@@ -28,6 +38,9 @@ _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "HIP_VISIBLE_DEVICES": "",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    # No pool of processes for what `torch.compile` would compile.
+    "TORCH_WARM_POOL": "0",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
     # No pool of threads before the fork; nothing is computed.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -80,7 +93,8 @@ def import_common(code_base: str, root: str) -> list[str]:
 
 
 def keep_bytecode_in(folder: str) -> Mapping[str, Mark]:
-    """Write bytecode below `folder` alone, and take it only for exactly the file that it was made from.
+    """Write bytecode below `folder` alone, and take it only for exactly the file that it was made from. What
+    is installed keeps the bytecode that it came with.
 
     Returns what grows with every import from now on: each source file, and its state before it was read.
 
@@ -89,16 +103,34 @@ def keep_bytecode_in(folder: str) -> Mapping[str, Mark]:
     """
 
     imported: dict[str, Mark] = {}
+    own_stats = importlib.machinery.SourceFileLoader.path_stats
+    own_code = importlib.machinery.SourceFileLoader.get_code
+    prefix = sys.pycache_prefix
+    installed = _installed()
 
-    def path_stats(_: object, path: str) -> Mapping[str, Any]:
+    def get_code(loader: importlib.machinery.SourceFileLoader, fullname: str) -> Any:
+        if not installed(loader.path):
+            return own_code(loader, fullname)
+        changed = sys.pycache_prefix, sys.dont_write_bytecode
+        sys.pycache_prefix, sys.dont_write_bytecode = prefix, True
+        try:
+            if os.path.exists(importlib.util.cache_from_source(loader.path)):  # noqa: PTH110
+                return own_code(loader, fullname)
+        finally:
+            sys.pycache_prefix, sys.dont_write_bytecode = changed
+        return own_code(loader, fullname)
+
+    def path_stats(loader: importlib.machinery.SourceFileLoader, path: str) -> Mapping[str, Any]:
         status = os.stat(path)  # noqa: PTH116
-        mark = _mark_of(status)
-        imported[path] = mark
-        return {"mtime": hash(mark) & 0xFFFFFFFF, "size": status.st_size}
+        imported[path] = _mark_of(status)
+        if sys.pycache_prefix != folder:
+            return own_stats(loader, path)
+        return {"mtime": hash(imported[path]) & 0xFFFFFFFF, "size": status.st_size}
 
     sys.pycache_prefix = folder
     sys.dont_write_bytecode = False
-    importlib.machinery.SourceFileLoader.path_stats = path_stats  # type: ignore[assignment]
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
     return imported
 
 
@@ -143,12 +175,38 @@ def folders_of(files: Iterable[str]) -> set[str]:
     return {os.path.dirname(path) for path in files}  # noqa: PTH120
 
 
+def compiler_is_here() -> bool:
+    """Whether something has called `torch.compile` in this process, or one that it was forked from."""
+    return _COMPILER in sys.modules
+
+
+def import_compiler() -> str | None:
+    """Import what `torch.compile` needs; why it failed, for the log."""
+    try:
+        importlib.import_module(_COMPILER)
+    except Exception as error:  # noqa: BLE001 - whoever needs it meets the error again, at its place
+        return f"{_COMPILER}: {type(error).__name__}: {error}"
+    return None
+
+
 def threads() -> int:
     """How many threads this process has; 1 where that cannot be told."""
     try:
         return len(os.listdir("/proc/self/task"))  # noqa: PTH208
     except OSError:
         return 1
+
+
+def _installed() -> Callable[[str], bool]:
+    """Tells whether a file belongs to an installed package or to Python itself."""
+    standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    folders = tuple(f"{folder}{os.sep}" for folder in standard if folder)
+    packages = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+
+    def installed(path: str) -> bool:
+        return any(name in path for name in packages) or path.startswith(folders)
+
+    return installed
 
 
 def _mark(path: str) -> Mark | None:

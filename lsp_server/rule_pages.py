@@ -103,22 +103,6 @@ REPORTS: tuple[Page, ...] = (
         "`fastvideo/models/loader/utils.py`, `hf_to_custom_state_dict`",
     ),
     Page(
-        "DIT706",
-        "checkpoint-unreadable",
-        Severity.ERROR,
-        "run",
-        "a checkpoint whose headers cannot be read, or contradict each other",
-        "Reports, after `ditproof weights` with a checkpoint, what is wrong with its files: a header that "
-        "is cut off, malformed or too large to be one, tensors that overlap or lie beyond the end of the "
-        "file, a name in two shards, a shard that the index names and that is missing, an index that lies, "
-        "and a format that is never unpickled (`.bin`, `.pt`).",
-        "A proof over half of the names would be worth nothing; the loader fails after minutes, or fills a "
-        "parameter from the wrong shard.",
-        "Download the file again, or convert it; the message names the file and the next step.",
-        "Bytes between tensors, and further entries of the metadata.",
-        "https://github.com/huggingface/safetensors, Format",
-    ),
-    Page(
         "DIT901",
         "parity-red",
         Severity.ERROR,

@@ -100,6 +100,7 @@ def state_message(state: PortState) -> Message:
         "dropped": state.dropped,
         "ignored": state.ignored,
         "notes": state.notes,
+        "contradicted": sorted(state.contradicted),
     }
 
 
@@ -121,6 +122,7 @@ def state_from(message: Message | None) -> PortState | None:
         dropped=tuple((name, value) for name, value in message["dropped"]),
         ignored=tuple(message["ignored"]),
         notes=tuple(message["notes"]),
+        contradicted=frozenset(message["contradicted"]),
     )
 
 

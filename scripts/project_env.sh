@@ -12,15 +12,17 @@ SGLANG=0.5.23
 TORCH=2.13.0
 TORCHVISION=0.28.0
 DIFFUSERS=0.42.1
-SET_UP=1 # raise when the list of packages below changes
+TRITON=3.9.0
+SET_UP=2 # raise when the list of packages below changes
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.project-venv"
 base_python="${DITPROOF_BASE_PYTHON:-python3}"
-wanted="set-up $SET_UP, torch $TORCH, torchvision $TORCHVISION, diffusers $DIFFUSERS"
+wanted="set-up $SET_UP, torch $TORCH, torchvision $TORCHVISION, diffusers $DIFFUSERS, triton $TRITON"
 packages=(
   "torch==$TORCH" numpy cloudpickle imageio PyYAML "diffusers==$DIFFUSERS"
   einops remote-pdb filelock pytest
+  "triton==$TRITON" # LongCat's attention imports it; nothing runs it, so no GPU is needed
 )
 
 say() { printf '[project-env] %s\n' "$*" >&2; }

@@ -10,15 +10,15 @@ from __future__ import annotations
 import ast
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from analyzers.facts.expressions import span_of
 from analyzers.facts.model import FileFacts, FunctionFacts, Placed
 from analyzers.facts.name_uses import Stores
-from analyzers.facts.syntax import parse_shallow
-from analyzers.facts.walking import walk_tree
+from analyzers.facts.syntax import DEEPEST, parse_any, parse_shallow
+from analyzers.facts.walking import nodes_within
 from analyzers.findings import Location, Span
 
 T = TypeVar("T")
@@ -36,15 +36,12 @@ TEXTS = 4096
 @dataclass(frozen=True)
 class Body:
     """The tree of one function. Its line numbers count from 1 at the line where its text begins
-    (that of the first decorator where there is one)."""
+    (that of the first decorator where there is one). `nodes`: every node of the tree (see `walk_tree`);
+    many questions begin with all of them."""
 
     tree: Function
     text: str
-
-    @cached_property
-    def nodes(self) -> tuple[ast.AST, ...]:
-        """Every node of the tree (see `walk_tree`): many questions begin with all of them."""
-        return tuple(walk_tree(self.tree))
+    nodes: tuple[ast.AST, ...] = field(repr=False)
 
     @cached_property
     def stores(self) -> Stores:
@@ -165,20 +162,22 @@ class Bodies:
 def _parse(text: str, name: str) -> Body | None:
     """The tree of a function whose text may be indented; None where it is not that function."""
     indented = text[:1] in (" ", "\t")
-    module = parse_shallow("if 1:\n" + text if indented else text)
+    module = parse_any("if 1:\n" + text if indented else text)
     statement = module.body[0] if module is not None and module.body else None
     if isinstance(statement, ast.If) and indented:
         statement = statement.body[0]
     if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) or statement.name != name:
         return None  # older facts over a text that has moved on
-    body = Body(statement, text)
+    nodes = nodes_within(statement, DEEPEST - (2 if indented else 1))
+    if nodes is None:
+        return None
     if indented:
-        for node in body.nodes:
+        for node in nodes:
             place = vars(node)
             if "lineno" in place:
                 place["lineno"] -= 1
                 place["end_lineno"] -= 1
-    return body
+    return Body(statement, text, nodes)
 
 
 K = TypeVar("K", bound=Hashable)

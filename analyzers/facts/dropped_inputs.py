@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,6 +17,8 @@ from analyzers.findings import Span
 
 _LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence"})
 _TENSORS = frozenset({"Tensor", "FloatTensor", "LongTensor"})
+_ASKED = re.compile(r"\b(?:isinstance|is_tensor|type)\b")
+"""A text without any of these words asks for no type."""
 
 
 _Branch: TypeAlias = "tuple[ast.expr | None, list[ast.stmt]]"
@@ -35,6 +38,8 @@ class DroppedInput:
 
 def dropped_inputs(body: Body) -> tuple[DroppedInput, ...]:
     """Where an `isinstance` chain over a parameter ends in None although another type may come."""
+    if _ASKED.search(body.text) is None:
+        return ()
     given = body.tree.args
     every = [*given.posonlyargs, *given.args, *given.kwonlyargs]
     annotations = {a.arg: a.annotation for a in every}
@@ -86,7 +91,7 @@ def _presets(tree: ast.AST) -> dict[ast.If, list[tuple[str, ast.stmt]]]:
     """The statements `name = None` above an `if` in the same block, for names that nothing binds between
     the two or behind the `if`."""
     found: dict[ast.If, list[tuple[str, ast.stmt]]] = {}
-    for node in ast.walk(tree):
+    for node in walk_tree(tree):
         for field in ("body", "orelse", "finalbody"):
             block: list[ast.stmt] = value if isinstance(value := getattr(node, field, None), list) else []
             unset: dict[str, ast.stmt] = {}

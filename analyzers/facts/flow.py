@@ -343,7 +343,7 @@ def _boxes(function: Function, captured: Live) -> dict[str, frozenset[object]]:
     entries: dict[str, int] = {}
     read: dict[str, set[object]] = {}
     made: dict[str, int] = {}
-    for node in (n for s in function.body for n in ast.walk(s)):
+    for node in (n for s in function.body for n in walk_tree(s)):
         if isinstance(node, ast.Name):
             mentions[node.id] = mentions.get(node.id, 0) + 1
         elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):

@@ -31,7 +31,7 @@ def model_calls(body: Body, attribute: str) -> tuple[ModelCall, ...]:
     """The calls of `self.<attribute>` in a method, in order of the text."""
     arguments = body.tree.args
     first = (*arguments.posonlyargs, *arguments.args)[:1]
-    if not first:
+    if not first or attribute not in body.text:
         return ()
     walk = _Walk(first[0].arg, attribute)
     for node in body.nodes:

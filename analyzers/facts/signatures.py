@@ -38,8 +38,9 @@ def signature(body: Body) -> Signature:
     if len(nodes) < MINIMUM_STATEMENTS:
         return Signature((), (), ())
     names = locals_of(body.tree)
-    plain = tuple(hash((depth, form(node))) for depth, node in nodes)
-    renamed = tuple(hash((depth, form(node, names))) for depth, node in nodes)
+    written = [(depth, forms(node, names)) for depth, node in nodes]
+    plain = tuple(hash((depth, named)) for depth, (named, _) in written)
+    renamed = tuple(hash((depth, nameless)) for depth, (_, nameless) in written)
     return Signature(plain, renamed, (*_keys(plain), *_keys(renamed)))
 
 
@@ -82,7 +83,7 @@ def _keys(found: Sequence[int]) -> Iterator[int]:
 def locals_of(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
     """The local names and parameters of a function, `self` left out."""
     found = {
-        node.id for node in walk_tree(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        node.id for node in walk_tree(tree) if node.__class__ is ast.Name and node.ctx.__class__ is ast.Store
     }
     found |= {node.arg for node in walk_tree(tree.args) if isinstance(node, ast.arg)}
     return frozenset(found - {"self"})
@@ -92,50 +93,66 @@ def locals_of(tree: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
 
 _BLOCKS = frozenset({"body", "orelse", "finalbody", "handlers", "cases"})
 _LEFT_OUT = frozenset({"annotation", "returns", "type_comment", "kind", "ctx", "type_params", "simple"})
+_WRITTEN = {
+    cls: tuple(name for name in cls._fields if name not in _LEFT_OUT)
+    for cls in vars(ast).values()
+    if isinstance(cls, type) and issubclass(cls, ast.AST)
+}
+"""The fields of each kind of node that are part of its text."""
 
 
-def form(node: ast.AST, renamed: frozenset[str] = frozenset(), order: dict[str, str] | None = None) -> str:
+def form(node: ast.AST, renamed: frozenset[str] = frozenset()) -> str:
     """A text that is equal for equal code; the blocks of a statement are left out."""
+    return forms(node, renamed)[1]
+
+
+def forms(node: ast.AST, renamed: frozenset[str]) -> tuple[str, str]:
+    """`form` with all names, and with some of them replaced by the order of their use."""
     parts: list[str] = []
-    _write(node, renamed, order if order is not None else {}, parts, top=isinstance(node, ast.stmt))
-    return "".join(parts)
+    places: list[int] = []
+    _write(node, renamed, parts, places, top=isinstance(node, ast.stmt))
+    plain = "".join(parts)
+    if not places:
+        return plain, plain
+    order: dict[str, str] = {}
+    for place in places:
+        parts[place] = order.setdefault(parts[place], f"${len(order)}")
+    return plain, "".join(parts)
 
 
 def _write(
-    node: object, renamed: frozenset[str], order: dict[str, str], parts: list[str], *, top: bool = False
+    node: object, renamed: frozenset[str], parts: list[str], places: list[int], *, top: bool = False
 ) -> None:
-    if isinstance(node, ast.Name):
-        name = node.id
-        parts.append(order.setdefault(name, f"${len(order)}") if name in renamed else name)
-    elif isinstance(node, ast.Constant):
-        parts.append(repr(node.value))
-    elif isinstance(node, ast.AnnAssign):
-        # The same as a plain assignment.
-        parts.append("Assign([")
-        _write(node.value, renamed, order, parts)
-        parts.append(",")
-        _write(node.target, renamed, order, parts)
-        parts.append("])")
-    elif isinstance(node, ast.Assign):
-        parts.append("Assign([")
-        _write(node.value, renamed, order, parts)
-        for target in node.targets:
-            parts.append(",")
-            _write(target, renamed, order, parts)
-        parts.append("])")
+    """Adds the text of a node; `places`: where in it the names stand that are to be replaced."""
+    cls = node.__class__
+    if cls is ast.Name:
+        name: str = node.id  # type: ignore[attr-defined]
+        if name in renamed:
+            places.append(len(parts))
+        parts.append(name)
+    elif cls is ast.Constant:
+        parts.append(repr(node.value))  # type: ignore[attr-defined]
     elif isinstance(node, ast.AST):
-        parts.append(type(node).__name__)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            # The same with an annotation and without.
+            parts.append("Assign([")
+            _write(node.value, renamed, parts, places)
+            for target in node.targets if isinstance(node, ast.Assign) else (node.target,):
+                parts.append(",")
+                _write(target, renamed, parts, places)
+            parts.append("])")
+            return
+        parts.append(cls.__name__)
         parts.append("(")
-        for name in node._fields:
-            if name in _LEFT_OUT or (top and name in _BLOCKS):
-                continue
-            _write(getattr(node, name, None), renamed, order, parts)
-            parts.append(",")
+        for field in _WRITTEN[type(node)]:
+            if not (top and field in _BLOCKS):
+                _write(getattr(node, field, None), renamed, parts, places)
+                parts.append(",")
         parts.append(")")
     elif isinstance(node, list):
         parts.append("[")
         for item in node:
-            _write(item, renamed, order, parts)
+            _write(item, renamed, parts, places)
             parts.append(",")
         parts.append("]")
     else:

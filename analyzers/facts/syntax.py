@@ -23,11 +23,16 @@ def parse(text: str) -> ast.Module:
 def parse_shallow(text: str) -> ast.Module | None:
     """The tree of a text that may be walked by recursion; None where it does not parse, or is deeper than
     `DEEPEST` levels: a chain of a thousand operators must not exhaust the stack of whoever asks."""
+    tree = parse_any(text)
+    return None if tree is None or is_deeper(tree, DEEPEST) else tree
+
+
+def parse_any(text: str) -> ast.Module | None:
+    """The tree of a text, however deep; None where it does not parse."""
     try:
-        tree = parse(text)
+        return parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return None if is_deeper(tree, DEEPEST) else tree
 
 
 def problem_of(error: SyntaxError, text: str) -> SyntaxProblem:

@@ -54,8 +54,15 @@ def child_nodes(node: ast.AST) -> list[ast.AST]:
 
 def is_deeper(tree: ast.AST, levels: int) -> bool:
     """Whether a tree has more levels than that, its root being one."""
+    return nodes_within(tree, levels) is None
+
+
+def nodes_within(tree: ast.AST, levels: int) -> tuple[ast.AST, ...] | None:
+    """The nodes that `walk_tree` gives; None for a tree of more levels than that."""
     level = [tree]
+    nodes: list[ast.AST] = []
     for _ in range(levels):
+        nodes += level
         below: list[ast.AST] = []
         for node in level:
             for name in _CHILDREN[node.__class__]:
@@ -65,6 +72,6 @@ def is_deeper(tree: ast.AST, levels: int) -> bool:
                 elif isinstance(value, ast.AST):
                     below.append(value)
         if not below:
-            return False
+            return tuple(nodes)
         level = below
-    return True
+    return None

@@ -7,6 +7,7 @@ hands the DiT to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -102,9 +103,11 @@ def _stages(project: Project, serving: Serving) -> tuple[_Stage, ...]:
 
 
 def _stages_in(project: Project, serving: Serving, path: str) -> tuple[_Stage, ...]:
+    if not _may_give(project.sources.text(path) or "", serving.argument):
+        return ()
     facts = project.file(path)
     found = []
-    for cls in facts.classes if facts is not None and serving.argument in project.sources.words(path) else ():
+    for cls in facts.classes if facts is not None else ():
         for method in cls.fact.methods:
             for fact in method.calls:
                 given = fact.call.keyword(serving.argument)
@@ -119,6 +122,11 @@ def _stages_in(project: Project, serving: Serving, path: str) -> tuple[_Stage, .
                 if stage is not None:
                     found.append(_Stage(cls, stage))
     return tuple(found)
+
+
+def _may_give(text: str, name: str) -> bool:
+    """Whether some call of a text may have an argument of that name; asked before its facts, which cost."""
+    return re.search(rf"\b{re.escape(name)}\s*[=\\#]", text) is not None
 
 
 def _is_module(given: Expr, name: str) -> bool:

@@ -193,6 +193,12 @@ class Sources:
             copy._words.pop(path, None)
         return copy
 
+    def saved(self) -> Sources:
+        """The same files as they are on disk: these sources where no editor's text differs."""
+        on_disk = {path: self._read(path) for path in self._overlays}
+        other = {p: text for p, text in on_disk.items() if text is not None and text != self._overlays[p]}
+        return Sources.overlaid(self, other) if other else self
+
     # ------------------------------------------------------------------ the disk
 
     def _read(self, path: str) -> str | None:

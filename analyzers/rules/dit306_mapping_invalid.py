@@ -1,4 +1,4 @@
-"""DIT306 mapping-invalid: a weight-name rule that `re` rejects, or a malformed merge."""
+"""DIT306 mapping-invalid: a weight-name rule that `re` rejects or may never finish, or a malformed merge."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: Expr) -> Iterator[Finding]:
-    def report(where: Location, subject: str, message: str) -> Finding:
-        return context.finding(where, f"{subject} {message}", symbol=table.name)
+    def report(where: Location, subject: str, message: str, severity: Severity | None = None) -> Finding:
+        return context.finding(where, f"{subject} {message}", severity=severity, symbol=table.name)
 
     texts = context.project.sources.bodies.derive_texts
     pattern = None
@@ -49,6 +49,12 @@ def _check_rule(context: Context, table: MappingTable, rule: MappingRule, key: E
             pattern, fault = texts(("mapping pattern", key.value), partial(_compiled, key.value))
             if fault is not None:
                 yield report(rule.key, repr(key.value), fault)
+            if pattern is not None and pattern.slow:
+                message = (
+                    f"may take minutes to give up a name that it nearly matches: {pattern.slow}. It is not "
+                    "tried here, so what becomes of its names stays unknown"
+                )
+                yield report(rule.key, repr(key.value), message, Severity.WARNING)
     value = rule.value_fact
     target: Expr | None = value
     if isinstance(value, Collection) and value.kind == "tuple":
@@ -165,24 +171,31 @@ RULE = Rule(
     name="mapping-invalid",
     severity=Severity.ERROR,
     tier=Tier.FILE,
-    summary="a weight-name rule that `re` rejects, or a malformed merge",
+    summary="a weight-name rule that `re` rejects or may never finish, or a malformed merge",
     what=(
         "Reports, in the dicts given to names that end in `param_names_mapping` (displays, merges with `|`, "
         "updates, comprehensions over literals, functions that build them): a key that is no regular "
         "expression, a replacement that refers to a group its pattern does not have or writes a backslash, "
         "a control character or `$1` into the name, a value that is neither a string nor a tuple, and a "
-        "merge "
-        "tuple that is not `(target, index, n)` with `0 <= index < n`."
+        "merge tuple that is not `(target, index, n)` with `0 <= index < n`. As a warning, a pattern that "
+        "may take exponential time over a name, as `(a+)+b` does: it is told from its text and never run, "
+        "and the proof of the weights leaves its names unknown."
     ),
     why=(
         "`get_param_names_mapping` compiles a rule only when a checkpoint key gets to it: the error appears "
         "in the middle of a load, or only for some checkpoints. A merge with a wrong index never completes, "
-        "and its tensors are dropped in silence."
+        "and its tensors are dropped in silence. A pattern that can share out one text in exponentially many "
+        "ways doubles the time with every character of a name that it does not match in the end: the load "
+        "hangs."
     ),
-    how="Correct the pattern, the reference or the tuple.",
+    how=(
+        "Correct the pattern, the reference or the tuple. In a repetition within a repetition, let what is "
+        "repeated end in something that it cannot begin with or contain: `(?:\\w+\\.)*` for `(?:\\w+\\.?)*`."
+    ),
     exceptions=(
         "Keys and values that are computed. `reverse_param_names_mapping`, which the loader fills itself. "
-        "`(target, None, None)`, which means no merge."
+        "`(target, None, None)`, which means no merge. Repetitions that stop where the next thing begins "
+        "(`(?:\\w+\\.)*weight`), however they are nested."
     ),
     source="`fastvideo/models/loader/utils.py`, `get_param_names_mapping`, `hf_to_custom_state_dict`",
     check=check,
@@ -208,6 +221,10 @@ RULE = Rule(
                     r'            r"^gone$": "",' + "\n"
                 )
             },
+        ),
+        Example(
+            "a repetition within a repetition that has one way through a name",
+            {_FILE: _config(r'            r"^((?:\w+\.)*)weight_(\w+)$": r"\1\2",' + "\n")},
         ),
         Example(
             "what is computed is left alone",
@@ -283,6 +300,19 @@ def build_lora_param_names_mapping() -> dict:
                 Expected(_FILE, 9, "invalid group reference 1"),
                 Expected(_FILE, 12, "'^d)$' does not compile"),
                 Expected(_FILE, 17, "is an int"),
+            ),
+        ),
+        Example(
+            "patterns that may never finish",
+            {
+                _FILE: _config(
+                    r'            r"^((?:\w+\.?)*)weight$": r"\1w",' + "\n"
+                    r'            r"^(.*)(.*)(.*)(.*)(.*)(.*)x$": r"\1",' + "\n"
+                )
+            },
+            findings=(
+                Expected(_FILE, 10, "can share out the same text in exponentially many", Severity.WARNING),
+                Expected(_FILE, 11, "its repetitions can share out the same text in too many ways"),
             ),
         ),
         Example(

@@ -47,8 +47,7 @@ def _is_told(context: Context, table: MappingTable, fault: MergeFault) -> bool:
         made.fullmatch(name)
         for placed in placed_faults(context.project)
         for name in placed.fault.native
-        if placed.rule is not None and placed.known.table is not None
-        if placed.known.table.location == table.location
+        if placed.known.table is not None and placed.known.table.location == table.location
     )
 
 

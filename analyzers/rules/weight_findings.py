@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
+from analyzers.facts.model import Collection, Constant
 from analyzers.findings import Finding, Severity
 from analyzers.project.mappings import MappingRule
 from analyzers.rules.base import Context
 from analyzers.rules.weight_fixes import fix_of
 from analyzers.weights.faults import PlacedFault, placed_faults
+from analyzers.weights.patterns import parse_pattern, parse_template
+
+_INVALID: Final = ("DIT306", "mapping-invalid")
 
 
 def looks_at(context: Context) -> bool:
@@ -17,12 +23,38 @@ def looks_at(context: Context) -> bool:
 
 
 def faults_here(context: Context) -> tuple[PlacedFault, ...]:
-    """The faults that stand in the file under the rule's own code."""
+    """The faults that stand in the file under the rule's own code, but for what DIT306 says of a rule."""
     return tuple(
         placed
         for placed in placed_faults(context.project)
-        if placed.code == context.rule.code and placed.location.path == context.file.path
+        if placed.code == context.rule.code
+        and placed.location.path == context.file.path
+        and not (placed.rule is not None and _is_called_invalid(context, placed.rule))
     )
+
+
+def _is_called_invalid(context: Context, rule: MappingRule) -> bool:
+    """Whether DIT306 reports the rule's own text: what then becomes of the names is no second cause."""
+    code, name = _INVALID
+    if not context.project.settings.enabled(code, name, rule.path):
+        return False
+    value = rule.value_fact
+    target = value.items[0] if isinstance(value, Collection) and value.items else value
+    if not isinstance(rule.key_fact, Constant) or rule.pattern is None:
+        return False
+    pattern = parse_pattern(rule.pattern)
+    if pattern is None:
+        return True
+    if rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]:
+        numbers = value.items[1:] if isinstance(value, Collection) else ()
+        return bool(numbers) and all(isinstance(number, Constant) for number in numbers)
+    if rule.target is None or not isinstance(target, Constant):
+        return False
+    try:
+        parse_template(pattern, rule.target)
+    except (re.error, IndexError):
+        return True
+    return False
 
 
 def faults_about(context: Context, *rules: MappingRule) -> tuple[PlacedFault, ...]:

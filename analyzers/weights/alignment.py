@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.assignment import assign
+from analyzers.weights.evidence import Neighbours
 from analyzers.weights.families import (
     Family,
     Indices,
@@ -29,7 +30,7 @@ from analyzers.weights.families import (
 from analyzers.weights.places import Places, places_of
 from analyzers.weights.state import Tensor
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.vocabulary import STREAMS, Concepts, Learned, concepts, contradict, similarity
+from analyzers.weights.vocabulary import STREAMS, Concepts, Learned, concepts, contradict, similarity, weight
 
 _ROUNDS = 3
 """What a round finds teaches the next one."""
@@ -52,7 +53,14 @@ _CONTRADICTED = 0.25
 _CERTAIN_MARGIN, _CERTAIN_SCORE = 0.06, 0.25
 """A pair is certain where the whole assignment loses so much without it, and its own score is so high."""
 
-_MOST_ROLES = 4
+_TELLING = 0.5
+"""The weight of a word that names may differ in."""
+
+_NOTHING_ALIKE = 0.15
+"""Names with so little in common say nothing for a pair."""
+
+_HABIT = 0.34
+"""A word that one side leaves out in so many of the known pairs is left out by habit."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,8 @@ class Match:
     """An official family, or several in merge order, and the native one that they make.
 
     `score` and `margin`: 0 to 1. `rival`: what the official side would take instead, as text.
-    `contradicts`: the shapes fit, and the names say that they are not the same.
+    `contradicts`: the shapes fit, and the names say that they are not the same. `supported`: something
+    beyond the shapes speaks for it (see `evidence`).
     """
 
     official: tuple[Family, ...]
@@ -69,10 +78,16 @@ class Match:
     margin: float
     rival: str | None
     contradicts: bool = False
+    supported: bool = True
 
     @property
     def certain(self) -> bool:
         """Whether it may be proposed without doubt."""
+        return self.likely and self.supported
+
+    @property
+    def likely(self) -> bool:
+        """Whether it is the best by far, and its names do not contradict each other."""
         return self.margin >= _CERTAIN_MARGIN and self.score >= _CERTAIN_SCORE and not self.contradicts
 
 
@@ -137,11 +152,29 @@ class _Aligner:
                 for member in match.official
             ]
             matches = self._matched(_Judge([*self._known, *taught]))
+        matches = self._weighed(matches)
         used = {id(member) for match in matches for member in match.official}
         filled = {id(match.native) for match in matches}
         left = tuple(family for family in self._free if id(family) not in used)
         gaps = tuple(family for family in self._open if id(family) not in filled)
         return Alignment(matches, tuple(_splits(left, gaps)), left, gaps)
+
+    def _weighed(self, matches: Sequence[Match]) -> tuple[Match, ...]:
+        """The matches, each told whether it has support: all of them speak for and against each other."""
+        likely = [
+            (member.path, match.native.path) for match in matches if match.likely for member in match.official
+        ]
+        beside = Neighbours([*self._known, *likely])
+        return tuple(
+            replace(
+                match,
+                supported=match.supported
+                and not any(
+                    beside.speak_against(member.path, match.native.path) for member in match.official
+                ),
+            )
+            for match in matches
+        )
 
     def _matched(self, judge: _Judge) -> tuple[Match, ...]:
         """First what several official families make, then one to one what is left."""
@@ -181,7 +214,8 @@ class _Aligner:
                 score = scores[pair.row][pair.column]
                 one, two = some[pair.row], others[pair.column]
                 against = judge.contradicts(one, two)
-                found.append(Match(one.members, two, score, pair.margin, rival, against))
+                akin = judge.akin(one, two)
+                found.append(Match(one.members, two, score, pair.margin, rival, against, akin))
         return _without_repeats(found)
 
     def _may_make(self, candidate: _Candidate, target: Family) -> bool:
@@ -350,15 +384,32 @@ class _Judge:
             score -= _CONTRADICTED
         return max(score, _FIT / 2)
 
+    def akin(self, candidate: _Candidate, target: Family) -> bool:
+        """Whether the names have anything in common, and neither has a mark of a stream that is not known
+        to come or go."""
+        said, meant = candidate.concepts, concepts(target.tail)
+        if candidate.members[0].head and target.head:
+            lone = [self._learned.dropped(word) for word in (said - meant) & STREAMS]
+            lone += [self._learned.added(word) for word in (meant - said) & STREAMS]
+            if any(habit < _HABIT for habit in lone):
+                return False
+        return len(candidate.members) > 1 or self._likeness(candidate, target) >= _NOTHING_ALIKE
+
     def contradicts(self, candidate: _Candidate, target: Family) -> bool:
         """Whether the names say that the two are not the same: by their words, or because one has a word
         that has come along everywhere else."""
-        if len(candidate.members) == 1 and contradict(candidate.path, target.path):
+        if contradict(candidate.path, target.path, fused=len(candidate.members) > 1):
             return True
         if not candidate.members[0].head or not target.head:
             return False  # streams are what the modules of one block are told apart by
-        lone = candidate.concepts ^ concepts(target.tail)
-        return any(self._learned.keeps(concept) for concept in lone & STREAMS)
+        said, meant = candidate.concepts, concepts(target.tail)
+        if any(self._learned.keeps(concept) for concept in (said ^ meant) & STREAMS):
+            return True
+        # A word that means the same on both sides everywhere else, against another such word.
+        return all(
+            any(weight(word) >= _TELLING and self._learned.keeps(word) for word in lone)
+            for lone in (said - meant, meant - said)
+        )
 
     def _likeness(self, candidate: _Candidate, target: Family) -> float:
         """How much the names alone are alike, without the blocks that they stand in."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from analyzers.weights.bundles import Empty, Lost, Shape, bundle, led_together
+from analyzers.weights.bundles import Empty, Lost, Shape, bundle, fits, led_together
 from analyzers.weights.counterfactual import Elsewhere, without_rule
-from analyzers.weights.fault_texts import told
+from analyzers.weights.fault_texts import lack_of_merge, told
 from analyzers.weights.landing import Landed, Misshapen, Sides, Tangle
 from analyzers.weights.merging import Source, assemble
 from analyzers.weights.name_parts import core, owner, shape_of_name
@@ -53,6 +53,7 @@ class Draft:
     wrong: dict[str, None] = field(default_factory=dict)
     shapes: list[ShapeFault] = field(default_factory=list)
     detail: str = ""
+    lacks: dict[str, None] = field(default_factory=dict)
     early: bool = False
     """Whether the rule takes names that a later rule, or none, would bring to their place."""
 
@@ -89,6 +90,7 @@ def _one_for_each_rule(drafts: Iterable[Draft]) -> list[Draft]:
             first.native.update(draft.native)
             first.wrong.update(draft.wrong)
             first.shapes.extend(draft.shapes)
+            first.lacks.update(draft.lacks)
             first.detail = first.detail or draft.detail
             first.early = first.early or draft.early
             first.other = first.other if first.other is not None else draft.other
@@ -225,7 +227,8 @@ class _Inquiry:
             for one, partner, sender in zip(lost, met, senders, strict=True)
             if sender[0] is not None and not one.path
         }
-        for one, partner, sender in zip(lost, met, senders, strict=True):
+        lacks = {number: self._lacks(empty[number]) for number in set(partners.values())}
+        for number, (one, partner, sender) in enumerate(zip(lost, met, senders, strict=True)):
             # What the same change of name would mend has the same cause.
             rule, other = missed.get(_cause(one, partner, None), sender) if not one.path else sender
             draft = Draft("unexpected", rule, other)
@@ -239,6 +242,8 @@ class _Inquiry:
             if one.path and one.places[0] in self.ways:
                 draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
             if partner is not None:
+                if rule is None:
+                    draft.lacks.update(dict.fromkeys(lacks[partners[number]]))
                 meant = _of_these_blocks(partner.names, [self.names[place] for place in one.places])
                 draft.native.update(dict.fromkeys(meant))
                 self._fill(meant)
@@ -267,9 +272,28 @@ class _Inquiry:
                 tuple(names),
                 tuple(self._left_over(name) for name in names),
                 any(name in self.tangles for name in names),
+                max(1, *(self._wanted(name) for name in names)),
             )
             for template, names in found.items()
         ]
+
+    def _wanted(self, native: str) -> int:
+        """How many sources a parameter lacks."""
+        tangle = self.tangles.get(native)
+        return len(tangle.assembly.lacking) if tangle is not None else 1
+
+    def _lacks(self, empty: Empty) -> list[str]:
+        """Which sources the merges into some parameters lack, in words."""
+        found: dict[str, None] = {}
+        for name in empty.names:
+            tangle = self.tangles.get(name)
+            if tangle is not None and tangle.assembly.lacking and tangle.assembly.counts:
+                rule = tangle.paths[0][-1] if tangle.paths[0] else None
+                target = self.evidence.rules[rule].target if rule is not None else None
+                found[lack_of_merge(target or name, tangle.assembly.lacking, tangle.assembly.counts[-1])] = (
+                    None
+                )
+        return list(found)
 
     def _left_over(self, native: str) -> Shape:
         """What of a parameter its sources leave."""
@@ -293,7 +317,7 @@ class _Inquiry:
             if use.rule == rule or use.state == "unknown":
                 continue
             if use.state == "dead" or (use.state == "shadowed" and rule in use.by):
-                if partner is not None and partner.partly and candidate.merge is None:
+                if candidate.merge is None and partner is not None and not _alone(lost, partner):
                     continue
                 made = made_pattern(candidate)
                 meant = (
@@ -404,6 +428,11 @@ class _Inquiry:
         else:
             sources: tuple[Source, ...] = tuple(source for source, _ in rest)
             self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
+
+
+def _alone(lost: Lost, partner: Empty) -> bool:
+    """Whether names may fill parameters without others."""
+    return not partner.partly and fits(lost.shapes[0], partner.rooms[0])
 
 
 def _of_these_blocks(natives: Sequence[str], names: Sequence[str]) -> Sequence[str]:

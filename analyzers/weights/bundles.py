@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from analyzers.weights.name_parts import leaf, likeness, shape_of_name
+from analyzers.weights.merging import concatenated
+from analyzers.weights.name_parts import leaf, likeness, owner, shape_of_name
 
 Shape: TypeAlias = "tuple[int, ...] | None"
 
@@ -35,12 +36,14 @@ class Lost:
 @dataclass(frozen=True)
 class Empty:
     """Parameters of one form that nothing fills. `rooms`: what is free in each: its shape, or of a
-    merged one what its other sources leave; `partly`: whether it has other sources."""
+    merged one what its other sources leave; `partly`: whether it has other sources; `wanted`: how many
+    bundles it may take."""
 
     template: str
     names: tuple[str, ...]
     rooms: tuple[Shape, ...]
     partly: bool = False
+    wanted: int = 1
 
 
 def bundle(names: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
@@ -62,20 +65,22 @@ def fits(shape: Shape, room: Shape, partly: bool = False) -> bool:
 
 
 def led_together(lost: Sequence[Lost], empty: Sequence[Empty]) -> dict[int, int]:
-    """For each lost bundle the empty one that it was most likely meant for, each used once.
+    """For each lost bundle the empty one that it was most likely meant for.
 
-    Shapes must agree; of what they leave, names decide: a wrong target is close to the right one, and
-    a name that no rule takes is close to its place.
+    An empty one is used once, a merged one by as many as it lacks. Shapes must agree; of what they leave,
+    names decide: a wrong target is close to the right one, and a name that no rule takes is close to its
+    place. Last come those that fill an empty one only together.
     """
     candidates = sorted(_candidates(lost, empty), reverse=True)
     chosen: dict[int, int] = {}
-    used: set[int] = set()
+    free = {number: one.wanted for number, one in enumerate(empty)}
     for score, one, two in candidates:
-        if -one not in chosen and -two not in used and score >= _LEAST:
+        if -one not in chosen and free[-two] > 0 and score >= _LEAST:
             chosen[-one] = -two
-            used.add(-two)
-    for one, two in _without_choice(candidates, chosen, used):
+            free[-two] -= 1
+    for one, two in _without_choice(candidates, chosen, free):
         chosen[one] = two
+    chosen.update(_fused(lost, empty, chosen))
     return chosen
 
 
@@ -109,13 +114,39 @@ def score(lost: Lost, empty: Empty) -> float:
 
 
 def _without_choice(
-    candidates: Sequence[tuple[float, int, int]], chosen: Mapping[int, int], used: set[int]
+    candidates: Sequence[tuple[float, int, int]], chosen: Mapping[int, int], free: Mapping[int, int]
 ) -> Iterator[tuple[int, int]]:
-    """The pairs of which each fits the other alone, of what is left."""
-    left = [(-one, -two) for _, one, two in candidates if -one not in chosen and -two not in used]
+    """The pairs of which each fits the other alone, of what is left; a merged one as many as it lacks."""
+    left = [(-one, -two) for _, one, two in candidates if -one not in chosen and free[-two] > 0]
     ones: dict[int, int] = {}
     twos: dict[int, int] = {}
     for one, two in left:
         ones[one] = ones.get(one, 0) + 1
         twos[two] = twos.get(two, 0) + 1
-    yield from ((one, two) for one, two in left if ones[one] == 1 and twos[two] == 1)
+    yield from ((one, two) for one, two in left if ones[one] == 1 and twos[two] <= free[two])
+
+
+def _fused(lost: Sequence[Lost], empty: Sequence[Empty], chosen: Mapping[int, int]) -> dict[int, int]:
+    """The siblings that no rule takes and that fill an empty bundle together, where only one does.
+
+    They are of one module (`attn.to_q.weight`, `attn.to_k.weight`), and their shapes make up the room.
+    """
+    modules: dict[tuple[str, str, int], list[int]] = {}
+    for number, one in enumerate(lost):
+        if number not in chosen and not one.path and all(one.shapes):
+            module = owner(owner(one.source))
+            modules.setdefault((module, leaf(one.source), len(one.places)), []).append(number)
+    used = set(chosen.values())
+    led: dict[int, int] = {}
+    for (_, last, size), numbers in modules.items():
+        together = concatenated([shape for n in numbers if (shape := lost[n].shapes[0]) is not None])
+        rooms = [
+            other
+            for other, room in enumerate(empty)
+            if other not in used and not room.partly and len(room.names) == size and len(numbers) > 1
+            if leaf(room.template) == last and room.rooms[0] is not None and room.rooms[0] == together
+        ]
+        if len(rooms) == 1:
+            used.add(rooms[0])
+            led.update(dict.fromkeys(numbers, rooms[0]))
+    return led

@@ -11,6 +11,7 @@ from analyzers.weights.verdicts import Fault, ShapeFault
 
 if TYPE_CHECKING:
     from analyzers.weights.attribution import Draft
+    from analyzers.weights.landing import Landed, Sides
 
 _STOPS = "loading stops with an error"
 
@@ -26,6 +27,8 @@ def told(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) -> Fau
         draft.other,
         tuple(draft.shapes),
         _suspected(draft),
+        tuple(draft.lacks),
+        draft.rule in renaming.raising,
     )
 
 
@@ -33,7 +36,7 @@ def _message(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) ->
     if draft.rule is not None and draft.rule in renaming.raising:
         return (
             f"`re` rejects this rule ({draft.detail}): the loader stops at the first of the "
-            f"{_count(draft.official, 'name')} that come to it ({_examples(draft.official)})"
+            f"{_count(draft.official, 'official name')} that get as far ({_examples(draft.official)})"
         )
     if draft.early:
         return _too_early(draft, rules)
@@ -71,14 +74,28 @@ def _unexpected(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
         return f"'{rules[draft.other].pattern}' does not suit {names}{empty}: {_STOPS}"
     if draft.wrong:
         return f"{names} become names that the port has not ({_examples(draft.wrong)}){empty}: {_STOPS}"
-    return f"no rule takes {names}, and the port has not these names{empty}: {_STOPS}"
+    return f"no rule takes {names}, and the port has not these names{empty}{in_words(draft.lacks)}: {_STOPS}"
+
+
+def lack_of_merge(target: str, indices: Sequence[int], count: int) -> str:
+    """Which sources a merge lacks."""
+    named = " and ".join(map(str, indices))
+    word = "index" if len(indices) == 1 else "indices"
+    return f"the merge into '{target}' lacks {word} {named} of {count}"
+
+
+def in_words(lacks: Collection[str]) -> str:
+    """What merges lack, as the end of a sentence."""
+    return f" ({'; '.join(lacks)})" if lacks else ""
 
 
 def _too_early(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
     names = f"{_count(draft.official, 'name')} ({_examples(draft.official)})"
     places = f"({_examples(draft.native)})"
     if draft.other is None:
-        return f"takes {names} that need no rule: the port has them as they are; {_STOPS}"
+        need = "need" if len(draft.official) > 1 else "needs"
+        them = "them as they are" if len(draft.official) > 1 else "it as it is"
+        return f"takes {names} that {need} no rule: the port has {them}; {_STOPS}"
     pattern = rules[draft.other].pattern
     return f"takes {names} before '{pattern}', which would bring them to their place {places}: {_STOPS}"
 
@@ -96,6 +113,65 @@ def _shapes(shapes: Sequence[ShapeFault]) -> str:
     found = "tensors that cannot be concatenated" if first.found is None else str(list(first.found))
     more = f" (and {len(shapes) - 1} more)" if len(shapes) > 1 else ""
     return f"{first.native} is {list(first.expected)} and gets {found}{more}: {_STOPS}"
+
+
+def main_fact(
+    sides: Sides,
+    renaming: Renaming,
+    landed: Sequence[Landed],
+    empty: Collection[str],
+    faults: Sequence[Fault],
+) -> str:
+    """What is broken, in one sentence without a full stop: how many names, and by which rules."""
+    if renaming.raising:
+        rule, (mask, error) = min(renaming.raising.items())
+        reached = f"{mask.bit_count()} official names come to it"
+        return f"the loader stops at rule {rule + 1}: `re` rejects it ({error}), and {reached}"
+    names, natives = len(sides.official.tensors), len(sides.natives)
+    lost = sum(len(part.unexpected) for part in landed)
+    tangled = sum(len(part.tangles) for part in landed)
+    unfinished = sum(not tangle.assembly.used for part in landed for tangle in part.tangles)
+    misshapen = [fault for part in landed for fault in part.misshapen]
+    miscast = [fault for part in landed for fault in part.miscast]
+    facts: list[str] = []
+    if lost:
+        facts.append(f"{lost} of {names} official names {'has' if lost == 1 else 'have'} no place")
+    if empty:
+        facts.append(f"{len(empty)} of {natives} parameters {'stays' if len(empty) == 1 else 'stay'} empty")
+    if unfinished:
+        facts.append(
+            f"{unfinished} merge{'' if unfinished == 1 else 's'} never complete{'s' * (unfinished == 1)}"
+        )
+    if tangled - unfinished:
+        which = "a parameter gets" if tangled - unfinished == 1 else f"{tangled - unfinished} parameters get"
+        facts.append(f"{which} what several names are sent to")
+    if misshapen:
+        more = f" (and {len(misshapen) - 1} more)" if len(misshapen) > 1 else ""
+        found = misshapen[0].found
+        got = "tensors that cannot be concatenated" if found is None else str(list(found))
+        facts.append(f"{misshapen[0].native} is {list(misshapen[0].expected)} and gets {got}{more}")
+    if miscast:
+        more = f" (and {len(miscast) - 1} more)" if len(miscast) > 1 else ""
+        facts.append(f"{miscast[0].native} is {miscast[0].expected} and gets {miscast[0].found}{more}")
+    return _listed(facts) + _by_whom(faults)
+
+
+def _by_whom(faults: Sequence[Fault]) -> str:
+    """The rules that caused it, where rules caused all of it."""
+    rules = sorted({fault.rule for fault in faults if fault.rule is not None})
+    if not rules or any(fault.rule is None for fault in faults):
+        return ""
+    named = [str(rule + 1) for rule in rules[:_MOST_RULES]]
+    if len(rules) > _MOST_RULES:
+        named.append(f"{len(rules) - _MOST_RULES} more")
+    return f": by {'rule' if len(rules) == 1 else 'rules'} {_listed(named)}"
+
+
+_MOST_RULES = 3
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else "".join(items)
 
 
 def _suspected(draft: Draft) -> str:

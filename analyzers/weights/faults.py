@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
+from analyzers.facts.model import Collection, Constant, Expr
 from analyzers.findings import START_OF_FILE, Location, Related, Span
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_lines import module_line
 from analyzers.project.ports import Port
+from analyzers.weights.fault_texts import in_words
 from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.state import PortState
@@ -126,21 +128,32 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
 
     A mapping that is just begun, or that is for the names of another origin, has one cause.
     """
-    lacks = [f for f in known.proof.faults if f.rule is None and f.other is None and f.kind in _LACKS]
+    faults = tuple(f for f in known.proof.faults if not (f.rejected and _is_written(known.rule(f.rule))))
+    lacks = [f for f in faults if f.rule is None and f.other is None and f.kind in _LACKS]
     official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
     all_official, all_native = (
         len(side.names) if side is not None else 0 for side in (known.state.official, known.state.native)
     )
     if len(lacks) < 2 or (2 * len(official) <= all_official and 2 * len(native) <= all_native):
-        return known.proof.faults
+        return faults
     message = (
         f"rules lack for most of the names: {len(official)} of {all_official} official names "
         f"({examples(official)}) have no place in the port, and {len(native)} of its {all_native} parameters "
         f"({examples(native)}) stay empty: {STOPS}, unless the mapping is for names of another origin"
     )
-    others = tuple(fault for fault in known.proof.faults if fault not in lacks)
+    others = tuple(fault for fault in faults if fault not in lacks)
     return (Fault("unexpected" if official else "missing", None, official, native, message), *others)
+
+
+def _is_written(rule: MappingRule | None) -> bool:
+    """Whether a rule is written as literals: DIT306 then reports what `re` says of it."""
+    if rule is None or not isinstance(rule.key_fact, Constant):
+        return False
+    value: Expr | None = rule.value_fact
+    if isinstance(value, Collection):
+        value = value.items[0] if value.items else None
+    return isinstance(value, Constant)
 
 
 def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:
@@ -158,10 +171,12 @@ def _joined_fault(faults: Sequence[Fault]) -> Fault:
     official = tuple(dict.fromkeys(name for fault in faults for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in faults for name in fault.native))
     empty = f"{count(native, 'parameter')} ({examples(native)}) stay empty" if native else ""
+    lacks = tuple(dict.fromkeys(lack for fault in faults for lack in fault.lacks))
     if official:
         empty = f", and {empty}" if empty else ""
         names = f"{count(official, 'official name')} ({examples(official)})"
-        message = f"no rule takes {names}, and the port has not these names{empty}: {STOPS}"
+        lack = in_words(lacks)
+        message = f"no rule takes {names}, and the port has not these names{empty}{lack}: {STOPS}"
     else:
         message = f"nothing fills {count(native, 'parameter')} ({examples(native)}): {STOPS}"
     shapes = tuple(shape for fault in faults for shape in fault.shapes)
@@ -172,6 +187,7 @@ def _joined_fault(faults: Sequence[Fault]) -> Fault:
         native=native,
         message=message if faults[0].kind in ("missing", "unexpected") else faults[0].message,
         shapes=shapes,
+        lacks=lacks,
         suspected=suspected.pop() if len(suspected) == 1 else "unknown",
     )
 
@@ -227,11 +243,22 @@ def _idle_rule(project: Project, known: KnownProof, fault: Fault) -> MappingRule
         made = made_pattern(rules[index])
         if (
             made is not None
+            and (rules[index].merge is not None or _may_fill(known, fault))
             and all(map(made.fullmatch, fault.native))
             and not any(map(made.fullmatch, filled))
         ):
             makers.append(index)
     return known.table.rules[makers[0]] if len(makers) == 1 else None
+
+
+def _may_fill(known: KnownProof, fault: Fault) -> bool:
+    """Whether one of the names without a place has the shape of a parameter that stays empty."""
+    official, native = known.state.official, known.state.native
+    if official is None or native is None or not fault.official:
+        return True
+    shapes = {official.by_name[name].shape for name in fault.official}
+    rooms = {native.by_name[name].shape for name in fault.native}
+    return None in shapes | rooms or not shapes.isdisjoint(rooms)
 
 
 def code_of(state: PortState, fault: Fault) -> str:

@@ -22,13 +22,13 @@ from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
 from analyzers.project.module_trees import lack
 from analyzers.project.ports import Port
+from analyzers.weights.deciding import Attribute, deciding_rules
 from analyzers.weights.dump_forms import MalformedDump
 from analyzers.weights.dumps import dump_in, find_dumps
 from analyzers.weights.proof import prove
 from analyzers.weights.proposals import Proposal, propose
-from analyzers.weights.state import PortState, RuleText, StateDict
+from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.tables import symbolic_rules
 from analyzers.weights.verdicts import WeightProof
 
 T = TypeVar("T")
@@ -54,29 +54,16 @@ def state_of(project: Project, port: Port) -> PortState | None:
     return PortState(native=native, official=official)
 
 
-def rules_of(project: Project, port: Port, name: str = "param_names_mapping") -> Rules:
-    """The rules that the loader reads from a port's class, place by place as in the table.
+def rules_of(project: Project, port: Port, name: Attribute = "param_names_mapping") -> Rules:
+    """The rules that decide, place by place as in the table.
 
-    The table is None where it cannot be found, or not be read in full although the class was built: then
-    the rules are those that it had when it was.
+    The table is None where it cannot be found, or is not what decides: then the rules are those that the
+    class had when it was built (see `deciding`).
     """
-    table = project.mappings.of_port(port.cls, name)
-    measured = project.states.get(state_key(port))
-    built = measured_rules(measured, name) if measured is not None else None
-    if table is not None:
-        rules = symbolic_rules(project, table)
-        if built is None or all(r.pattern is not None and r.target is not None for r in rules):
-            return table, rules
-    return None, tuple(SymbolicRule(*text) for text in built or ())
-
-
-def measured_rules(state: PortState, name: str) -> tuple[RuleText, ...] | None:
-    """The rules of one of the mappings of a class as they were when it was built."""
-    return {
-        "param_names_mapping": state.mapping,
-        "reverse_param_names_mapping": state.reverse,
-        "lora_param_names_mapping": state.lora,
-    }.get(name)
+    deciding = deciding_rules(project, port, project.states.get(state_key(port)), name)
+    if deciding.built or not deciding.known:
+        return None, deciding.rules if deciding.known else ()
+    return deciding.table, deciding.rules
 
 
 def proof_of(project: Project, port: Port) -> WeightProof | None:
@@ -164,11 +151,12 @@ def _dumped(project: Project, port: Port) -> tuple[StateDict | None, StateDict |
 
 
 def _read(project: Project, path: str) -> StateDict | None:
-    """The dump at a path of the tree; None where it cannot be read, or is none."""
+    """The dump at a path of the tree; None where it cannot be read or holds no names, which DIT706 tells."""
     try:
-        return dump_in(project, path)
+        names = dump_in(project, path)
     except MalformedDump:
         return None
+    return names if names is not None and names.tensors else None
 
 
 def is_stale(project: Project, cls: Placed[ClassFacts], names: StateDict) -> bool:

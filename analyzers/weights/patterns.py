@@ -19,6 +19,7 @@ from importlib import import_module
 from math import inf, log2
 from typing import Any, Final, TypeAlias
 
+from analyzers.weights.ambiguity import Automaton, Part, TooManyStates
 from analyzers.weights.languages import ALL_CHARACTERS, FIRST, LAST, Languages, characters
 
 # `re`'s own parser has no public name; it moved into the package with Python 3.11.
@@ -91,8 +92,21 @@ class Pattern:
 
     @cached_property
     def is_costly(self) -> bool:
-        """Whether `re` may take very long over a name, as over `(a+)+b`, or a sample would be very long."""
-        return _choices(self.nodes) > _MOST_CHOICES or _spelled_out(self.nodes) > _LONGEST_SPELLED
+        """Whether `re` may take very long over a name (see `slow`), or a sample would be very long."""
+        return bool(self.slow) or _spelled_out(self.nodes) > _LONGEST_SPELLED
+
+    @cached_property
+    def slow(self) -> str:
+        """Why `re` may take very long over a name that it nearly matches, as over `(a+)+b`; empty where it
+        does not."""
+        ways = _choices(self.nodes)
+        # Sets that differ in case alone would be taken for different ones.
+        folds = bool(self.compiled.flags & re.IGNORECASE) and _is_nested(self.nodes)
+        if ways == inf or folds:
+            return "a repetition within a repetition can share out the same text in exponentially many ways"
+        if ways > _MOST_CHOICES:
+            return "its repetitions can share out the same text in too many ways"
+        return ""
 
     @cached_property
     def groups(self) -> dict[int, Node]:
@@ -386,24 +400,107 @@ def _literal_prefix(nodes: Sequence[Node]) -> str:
     return text
 
 
-def _choices(nodes: Sequence[Node]) -> float:
-    """In how many ways the nodes may be tried on a name, as a power of two; no more than an estimate."""
+def _choices(nodes: Sequence[Node], after: int = 0) -> float:
+    """In how many ways the nodes may be tried on a name, as a power of two; no more than an estimate.
+
+    `after`: the characters that may follow. A repetition that stops where they begin has one way.
+    """
     ways = 0.0
-    for node in nodes:
+    for place, node in enumerate(nodes):
         kind, value = node
-        inside = [_choices(tuple(inner)) for inner in _inside(node)]
+        behind = _begins_with(nodes[place + 1 :], after)
         if kind is constants.BRANCH:
+            inside = [_choices(tuple(choice), behind) for choice in value[1]]
             ways += _CHOICE * log2(len(inside)) + max(inside)
         elif kind in _REPEATS or str(kind) == "POSSESSIVE_REPEAT":
-            least, most, _ = value
+            least, most, inner = value
+            begins = _begins_with(inner, behind)
+            within = _choices(tuple(inner), begins | behind)
             unlimited = most is constants.MAXREPEAT
-            if inside[0] and (unlimited or most > _MOST_REPEATS):
-                return inf
-            ways += inside[0] * (1 if unlimited else most)
-            ways += _LOOP if unlimited else min(_LOOP, _CHOICE * log2(most - least + 1))
+            if within and (unlimited or most > _MOST_REPEATS):
+                if _is_exponential(node):
+                    return inf
+            elif not unlimited:
+                within *= most
+            ways += within
+            if not unlimited:
+                ways += min(_LOOP, _CHOICE * log2(most - least + 1))
+            else:
+                ways += _LOOP if begins & behind else 1
         else:
-            ways += sum(inside)
+            ways += sum(_choices(tuple(inner), behind) for inner in _inside(node))
     return ways
+
+
+def _is_nested(nodes: Sequence[Node]) -> bool:
+    """Whether a choice or a repetition stands in a repetition without end."""
+    outer = (n for n in _walk(nodes) if n[0] in _REPEATS and n[1][1] is constants.MAXREPEAT)
+    return any(
+        kind in _REPEATS or kind is constants.BRANCH for node in outer for kind, _ in _walk(tuple(node[1][2]))
+    )
+
+
+def _begins_with(nodes: Sequence[Node], after: int) -> int:
+    """The characters that the nodes, and what follows them, may begin with; all where it is not plain."""
+    if not nodes:
+        return after
+    kind, value = nodes[0]
+    if kind is constants.AT and value in (constants.AT_END, constants.AT_END_STRING):
+        return 0
+    if kind is constants.SUBPATTERN and not value[1] & re.IGNORECASE:
+        return _begins_with((*value[3], *nodes[1:]), after)
+    if kind in (constants.LITERAL, constants.NOT_LITERAL, constants.IN):
+        return _one_character(nodes[0])
+    if kind in _REPEATS and value[0] > 0:
+        return _begins_with(value[2], ALL_CHARACTERS)
+    return ALL_CHARACTERS
+
+
+def _one_character(node: Node) -> int:
+    """The characters that a set matches; all where they cannot be told."""
+    kind, value = node
+    try:
+        if kind is constants.LITERAL:
+            return characters(chr(value))
+        if kind is constants.NOT_LITERAL:
+            return ALL_CHARACTERS & ~characters(chr(value))
+        return _set(value) if kind is constants.IN else ALL_CHARACTERS
+    except Unsupported:
+        return ALL_CHARACTERS
+
+
+def _is_exponential(node: Node) -> bool:
+    """Whether a repetition may share out a text in exponentially many ways; so is one that cannot be told."""
+    automaton = Automaton()
+    try:
+        _built(automaton, (node,))
+    except (TooManyStates, Unsupported):
+        return True
+    return automaton.is_exponential()
+
+
+def _built(automaton: Automaton, nodes: Sequence[Node]) -> Part:
+    """The nodes as a part of the automaton. Raises `TooManyStates`, and `Unsupported` for what it cannot
+    hold."""
+    return automaton.sequence([_built_node(automaton, node) for node in nodes])
+
+
+def _built_node(automaton: Automaton, node: Node) -> Part:
+    kind, value = node
+    if kind in (constants.LITERAL, constants.NOT_LITERAL, constants.IN, constants.ANY):
+        return automaton.state(_one_character(node))
+    if kind is constants.SUBPATTERN and not value[1] & (re.IGNORECASE | re.LOCALE):
+        return _built(automaton, tuple(value[3]))
+    if kind is constants.BRANCH:
+        return automaton.either([_built(automaton, tuple(choice)) for choice in value[1]])
+    if kind in _REPEATS:
+        least, most, inner = value
+        if most is constants.MAXREPEAT or most > _MOST_REPEATS:
+            return automaton.repeated(_built(automaton, tuple(inner)), empty=least == 0)
+        parts = [_built(automaton, tuple(inner)) for _ in range(most)]
+        optional = [automaton.either([part, Part(1, (), ())]) for part in parts[least:]]
+        return automaton.sequence([*parts[:least], *optional])
+    raise Unsupported(str(kind))
 
 
 def _spelled_out(nodes: Sequence[Node]) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from analyzers.project.profiles.base import Loading, MappingSemantics
 from analyzers.weights.attribution import Evidence, attribute
+from analyzers.weights.fault_texts import main_fact
 from analyzers.weights.landing import Landed, Sides, land
 from analyzers.weights.patterns import parse_pattern
 from analyzers.weights.recent import Keep, Recent, no_keeping
@@ -23,6 +24,7 @@ from analyzers.weights.state import PortState, StateDict, Tensor
 from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.telling import Disagreement, disagreements, interchangeable
 from analyzers.weights.verdicts import (
+    Fault,
     KeyPlacement,
     ParameterFilling,
     RuleUse,
@@ -106,14 +108,14 @@ class _Proof:
         filled = frozenset().union(*(part.filled for part in self.landed))
         natives = self.sides.natives
         empty = tuple(name for name in natives if name not in filled and name not in excused)
-        uses = uses_of(self.renaming, self.rules, self.state.gated, self.keep, self.sides.key)
+        uses = uses_of(self.renaming, self.rules, self.state.gated, natives, self.keep, self.sides.key)
         faults = attribute(
             Evidence(self.sides, self.rules, self.renaming, self.landed, empty, uses, bool(stopped)),
             self.keep,
         )
         placements = self._placements(stopped)
         fillings = self._fillings(excused, bool(stopped))
-        verdict, because = self._verdict(bool(faults), stopped, fillings)
+        verdict, because = self._verdict(faults, empty, stopped, fillings)
         by_name = self.sides.native is None or any(part.by_name for part in self.landed)
         return WeightProof(
             verdict,
@@ -230,11 +232,15 @@ class _Proof:
     # ------------------------------------------------------------------ verdict
 
     def _verdict(
-        self, faulty: bool, stopped: Mapping[int, object], fillings: Sequence[ParameterFilling]
+        self,
+        faults: Sequence[Fault],
+        empty: Sequence[str],
+        stopped: Mapping[int, object],
+        fillings: Sequence[ParameterFilling],
     ) -> tuple[Verdict, str]:
         names, natives = len(self.sides.official.tensors), len(self.sides.natives)
-        if faulty:
-            return "broken", f"{names} official names and {natives} of the port do not match one to one"
+        if faults:
+            return "broken", main_fact(self.sides, self.renaming, self.landed, empty, faults)
         if stopped:
             rule = min(self.renaming.undecided)
             return "unknown", f"{len(stopped)} of {names} names: rule {rule + 1}: {self.renaming.why[rule]}"
@@ -264,7 +270,9 @@ class _Proof:
         notes: list[str] = []
         left = self.renaming.left.bit_count()
         if left and self.rules:
-            notes.append(f"{left} official names are left as they are: no rule matches them")
+            some = "1 official name is left as it is: no rule matches it"
+            many = f"{left} official names are left as they are: no rule matches them"
+            notes.append(some if left == 1 else many)
         if self.state.dropped:
             fields = ", ".join(f"{name} = {value}" for name, value in self.state.dropped)
             notes.append(f"the arch config has no field for {fields}: update_model_arch drops them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from analyzers.weights.patterns import Node, constants
@@ -18,9 +18,15 @@ _MOST_MATCHED = 256
 
 
 def uses_of(
-    renaming: Renaming, rules: Sequence[SymbolicRule], gated: Sequence[GatedNames], keep: Keep, key: object
+    renaming: Renaming,
+    rules: Sequence[SymbolicRule],
+    gated: Sequence[GatedNames],
+    natives: Collection[str],
+    keep: Keep,
+    key: object,
 ) -> tuple[RuleUse, ...]:
-    """The uses of all rules, in order. `key` stands for the names in the questions put to `keep`."""
+    """The uses of all rules, in order. `natives`: the port's names as it is configured. `key` stands for the
+    names of both sides in the questions put to `keep`."""
     uses: list[RuleUse] = []
     for position, rule in enumerate(rules):
         reached, taken = renaming.reached[position], renaming.taken[position]
@@ -28,8 +34,9 @@ def uses_of(
         why = renaming.why.get(position, "")
         if position in renaming.raising:
             why = why or f"`re` rejects what it writes: {renaming.raising[position][1]}"
+        why = why or _left_open(renaming, by)
         question = ("use", key, position, rule, reached, taken, by, why, tuple(gated))
-        use = partial(_use, renaming, position, rule, reached, taken, by, why, gated)
+        use = partial(_use, renaming, position, rule, reached, taken, by, why, gated, natives)
         uses.append(keep(question, use))
     return tuple(uses)
 
@@ -43,6 +50,7 @@ def _use(
     by: tuple[int, ...],
     why: str,
     gated: Sequence[GatedNames],
+    natives: Collection[str],
 ) -> RuleUse:
     names = tuple(renaming.names[place] for place in positions(taken))
     count = (reached or 0).bit_count()
@@ -55,10 +63,22 @@ def _use(
     if reached:
         # Chained: it matches names that it leaves as they are.
         return RuleUse(position, (), count, "dead", why="it leaves every name that it matches as it is")
-    gate = gated_by(rule, gated)
+    gate = gated_by(rule, gated, natives)
     if gate is not None:
-        return RuleUse(position, (), 0, "gated", why=f"its target is there with {gate.field} = {gate.value}")
+        setting, what = gate
+        why = f"{what} with {setting.field} = {setting.value}"
+        return RuleUse(position, (), 0, "gated", why=why)
     return RuleUse(position, (), 0, "dead")
+
+
+def _left_open(renaming: Renaming, by: Sequence[int]) -> str:
+    """Why it cannot be told whether names come to a rule, where earlier rules leave that open."""
+    for taker in by:
+        if taker in renaming.raising:
+            return f"the loader stops at rule {taker + 1}, which `re` rejects"
+        if taker in renaming.undecided:
+            return f"rule {taker + 1} might take its names: {renaming.why[taker]}"
+    return ""
 
 
 def _takers(renaming: Renaming, reached: int, position: int) -> tuple[int, ...]:
@@ -69,14 +89,24 @@ def _takers(renaming: Renaming, reached: int, position: int) -> tuple[int, ...]:
     return tuple(sorted(set(takers)))
 
 
-def gated_by(rule: SymbolicRule, gated: Sequence[GatedNames]) -> GatedNames | None:
-    """The setting that adds a name which the rule may make."""
-    made = made_pattern(rule)
+def gated_by(
+    rule: SymbolicRule, gated: Sequence[GatedNames], natives: Collection[str]
+) -> tuple[GatedNames, str] | None:
+    """The setting under which a rule has something to do that it has not now, and what that is: official
+    names that its pattern matches, or parameters that it alone may make."""
+    pattern, made = rule.parsed, made_pattern(rule)
+    if pattern is not None and not pattern.is_costly:
+        match = pattern.compiled.match
+        for setting in gated:
+            if any(match(tensor.name) for tensor in (setting.official or ())[:_MOST_MATCHED]):
+                return setting, "the official names have what it matches"
     if made is None:
         return None
     for setting in gated:
         if any(made.fullmatch(tensor.name) for tensor in setting.tensors[:_MOST_MATCHED]):
-            return setting
+            if any(map(made.fullmatch, natives)):
+                return None  # what it makes is there without the setting: that is not what it waits for
+            return setting, "the port has what it makes"
     return None
 
 

@@ -61,11 +61,16 @@ class StateDict:
 
 @dataclass(frozen=True)
 class GatedNames:
-    """What one setting of the arch config adds to a port: `field` set to `value` (as text)."""
+    """What one setting of the arch config adds: `field` set to `value` (as text).
+
+    `tensors`: to the port. `official`: to the official class, None where that has no such setting or could
+    not be built with it.
+    """
 
     field: str
     value: str
     tensors: tuple[Tensor, ...]
+    official: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class PortState:
     nothing was built. `dropped`: names of the official configuration that the arch config has no field for,
     with their values as text. `ignored`: patterns of names that a checkpoint may hold beside those of the
     official class (diffusers' `_keys_to_ignore_on_load_unexpected`).
+    `contradicted`: those of the mappings (attribute names) of which the sources, as they were when the class
+    was built, said something else than the class held, so that reading them tells nothing.
     """
 
     native: StateDict | None = None
@@ -89,14 +96,14 @@ class PortState:
     dropped: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contradicted: frozenset[str] = frozenset()
 
     @cached_property
     def digest(self) -> str:
         """Equal for equal knowledge."""
         sides = [side.digest if side is not None else None for side in (self.native, self.official)]
-        text = repr(
-            (sides, self.gated, self.mapping, self.reverse, self.lora, self.dropped, self.ignored, self.notes)
-        )
+        rules = (self.mapping, self.reverse, self.lora, sorted(self.contradicted))
+        text = repr((sides, self.gated, rules, self.dropped, self.ignored, self.notes))
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -11,8 +11,9 @@ Verdict: TypeAlias = Literal["proven", "broken", "unknown"]
 
 RuleState: TypeAlias = Literal["live", "dead", "shadowed", "gated", "unknown"]
 """`live`: it decides at least one name. `shadowed`: it matches names, and earlier rules (`by`) take all of
-them. `gated`: it matches nothing here, and its target exists in another configuration. `dead`: neither.
-`unknown`: it was not tried (too costly a pattern, or it cannot be read)."""
+them. `gated`: it matches nothing here, and names that another configuration has. `dead`: neither.
+`unknown`: it was not tried (too costly a pattern, or it cannot be read), or an earlier one that was not
+keeps names from it."""
 
 FaultKind: TypeAlias = Literal[
     "missing",  # parameters of the port that nothing fills
@@ -87,7 +88,9 @@ class Fault:
     that is needed does not exist). `other`: a second rule that takes part (a collision, a shadow).
     `official` and `native`: the names on both sides; a rule that writes a wrong target has both the
     official names it sends away and the parameters that stay empty for want of them. `shapes`: for
-    `shape`. `message`: one sentence for a person, which names counts, examples and the consequence.
+    `shape`. `lacks`: for each merge that lacks sources, which ones, in words. `rejected`: `re` refuses
+    the rule, and the loader stops at it. `message`: one sentence for a person, which names counts, examples
+    and the consequence.
     `suspected`: what mends it (`rename`, `split`, `fuse`, `skip`, `config`, `unknown`: the words of a
     conversion retry request).
     """
@@ -100,6 +103,8 @@ class Fault:
     other: int | None = None
     shapes: tuple[ShapeFault, ...] = ()
     suspected: str = "unknown"
+    lacks: tuple[str, ...] = ()
+    rejected: bool = False
 
 
 @dataclass(frozen=True)

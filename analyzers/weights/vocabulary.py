@@ -130,10 +130,13 @@ so."""
 _NUMBERED = re.compile(r"([A-Za-z]+)_?(\d+)")
 
 
-def contradict(one: Path, other: Path) -> bool:
+def contradict(one: Path, other: Path, *, fused: bool = False) -> bool:
     """Whether two names say that they are not the same thing: q and k, first and second, `norm1` and
-    `norm2`."""
+    `norm2`. `fused`: `one` is only part of `other`, so that q may well go to what holds k too."""
     said, meant = _innermost(one), _innermost(other)
+    if fused:
+        wide = [place for place, (_, near) in enumerate(_EXCLUSIVE) if not near]
+        return any(said[i] and meant[i] and not said[i] & meant[i] for i in wide)
     if any(a and b and not a & b for a, b in zip(said, meant, strict=True)):
         return True
     numbers, others = _numbers(one), _numbers(other)

@@ -129,19 +129,22 @@ def read_answer(told: object, root: str, torch: str | None) -> StateAnswer:
 
 
 def _state_dict(side: Mapping[str, Any], where: str) -> StateDict:
-    tensors = tuple(_tensor(item, where) for item in _list(side.get("tensors"), f"{where}.tensors"))
+    tensors = _tensors(side.get("tensors"), f"{where}.tensors")
     state = StateDict(_text(side.get("source"), f"{where}.source"), "class", tensors)
     if len(state.by_name) != len(tensors):
         raise MalformedAnswer(f"{where}.tensors has a name twice")
     return state
 
 
-def _tensor(item: object, where: str) -> Tensor:
-    parts = _list(item, f"{where}.tensors")
+def _tensors(told: object, what: str) -> tuple[Tensor, ...]:
+    return tuple(_tensor(item, what) for item in _list(told, what))
+
+
+def _tensor(item: object, what: str) -> Tensor:
+    parts = _list(item, what)
     if len(parts) not in (4, 5):
-        raise MalformedAnswer(f"{where}.tensors has an entry of {len(parts)} items")
+        raise MalformedAnswer(f"{what} has an entry of {len(parts)} items")
     name, shape, dtype, flags = parts[:4]
-    what = f"{where}.tensors"
     marks = _text(flags, what)
     if not set(marks) <= {"b", "w"}:
         raise MalformedAnswer(f"{what} has flags {marks[:20]!r}")
@@ -160,7 +163,8 @@ def _gated(item: object) -> GatedNames:
     return GatedNames(
         _text(gate.get("field"), "gated.field"),
         redact(_text(gate.get("value"), "gated.value")),
-        tuple(_tensor(tensor, "gated") for tensor in _list(gate.get("tensors"), "gated.tensors")),
+        _tensors(gate.get("tensors"), "gated.tensors"),
+        _optional(gate.get("official"), "gated.official", _tensors),
     )
 
 
@@ -247,6 +251,10 @@ def _list(value: object, where: str) -> list[Any]:
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise MalformedAnswer(f"{where} holds {type(value).__name__}, not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which nothing can print or send on
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
 

@@ -23,6 +23,7 @@ WATCHED = (
     "**/pyproject.toml",
     "**/ditproof.toml",
     "**/{config,model_index}.json",
+    "**/*_keys.json",
     "**/PORT_STATUS.md",
     "**/*baseline*.json",
 )

@@ -14,6 +14,7 @@ import pytest
 from analyzers.facts.bodies import Body
 from analyzers.facts.flow import Flow, flow_of
 from analyzers.facts.flow_names import Given, Known
+from analyzers.facts.walking import walk_tree
 
 PARAMETERS = ("p0", "p1", "p2")
 LOCALS = ("v0", "v1", "v2")
@@ -211,7 +212,7 @@ KNOWN = Known(frozenset({"head"}), frozenset({Given("idle", 1)}))
 def flow(text: str, known: Known = KNOWN) -> Flow:
     tree = ast.parse(text).body[0]
     assert isinstance(tree, ast.FunctionDef)
-    return flow_of(Body(tree, text), known)
+    return flow_of(Body(tree, text, tuple(walk_tree(tree))), known)
 
 
 @pytest.mark.parametrize("block", range(8))

@@ -340,6 +340,73 @@ def test_gated_and_dead_rules() -> None:
     assert proof([*RULES, image]).verdict == "proven"
 
 
+def test_a_gated_rule_has_something_to_do_that_it_has_not_now() -> None:
+    published = SymbolicRule(r"^model\.diffusion_model\.(.*)$", r"\1")
+    scale = SymbolicRule(r"^blocks\.(\d+)\.added\.(.*)$", r"blocks.\1.norm_in.\2")
+    gates = (
+        GatedNames(
+            "adaln", "True", tuple(entries("blocks.#.extra")), tuple(entries("blocks.#.added.weight"))
+        ),
+    )
+    found = proof([*RULES, published, scale], state=PortState(gated=gates))
+    assert [use.state for use in found.rules[-2:]] == ["dead", "gated"]
+    without = (replace(gates[0], official=None),)
+    found = proof([*RULES, published, scale], state=PortState(gated=without))
+    assert [use.state for use in found.rules[-2:]] == ["dead", "dead"]  # what they make is there already
+
+
+def test_sources_that_a_merge_lacks_are_named() -> None:
+    found = proof(MERGES[2:], FUSED)
+    assert {fault.rule for fault in found.faults} == {None}
+    lack = r"the merge into 'blocks.\1.qkv.\2' lacks indices 0 and 1 of 3"
+    assert {lack for fault in found.faults for lack in fault.lacks} == {lack}
+    assert all(lack in fault.message for fault in found.faults)
+    assert {name for fault in found.faults for name in fault.official} == {
+        tensor.name for tensor in linear("blocks.#.attn1.to_q", "blocks.#.attn1.to_k")
+    }
+
+
+def test_sources_that_fill_a_parameter_only_together_are_led_there() -> None:
+    idle = SymbolicRule(r"^blocks\.(\d+)\.attn1\.to_qkv\.(.*)$", r"blocks.\1.qkv.\2")
+    found = proof([*MERGES[3:], idle], FUSED)
+    assert {fault.rule for fault in found.faults} == {None}  # alone no name fits what the idle rule makes
+    assert {name for fault in found.faults for name in fault.native} == {
+        tensor.name for tensor in linear("blocks.#.qkv")
+    }
+    assert {fault.kind for fault in found.faults} == {"unexpected"}
+
+
+# --------------------------------------------------------------------------- the main fact
+
+
+@pytest.mark.parametrize(
+    ("rules", "because"),
+    [
+        (
+            with_rule(RULES, 0, target=r"blocks.\1.to_qq.\2"),
+            "24 of 146 official names have no place and 24 of 146 parameters stay empty: by rule 1",
+        ),
+        (RULES[1:], "24 of 146 official names have no place and 24 of 146 parameters stay empty"),
+        (
+            with_rule(RULES, 0, target=r"blocks.\1.to_k.\2"),
+            "24 of 146 parameters stay empty and 24 parameters get what several names are sent to: by rule 1",
+        ),
+        (
+            with_rule(with_rule(RULES, 3, target=RULES[4].target), 4, target=RULES[3].target),
+            "blocks.0.ffn.fc_out.weight is [4, 8] and gets [8, 4] (and 47 more): by rules 4 and 5",
+        ),
+        (
+            with_rule(RULES, 2, pattern="^blocks(", target="x"),
+            "the loader stops at rule 3: `re` rejects it (missing ), unterminated subpattern at position 7), "
+            "and 98 official names come to it",
+        ),
+    ],
+)
+def test_the_main_fact_of_a_broken_proof(rules: Rules, because: str) -> None:
+    found = proof(rules)
+    assert (found.verdict, found.because) == ("broken", because)
+
+
 # --------------------------------------------------------------------------- unknown
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,16 +30,22 @@ from analyzers.rules.weight_examples import (
     PORT,
     RULES,
     TABLE,
+    K,
+    Q,
     config,
     dump,
     dumped,
     measured,
 )
 from analyzers.weights import known
-from analyzers.weights.known import proof_of, state_of
+from analyzers.weights.deciding import contradicted, written_rules
+from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.state import PortState
 
-WEIGHTS = ("DIT307", "DIT309", "DIT310", "DIT311", "DIT313", "DIT609", "DIT701", "DIT702", "DIT703")
+WEIGHTS = (
+    *("DIT306", "DIT307", "DIT309", "DIT310", "DIT311", "DIT313"),
+    *("DIT609", "DIT701", "DIT702", "DIT703", "DIT706"),
+)
 TYPING_ERROR = RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")
 
 
@@ -88,10 +96,28 @@ def test_a_dump_that_the_code_contradicts_counts_no_more(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("side", [OFFICIAL, NATIVE])
-def test_a_dump_that_is_none_says_nothing(tmp_path: Path, side: str) -> None:
-    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: '{"a": [1,'})
+@pytest.mark.parametrize("text", ['{"a": [1,', "[]\n", ""])
+def test_a_dump_that_is_none_says_nothing_and_is_told(tmp_path: Path, side: str, text: str) -> None:
+    project = project_at(tmp_path, dumped(TYPING_ERROR) | {side: text})
     assert proof_of(project, echo(project)) is None
-    assert places(project) == [("DIT311", CONFIG, 12)]  # the texts alone tell that
+    # The texts alone tell the first.
+    assert set(places(project)) == {("DIT311", CONFIG, 12), ("DIT706", side, 1)}
+
+
+def test_what_is_no_dump_of_a_port_is_no_matter_of_ours(tmp_path: Path) -> None:
+    files = dumped() | {
+        "converted_weights/echo/_mapping/lookup_keys.json": "{",
+        "assets/echo_official_keys.json": "{",
+    }
+    assert places(project_at(tmp_path, files)) == []
+
+
+def test_a_dump_that_is_edited_counts_at_once(tmp_path: Path) -> None:
+    write_tree(tmp_path, dumped(TYPING_ERROR) | {OFFICIAL: "{"})
+    sources = Sources(tmp_path)
+    assert ("DIT706", OFFICIAL, 1) in places(Project(sources, FASTVIDEO, Settings()))
+    sources.open(OFFICIAL, dump(OFFICIAL_NAMES))
+    assert places(Project(sources, FASTVIDEO, Settings())) == [("DIT702", CONFIG, 12)]
 
 
 def test_a_mapping_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
@@ -114,6 +140,50 @@ def test_rules_that_cannot_be_read_are_those_that_were_measured(tmp_path: Path) 
     assert {path for _, path, _ in places(project)} == {MODEL}  # no line of the config is known
 
 
+def held(rules: str) -> PortState:
+    """The names of both sides, measured while the class held these rules."""
+    texts = re.findall(r'r"(.*?)": r"(.*?)"', rules)
+    (state,) = measured().values()
+    return replace(state, mapping=tuple((pattern, target, None) for pattern, target in texts))
+
+
+def test_rules_that_are_typed_count_before_they_are_measured(tmp_path: Path) -> None:
+    """The class still held what stands on disk."""
+    key = f"{MODEL}::EchoTransformer3DModel"
+    write_tree(tmp_path, {MODEL: PORT, CONFIG: config()})
+    sources = Sources(tmp_path)
+    project = Project(sources, FASTVIDEO, Settings())
+    state = held(RULES)
+    state = replace(state, contradicted=contradicted(written_rules(project, echo(project)), state))
+    assert not state.contradicted
+    sources.open(CONFIG, config(TYPING_ERROR))
+    typed = Project(sources, FASTVIDEO, Settings(), {key: state})
+    assert places(typed) == [("DIT609", CONFIG, 12)]
+    # What is measured in the meantime is what is on disk.
+    assert contradicted(written_rules(typed, echo(typed)), state) == frozenset()
+
+
+def test_a_mapping_that_the_class_makes_itself_is_taken_as_it_was_made(tmp_path: Path) -> None:
+    """The sources seem to tell the mapping in full, and do not: what the class held counts."""
+    key = f"{MODEL}::EchoTransformer3DModel"
+    grown = config(Q + K + TABLE + HEAD) + "\n\nregister_more_rules(EchoArchConfig)\n"
+    write_tree(tmp_path, {MODEL: PORT, CONFIG: grown})
+    sources = Sources(tmp_path)
+    project = Project(sources, FASTVIDEO, Settings())
+    assert places(Project(sources, FASTVIDEO, Settings(), measured())) != []  # V seems to lack
+    state = held(RULES)
+    state = replace(state, contradicted=contradicted(written_rules(project, echo(project)), state))
+    assert state.contradicted == {"param_names_mapping"}
+    grows = Project(sources, FASTVIDEO, Settings(), {key: state})
+    assert places(grows) == []
+    assert rules_of(grows, echo(grows))[0] is None
+    # Written out as the class held it, every rule has its place.
+    sources.open(CONFIG, config())
+    plain = Project(sources, FASTVIDEO, Settings(), {key: state})
+    table, _ = rules_of(plain, echo(plain))
+    assert table is not None
+
+
 # --------------------------------------------------------------------------- findings
 
 
@@ -133,6 +203,8 @@ def test_nothing_is_reported_twice_under_two_codes() -> None:
         (RULES.replace(r"attn\.k\.", r"attn\.kk\."), ("DIT702", CONFIG, 11)),
         (RULES.replace(r"blocks.\1.to_k", r"blocks.\1.to_q"), ("DIT309", CONFIG, 11)),
         (RULES.replace(r"blocks.\1.to_v", "blocks.0.to_v"), ("DIT309", CONFIG, 12)),
+        (RULES.replace(r"^layers\.(\d+)\.attn\.k", r"^layers\.(\d+\.attn\.k"), ("DIT306", CONFIG, 11)),
+        (RULES.replace(r"blocks.\1.to_v.\2", r"blocks.\1.to_v.\3"), ("DIT306", CONFIG, 12)),
         (RULES.replace(r"to_q", "to_x").replace("to_k", "to_q").replace("to_x", "to_k"), None),
     ],
 )
@@ -142,6 +214,35 @@ def test_one_cause_is_one_finding(tmp_path: Path, rules: str, expected: tuple[st
         assert found == [("DIT313", CONFIG, 10), ("DIT313", CONFIG, 11)]
     else:
         assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (r'attn\.k\.(.*)$"', r'attn\.k\.(.*$"'),
+        (r"blocks.\1.to_k.\2", r"blocks.\1.to_k.\3"),
+        (r'r"blocks.\1.to_k.\2"', r'(r"blocks.\1.to_k.\2", 2, 2)'),
+    ],
+)
+def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) -> None:
+    assert right in RULES
+    files = dumped(RULES.replace(right, wrong))
+    project = project_at(tmp_path, files)
+    found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
+    # Where nobody asks for that one, what follows is told.
+    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
+    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
+    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
+
+
+def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: Path) -> None:
+    slow = r'            r"^((?:\w+\.?)*)attn\.k\.(.*)$": r"\1to_k.\2",' + "\n"
+    project = project_at(tmp_path, dumped(slow + RULES))
+    found = check_files(project, project.checked_files)
+    assert [(f.code, f.location.span.line + 1) for f in found if f.code in (*WEIGHTS, "DIT306")] == [
+        ("DIT306", 10)
+    ]
 
 
 def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
@@ -156,6 +257,30 @@ def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path
     rules = q + k + "\n".join(RULES.split("\n")[2:])
     found = places(project_at(tmp_path, dumped(rules, native=native) | {MODEL: fused}))
     assert found == [("DIT702", CONFIG, 11)]
+
+
+@pytest.mark.parametrize("lost", [(0,), (1,), (0, 1), (2,), (0, 1, 2)])
+def test_sources_of_a_merge_that_no_rule_takes_are_one_finding(tmp_path: Path, lost: tuple[int, ...]) -> None:
+    fused = PORT.replace("self.to_q = ReplicatedLinear(dim, dim)\n        self.to_k", "self.to_qkv")
+    fused = fused.replace("        self.to_v = ReplicatedLinear(dim, dim)\n", "")
+    native = {
+        name.replace("to_q", "to_qkv"): (192, 64) if "to_q" in name else shape
+        for name, shape in NATIVE_NAMES.items()
+        if "to_k" not in name and "to_v" not in name
+    }
+    merges = [
+        rf'            r"^layers\.(\d+)\.attn\.{word}\.(.*)$": (r"blocks.\1.to_qkv.\2", {index}, 3),' + "\n"
+        for index, word in enumerate("qkv")
+    ]
+    idle = r'            r"^layers\.(\d+)\.attn\.qkv\.(.*)$": r"blocks.\1.to_qkv.\2",' + "\n"
+    rules = "".join(merge for index, merge in enumerate(merges) if index not in lost)
+    project = project_at(tmp_path, dumped(rules + idle + TABLE + HEAD, native=native) | {MODEL: fused})
+    found = [f for f in findings(project) if f.code != "DIT311"]  # the rule that serves other checkpoints
+    assert [(f.code, f.location.path) for f in found] == [("DIT702", MODEL)]
+    if len(lost) == 1:
+        assert f"lacks index {lost[0]} of 3" in found[0].message
+    else:
+        assert "rules lack for most of the names" in found[0].message  # here they are
 
 
 def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ FULL = PortState(
     dropped=(("name", "value"),),
     ignored=("pattern",),
     notes=("note",),
+    contradicted=frozenset({"lora_param_names_mapping"}),
 )
 
 

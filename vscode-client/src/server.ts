@@ -156,6 +156,7 @@ export class Server {
         { language: "python", scheme: "file" },
         { pattern: "**/PORT_STATUS.md", scheme: "file" },
         { pattern: "**/{config,model_index}.json", scheme: "file" },
+        { pattern: "**/*_keys.json", scheme: "file" },
       ],
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,

@@ -52,6 +52,9 @@ class Loading:
     lenient: tuple[str, ...] = ()
     """Beginnings of the names of classes for which names without a place are passed over."""
 
+    by_index: bool = False
+    """Whether of a folder with an index the files are read that it names, and no others."""
+
 
 @dataclass(frozen=True)
 class Registrations:
@@ -297,11 +300,18 @@ class Profile:
         )
 
     def is_document(self, path: str) -> bool:
-        """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config."""
+        """Whether rules look at a file that is no Python: a port's state file, a checkpoint's config, a
+        dump of weight names."""
         name = path.rpartition("/")[2]
-        return name in (self.parity.state_file, "config.json", "model_index.json") and path.startswith(
+        known = name in (self.parity.state_file, "config.json", "model_index.json")
+        return (known or self.is_key_dump(path)) and path.startswith(
             tuple(root + "/" for root in self.document_roots)
         )
+
+    def is_key_dump(self, path: str) -> bool:
+        """Whether a file is by its name a dump of the names of one side of a port (see `key_dumps`)."""
+        ends = self.key_dumps.rpartition("{side}")[2]
+        return bool(ends) and path.endswith(tuple(f"_{side}{ends}" for side in ("official", self.name)))
 
     def is_test(self, path: str) -> bool:
         """Whether pytest would collect the file, below one of the test roots."""
