@@ -230,6 +230,10 @@ def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) 
     project = project_at(tmp_path, files)
     found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
     assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
+    # Where nobody asks for that one, what follows is told.
+    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
+    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
+    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
 
 
 def test_a_merge_that_nobody_calls_invalid_is_told_by_its_names(tmp_path: Path) -> None:
