@@ -230,10 +230,14 @@ def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) 
     project = project_at(tmp_path, files)
     found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
     assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
-    # Where nobody asks for that one, what follows is told.
-    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
-    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
-    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
+
+
+def test_a_merge_that_nobody_calls_invalid_is_told_by_its_names(tmp_path: Path) -> None:
+    wrong = RULES.replace(r'r"blocks.\1.to_k.\2"', r'(r"blocks.\1.to_k.\2", 2, 2)')
+    write_tree(tmp_path, dumped(wrong))
+    project = Project(Sources(tmp_path), FASTVIDEO, Settings(select=("DIT3",), ignore=("DIT306",)))
+    found = check_files(project, project.checked_files)
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT310", 11)]
 
 
 def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: Path) -> None:
@@ -243,6 +247,31 @@ def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: P
     assert [(f.code, f.location.span.line + 1) for f in found if f.code in (*WEIGHTS, "DIT306")] == [
         ("DIT306", 10)
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (
+            "nn.Sequential(\n  nn.Linear(4, 4),\n  nn.SiLU(),\n  nn.Linear(4, 4),\n)",
+            36,
+        ),
+        (
+            "nn.ModuleList([\n  nn.Linear(4, 4),\n  None,\n  nn.Linear(4, 4)])",
+            36,
+        ),
+        (
+            "nn.Sequential(\n  nn.Linear(4, 4),\n  *more,\n  nn.Linear(4, 4))",
+            33,
+        ),
+        ("nn.Sequential(\n            *(nn.Linear(4, 4) for _ in range(3)))", 33),
+        ("nn.ModuleList(\n            [nn.Linear(4, 4) for _ in range(3)])", 33),
+    ],
+)
+def test_a_fault_stands_at_the_element_that_is_built(tmp_path: Path, written: str, line: int) -> None:
+    model = PORT.replace("        self.proj_out =", f"        self.mlp = {written}\n        self.proj_out =")
+    files = dumped(native={**NATIVE_NAMES, "mlp.2.weight": (4, 4)}) | {MODEL: model}
+    assert places(project_at(tmp_path, files)) == [("DIT701", MODEL, line)]
 
 
 def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
