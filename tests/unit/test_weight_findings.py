@@ -312,6 +312,40 @@ def test_sources_of_a_merge_that_no_rule_takes_are_one_finding(tmp_path: Path, l
         assert "rules lack for most of the names" in found[0].message  # here they are
 
 
+def test_another_size_is_one_finding(tmp_path: Path) -> None:
+    native = {name: tuple(2 * n if n == 64 else n for n in shape) for name, shape in NATIVE_NAMES.items()}
+    (found,) = findings(project_at(tmp_path, dumped(native=native)))
+    assert (found.code, found.location.path) == ("DIT703", CONFIG)
+    assert found.message.startswith(
+        f"{len(NATIVE_NAMES)} of {len(NATIVE_NAMES)} parameters have another shape"
+    )
+    one = native | {name: shape for name, shape in NATIVE_NAMES.items() if "to_k" not in name}
+    assert places(project_at(tmp_path / "one", dumped(native=one))) == [("DIT703", CONFIG, 11)]
+
+
+@pytest.mark.parametrize("side", ["native", "official"])
+def test_a_side_without_tensors_is_one_finding(tmp_path: Path, side: str) -> None:
+    (key, state), *_ = measured().items()
+    whole = getattr(state, side)
+    found = findings(
+        project_at(
+            tmp_path,
+            {MODEL: PORT, CONFIG: config()},
+            {key: replace(state, **{side: replace(whole, tensors=())})},
+        )
+    )
+    assert [f.code for f in found if f.code != "DIT311"] == ["DIT609"]
+    assert "has no tensors" in found[0].message
+
+
+def test_each_rule_that_is_kept_out_tells_of_its_own_names(tmp_path: Path) -> None:
+    wide = r'            r"^layers\.(.*)$": r"layers.\1",' + "\n"
+    found = findings(project_at(tmp_path, dumped(wide + RULES)))
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT307", line) for line in (11, 12, 13)]
+    for finding, word in zip(found, "qkv", strict=True):
+        assert f"4 names of '{OFFICIAL}' (layers.0.attn.{word}." in finding.message
+
+
 def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:
     project = project_at(tmp_path, dumped() | {CONFIG: config().replace("lambda: {", "lambda: {{")})
     assert places(project) == []
