@@ -28,7 +28,6 @@ def told(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) -> Fau
         tuple(draft.shapes),
         _suspected(draft),
         tuple(draft.lacks),
-        draft.rule in renaming.raising,
     )
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from math import gcd
 from typing import Final, TypeAlias
 
-from analyzers.facts.model import Collection, Constant, Expr
 from analyzers.findings import START_OF_FILE, Location, Related, Span
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
@@ -129,8 +128,7 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
 
     A mapping that is just begun, or that is for the names of another origin, has one cause.
     """
-    faults = tuple(f for f in known.proof.faults if not _is_told_by_texts(known.rule(f.rule), f))
-    faults = _of_one_size(known, faults)
+    faults = _of_one_size(known, known.proof.faults)
     lacks = [f for f in faults if f.rule is None and f.other is None and f.kind in _LACKS]
     official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
@@ -195,24 +193,6 @@ def _of_nothing(known: KnownProof, official: tuple[str, ...], native: tuple[str,
         return Fault("unexpected", None, official, (), f"{text}has a place")
     text = f"'{known.official}' has no tensors: nothing fills the {len(native)} parameters of the port"
     return Fault("missing", None, (), native, f"{text} ({examples(native)})")
-
-
-def _is_told_by_texts(rule: MappingRule | None, fault: Fault) -> bool:
-    """Whether DIT306 reports the same at the rule: what `re` rejects, an index outside its group."""
-    if rule is None or not _is_written(rule):
-        return False
-    outside = rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]
-    return fault.rejected or (fault.kind == "merge" and outside)
-
-
-def _is_written(rule: MappingRule) -> bool:
-    """Whether a rule is written as literals."""
-    if not isinstance(rule.key_fact, Constant):
-        return False
-    value: Expr | None = rule.value_fact
-    if isinstance(value, Collection):
-        value = value.items[0] if value.items else None
-    return isinstance(value, Constant)
 
 
 def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:

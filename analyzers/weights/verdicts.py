@@ -88,9 +88,8 @@ class Fault:
     that is needed does not exist). `other`: a second rule that takes part (a collision, a shadow).
     `official` and `native`: the names on both sides; a rule that writes a wrong target has both the
     official names it sends away and the parameters that stay empty for want of them. `shapes`: for
-    `shape`. `lacks`: for each merge that lacks sources, which ones, in words. `rejected`: `re` refuses
-    the rule, and the loader stops at it. `message`: one sentence for a person, which names counts, examples
-    and the consequence.
+    `shape`. `lacks`: for each merge that lacks sources, which ones, in words. `message`: one
+    sentence for a person, which names counts, examples and the consequence.
     `suspected`: what mends it (`rename`, `split`, `fuse`, `skip`, `config`, `unknown`: the words of a
     conversion retry request).
     """
@@ -104,7 +103,6 @@ class Fault:
     shapes: tuple[ShapeFault, ...] = ()
     suspected: str = "unknown"
     lacks: tuple[str, ...] = ()
-    rejected: bool = False
 
 
 @dataclass(frozen=True)
