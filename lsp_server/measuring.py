@@ -3,7 +3,8 @@
 Invariants
 ----------
 * A measurement speaks of files on disk. It is reused only while all of them have the contents that they
-  had, and an answer during which one of them changed is not kept.
+  had, and an answer during which one of them changed is not kept. The same holds for the package that
+  the official class comes from.
 * Names outlive a measurement that failed: they stand until there are newer ones, and are called stale.
 """
 
@@ -102,16 +103,58 @@ def changed_since(root: Path, paths: Iterable[str], begun: float) -> bool:
 
 
 @dataclass(frozen=True)
+class Package:
+    """An installed package as it is on disk: its folder, and what another release of it changes there."""
+
+    folder: Path
+    state: tuple[object, ...]
+
+    def has_changed(self) -> bool:
+        """Whether the disk holds another one by now."""
+        return package_in(self.folder) != self
+
+
+def package_around(file: Path) -> Package:
+    """The package that a module of an environment belongs to."""
+    folder = file.parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return package_in(folder)
+
+
+def package_in(folder: Path) -> Package:
+    """A package as it is now. Its releases differ in the name of their `.dist-info`; what is installed
+    again or edited in place, in times: of the folder, of `__init__.py`, and of the record of its files."""
+    name = folder.name.lower().replace("_", "-")
+    try:
+        beside = [path for path in folder.parent.iterdir() if path.suffix == ".dist-info"]
+    except OSError:
+        beside = []
+    releases = sorted(path for path in beside if path.name.lower().replace("_", "-").startswith(f"{name}-"))
+    watched = [folder, folder / "__init__.py", *(path / "RECORD" for path in releases)]
+    return Package(folder, (*(path.name for path in releases), *map(_modified, watched)))
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What was measured, what was asked (`asked`, `python`), and the contents that it speaks of."""
+    """What was measured, what was asked (`asked`, `python`), and the contents that it speaks of.
+    `package`: the one that the official class was imported from, where it is none of the tree."""
 
     measured: Measured
     asked: tuple[str, ...]
     python: str
     contents: Contents
+    package: Package | None = None
 
     def fits(self, wanted: Wanted, python: str, contents: Contents) -> bool:
-        """Whether asking again would bring the same."""
+        """Whether asking again would bring the same. The package is for the caller to look at."""
         same = (self.asked, self.python) == (wanted.asked, python)
         return same and all(contents.get(path) == was for path, was in self.contents.items())
 

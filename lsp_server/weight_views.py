@@ -59,19 +59,31 @@ def readings(session: Session, path: str, *, proven: bool = False) -> list[Readi
 # ---------------------------------------------------------------------- hints
 
 
-def hints(session: Session, path: str) -> list[tuple[Span, str]]:
+@dataclass(frozen=True)
+class Hint:
+    """What is told of a rule: where its pattern stands, and the point behind the rule where it is told."""
+
+    key: Span
+    end: Span
+    label: str
+
+
+def hints(session: Session, path: str) -> list[Hint]:
     """What stands at the end of each rule of a file; ports that say the same share one."""
-    said: dict[Span, dict[str, list[str]]] = {}
+    said: dict[tuple[Span, Span], dict[str, list[str]]] = {}
     for reading in readings(session, path, proven=True):
         if reading.proof is None or reading.state is None:
             continue
         wrong = wrong_keys(reading.proof)
         for rule, use in reading.uses():
             told = label(use, wrong, reading.state, reading.line_of)
-            said.setdefault(rule.value.span, {}).setdefault(told, []).append(reading.port.name)
+            said.setdefault((rule.value.span, rule.key.span), {}).setdefault(told, []).append(
+                reading.port.name
+            )
     lines = session.lines(path)
     return [
-        (_end_of(span, lines.line(span.end_line)), _joined(labels)) for span, labels in sorted(said.items())
+        Hint(key, _end_of(value, lines.line(value.end_line)), _joined(labels))
+        for (value, key), labels in sorted(said.items(), key=lambda item: item[0])
     ]
 
 

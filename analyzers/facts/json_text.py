@@ -67,6 +67,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.lines = [0, *(m.end() for m in re.finditer(r"\r\n|\r|\n", text))]
+        self.last = (0, 0)
 
     def skip(self, at: int) -> int:
         found = _SPACE.match(self.text, at)
@@ -88,13 +89,14 @@ class _Reader:
             value = json.loads(found.group())
         except ValueError:  # more digits than Python turns into a number
             raise _Malformed from None
-        return JsonNode(value, self._span(at, found.end())), found.end()
+        return JsonNode(value, self._span(self._position(at), found.end())), found.end()
 
     def _object(self, begin: int, depth: int) -> tuple[JsonNode, int]:
         members: dict[str, JsonNode] = {}
+        place = self._position(begin)  # in the order of the text, which is quicker
         at = self.skip(begin + 1)
         if self.text.startswith("}", at):
-            return JsonNode(members, self._span(begin, at + 1)), at + 1
+            return JsonNode(members, self._span(place, at + 1)), at + 1
         while True:
             key = _STRING.match(self.text, at)
             if key is None:
@@ -106,19 +108,20 @@ class _Reader:
             members[str(json.loads(key.group()))] = member
             at, ended = self._separated(at, "}")
             if ended:
-                return JsonNode(members, self._span(begin, at)), at
+                return JsonNode(members, self._span(place, at)), at
 
     def _array(self, begin: int, depth: int) -> tuple[JsonNode, int]:
         items: list[JsonNode] = []
+        place = self._position(begin)
         at = self.skip(begin + 1)
         if self.text.startswith("]", at):
-            return JsonNode((), self._span(begin, at + 1)), at + 1
+            return JsonNode((), self._span(place, at + 1)), at + 1
         while True:
             item, at = self.value(at, depth + 1)
             items.append(item)
             at, ended = self._separated(at, "]")
             if ended:
-                return JsonNode(tuple(items), self._span(begin, at)), at
+                return JsonNode(tuple(items), self._span(place, at)), at
 
     def _separated(self, at: int, closing: str) -> tuple[int, bool]:
         """The offset behind a comma, or behind the closing bracket, and whether it was that."""
@@ -129,12 +132,14 @@ class _Reader:
             raise _Malformed
         return self.skip(at + 1), False
 
-    def _span(self, begin: int, end: int) -> Span:
-        line, column = self._position(begin)
-        end_line, end_column = self._position(end)
-        return Span(line, column, end_line, end_column)
+    def _span(self, begin: tuple[int, int], end: int) -> Span:
+        return Span(*begin, *self._position(end))
 
     def _position(self, offset: int) -> tuple[int, int]:
         line = bisect_right(self.lines, offset) - 1
-        content = self.text[self.lines[line] : offset]
-        return line, len(content.encode("utf-8", "surrogatepass"))
+        begin, column = self.lines[line], 0
+        if begin <= self.last[0] <= offset:
+            begin, column = self.last  # a document may be one long line
+        column += len(self.text[begin:offset].encode("utf-8", "surrogatepass"))
+        self.last = (offset, column)
+        return line, column

@@ -43,11 +43,16 @@ class Official:
 
     def constructor(self, reference: str) -> OfficialConstructor | None:
         """The constructor that a reference leads to; None where its source is not there."""
-        return self.sources.memory.get(("official", reference), lambda: self._constructor(reference))
+        key = ("official", self.settings.python, reference)
+        return self.sources.memory.get(key, lambda: self._constructor(reference))
+
+    def cls(self, reference: str) -> Placed[ClassFacts] | None:
+        """The class that a reference leads to; None where its source is not there."""
+        path, name = self._start(reference)
+        return self._class(path, name, _HOPS) if path is not None else None
 
     def _constructor(self, reference: str) -> OfficialConstructor | None:
-        path, name = self._start(reference)
-        cls = self._class(path, name, _HOPS) if path is not None else None
+        cls = self.cls(reference)
         found = self._built_by(cls, _HOPS) if cls is not None else None
         if cls is None or found is None:
             return None

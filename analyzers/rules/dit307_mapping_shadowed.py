@@ -96,6 +96,8 @@ def _shadowed_by_names(
     if not shadowed:
         return
     known, use = shadowed[0]
+    if any(known.proof.rules[index].state == "unknown" for index in use.by):
+        return  # they were not tried, or `re` rejects them: whether they take the names is not known
     takers = [taker for index in use.by if (taker := known.rule(index)) is not None]
     if not takers:
         return

@@ -67,6 +67,7 @@ RULE = Rule(
             "a typing error in a target",
             {MODEL: PORT, CONFIG: config(RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v"))},
             findings=(Expected(CONFIG, 12, "layers.0.attn.v.weight", Severity.ERROR),),
+            fixed={CONFIG: config()},
             states=measured(),
         ),
         Example(

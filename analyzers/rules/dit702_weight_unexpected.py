@@ -67,6 +67,7 @@ RULE = Rule(
             "a typing error in a target",
             dumped(RULES.replace(r"blocks.\1.to_v", r"block.\1.to_v")),
             findings=(Expected(CONFIG, 12, "layers.0.attn.v.weight", Severity.ERROR),),
+            fixed={CONFIG: config()},
         ),
         Example(
             "a rule that is missing, and what it would fill",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
+from analyzers.facts.model import Collection, Constant
 from analyzers.findings import Finding, Severity
 from analyzers.project.mappings import MappingRule
 from analyzers.rules.base import Context
 from analyzers.rules.weight_fixes import fix_of
 from analyzers.weights.faults import PlacedFault, placed_faults
+
+_INVALID: Final = ("DIT306", "mapping-invalid")
 
 
 def looks_at(context: Context) -> bool:
@@ -17,12 +21,25 @@ def looks_at(context: Context) -> bool:
 
 
 def faults_here(context: Context) -> tuple[PlacedFault, ...]:
-    """The faults that stand in the file under the rule's own code."""
+    """The faults that stand in the file under the rule's own code, but for what DIT306 says of a rule."""
     return tuple(
         placed
         for placed in placed_faults(context.project)
-        if placed.code == context.rule.code and placed.location.path == context.file.path
+        if placed.code == context.rule.code
+        and placed.location.path == context.file.path
+        and not (placed.rule is not None and _is_called_invalid(context, placed.rule))
     )
+
+
+def _is_called_invalid(context: Context, rule: MappingRule) -> bool:
+    """Whether DIT306 reports the rule's merge: what then becomes of the names is no second cause. (What `re`
+    says of a rule is no fault that has a place, see `faults`.)"""
+    code, name = _INVALID
+    value, merge = rule.value_fact, rule.merge
+    if merge is None or 0 <= merge[0] < merge[1] or not isinstance(value, Collection):
+        return False
+    written = all(isinstance(number, Constant) for number in value.items[1:])
+    return written and context.project.settings.enabled(code, name, rule.path)
 
 
 def faults_about(context: Context, *rules: MappingRule) -> tuple[PlacedFault, ...]:

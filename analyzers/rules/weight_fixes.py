@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from analyzers.findings import Applicability, Fix
+from analyzers.findings import Applicability, Fix, JsonValue
 from analyzers.project.index import Project
 from analyzers.weights.faults import PlacedFault
 from analyzers.weights.known import proposal_of, rules_of
@@ -19,7 +19,7 @@ MOST_TRIED = 200
 
 def fix_of(project: Project, placed: PlacedFault) -> Fix | None:
     """What would mend a fault, where something is known to."""
-    return _anchoring(project, placed) or _writing(project, placed)
+    return _anchoring(project, placed) or _retargeting(project, placed) or _writing(project, placed)
 
 
 def _writing(project: Project, placed: PlacedFault) -> Fix | None:
@@ -59,6 +59,55 @@ def _anchoring(project: Project, placed: PlacedFault) -> Fix | None:
                 Applicability.UNSAFE,
             )
     return None
+
+
+def _retargeting(project: Project, placed: PlacedFault) -> Fix | None:
+    """Another target for the rule that sends the names away, where names and shapes tell which."""
+    rule, index = placed.rule, placed.fault.rule
+    if rule is None or rule.pattern is None or rule.container is None or index is None:
+        return None
+    proposal = proposal_of(project, placed.known.port)
+    if proposal is None or rule is not placed.known.rule(index):
+        return None
+    wanted = dict(pair for proposed in proposal.rules for pair in proposed.pairs)
+    for proposed in proposal.rules:
+        same = proposed.replaces and proposed.pattern == rule.pattern
+        if same or _leads_to(project, placed, index, proposed.target, proposed.merge, wanted):
+            written: JsonValue = {
+                "pattern": rule.pattern,
+                "target": proposed.target,
+                "merge": list(proposed.merge) if proposed.merge is not None else None,
+                "before": None,
+                "after": None,
+                "replaces": True,
+            }
+            return Fix(
+                f"Change the target to '{proposed.target}'",
+                "add-mapping-rules",
+                {"path": rule.path, "container": rule.container, "rules": [written]},
+                Applicability.UNSAFE,
+            )
+    return None
+
+
+def _leads_to(
+    project: Project,
+    placed: PlacedFault,
+    index: int,
+    target: str,
+    merge: tuple[int, int] | None,
+    wanted: Mapping[str, str],
+) -> bool:
+    """Whether all names that a rule takes come where they belong once it has that target."""
+    _, rules = rules_of(project, placed.known.port)
+    taken = next((use.matches for use in placed.known.proof.rules if use.rule == index), ())
+    if not taken or merge != rules[index].merge or not all(name in wanted for name in taken):
+        return False
+    changed = [replace(rule, target=target) if i == index else rule for i, rule in enumerate(rules)]
+    if any(rule.parsed is None or rule.template is None for rule in changed):
+        return False
+    semantics = project.profile.mapping_semantics
+    return all(rename(name, changed, semantics).target == wanted[name] for name in taken)
 
 
 def _places_all(project: Project, placed: PlacedFault, index: int, pattern: str) -> bool:

@@ -389,9 +389,19 @@ class _Judge:
         to come or go."""
         said, meant = candidate.concepts, concepts(target.tail)
         if candidate.members[0].head and target.head:
-            lone = [self._learned.dropped(word) for word in (said - meant) & STREAMS]
-            lone += [self._learned.added(word) for word in (meant - said) & STREAMS]
-            if any(habit < _HABIT for habit in lone):
+            habits = [
+                max(
+                    [
+                        self._learned.dropped(word),
+                        *(self._learned.said(word, other) for other in meant - said),
+                    ]
+                )
+                for word in (said - meant) & STREAMS
+            ] + [
+                max([self._learned.added(word), *(self._learned.said(other, word) for other in said - meant)])
+                for word in (meant - said) & STREAMS
+            ]
+            if any(habit < _HABIT for habit in habits):
                 return False
         return len(candidate.members) > 1 or self._likeness(candidate, target) >= _NOTHING_ALIKE
 

@@ -114,20 +114,20 @@ def _components(graph: dict[Any, list[Any]]) -> list[set[Any]]:
                 seen.add(following)
                 stack.append((following, iter(graph[following])))
     backwards: dict[Any, list[Any]] = {node: [] for node in graph}
-    for node, others in graph.items():
-        for other in others:
+    for node, targets in graph.items():
+        for other in targets:
             backwards[other].append(node)
     found: list[set[Any]] = []
     placed: set[Any] = set()
     for root in reversed(order):
         if root in placed:
             continue
-        members, waiting = {root}, [root]
-        while waiting:
-            for other in backwards[waiting.pop()]:
+        members, left = {root}, [root]
+        while left:
+            for other in backwards[left.pop()]:
                 if other not in placed and other not in members:
                     members.add(other)
-                    waiting.append(other)
+                    left.append(other)
         placed |= members
         if len(members) > 1 or root in graph[root]:
             found.append(members)

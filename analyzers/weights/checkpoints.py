@@ -1,8 +1,10 @@
 """A checkpoint as a user names it: one file, a folder of shards with or without an index, a pipeline.
 
-What FastVideo does decides (`models/loader/component_loader.py`, `TransformerLoader.load`): it reads every
-`*.safetensors` of the folder and never looks at an index; of a name that comes twice the last one read
-counts, and the order of the files is the disk's. diffusers reads what the index names
+What the code base's loader does decides. FastVideo's (`models/loader/component_loader.py`,
+`TransformerLoader.load`) reads every `*.safetensors` of the folder and never looks at an index; of a name
+that comes twice the last one read counts, and the order of the files is the disk's. SGLang's
+(`runtime/loader/utils.py`, `_list_safetensors_files`) reads the files that an index names, all of what is in
+them, and those of a folder without one by name. diffusers reads what the index names
 (`models/modeling_utils.py`).
 """
 
@@ -47,17 +49,18 @@ class NotACheckpoint(Exception):
         self.next_step = next_step
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, loader: str = "FastVideo", by_index: bool = False) -> Checkpoint:
     """The names, shapes and places of a checkpoint; only headers, indexes and `config.json` are read.
 
     `path`: a safetensors file, a header alone (with or without the eight bytes of its length), an index,
     a folder with such files, a diffusers pipeline (its `transformer` is read) or a model's folder in the
-    Hugging Face cache. Links are followed.
+    Hugging Face cache. Links are followed. `loader`: whose loader is spoken of; `by_index`: whether it reads
+    the files that an index names, and no others.
 
     Whatever is wrong with the files becomes a problem. Raises `FileNotFoundError` where nothing is there
     and `NotACheckpoint` where something else is.
     """
-    reading = _Reading()
+    reading = _Reading(loader, by_index=by_index)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -94,7 +97,9 @@ class _Index:
 class _Reading:
     """One reading of a checkpoint: what was found so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: str, *, by_index: bool) -> None:
+        self.loader = loader
+        self.by_index = by_index
         self.bytes_read = 0
         self.total_bytes = 0
         self.files: list[Path] = []
@@ -207,16 +212,24 @@ class _Reading:
     def _made(
         self, path: Path, shards: Iterable[Path], indexes: list[_Index], config: Mapping[str, object] | None
     ) -> Checkpoint:
+        shards = list(shards)
+        indexed = {file for index in indexes for file in index.files.values()}
+        loose = [shard.name for shard in shards if shard.name not in indexed]
+        if indexes and loose:
+            says = f"{shown(loose)} {'are' if len(loose) > 1 else 'is'} in no index"
+            if self.by_index:
+                shards = [shard for shard in shards if shard.name in indexed]
+                self.notes.append(
+                    f"{says}: {self.loader} reads the files that the index names, as diffusers does"
+                )
+            else:
+                self.notes.append(
+                    f"{says}: {self.loader} reads every {SUFFIX} file of a folder, diffusers those that the "
+                    "index names"
+                )
         headers = [self._header(shard) for shard in shards]
         self.problems += [problem for header in headers for problem in header.problems]
         headers_by_name = {header.file.name: header for header in headers}
-        indexed = {file for index in indexes for file in index.files.values()}
-        loose = [header.file.name for header in headers if header.file.name not in indexed]
-        if indexes and loose:
-            self.notes.append(
-                f"{shown(loose)} {'are' if len(loose) > 1 else 'is'} in no index: FastVideo reads every "
-                f"{SUFFIX} file of a folder, diffusers those that the index names"
-            )
         unplaced = dict.fromkeys(name for header in headers for name in header.unplaced)
         for index in indexes:
             untrue = self._check_index(index, headers_by_name)
@@ -258,18 +271,22 @@ class _Reading:
             self._report(
                 other,
                 f"{len(names):,} tensor{'s are' if len(names) > 1 else ' is'} in '{one.name}' and again in "
-                f"'{other.name}' ({shown(names)}): FastVideo reads every .safetensors file of a folder in "
-                "the order of the disk, and the copy that it reads last counts",
+                f"'{other.name}' ({shown(names)}): {self._order()}, and the copy that it reads last counts",
                 "keep one of the files in the folder, or name the one that is meant",
                 tuple(names),
                 effect="unknown",
             )
         return tuple(chosen.values())
 
+    def _order(self) -> str:
+        if self.by_index:
+            return f"{self.loader} reads the files of a folder one after the other"
+        return f"{self.loader} reads every .safetensors file of a folder in the order of the disk"
+
     # ------------------------------------------------------------------ indexes
 
     def _index(self, path: Path) -> _Index | None:
-        value = self._json(path, effect="none")
+        value = self._json(path, effect="broken" if self.by_index else "none")
         return self._checked_index(path, value) if value is not None else None
 
     def _checked_index(self, path: Path, value: object) -> _Index | None:
@@ -351,7 +368,7 @@ class _Reading:
             self._report(
                 index.path,
                 f"the index '{index.path.name}' lacks {shown(unnamed)} of the files that it names: "
-                "FastVideo loads them all the same, and what goes by the index does not know of them",
+                f"{self.loader} loads them all the same, and what goes by the index does not know of them",
                 _REINDEX,
                 tuple(unnamed),
                 effect="none",

@@ -9,7 +9,7 @@ says about the modules around it is what the pairs beside it say: `text_embedder
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from analyzers.weights.families import INDEX, Path
 
@@ -28,14 +28,20 @@ def holder(path: Path, root: Path = ()) -> Path | None:
     return path[:end]
 
 
-def common_root(paths: Iterable[Path]) -> Path:
+def holders(path: Path, root: Path) -> tuple[Path, ...]:
+    """The named modules that a module is part of; two where a number at its end may be that of a layer
+    (`time_in.0`) or part of its name (`attn.to_out.0`)."""
+    found = [holder(path, root)]
+    if path[-1].isdigit():
+        found.append(holder(path[:-1], root))
+    return tuple(dict.fromkeys(inside for inside in found if inside is not None))
+
+
+def common_root(paths: Collection[Path]) -> Path:
     """What all paths begin with."""
-    every = list(paths)
-    if len(every) < 2:
-        return ()
-    low, high = min(every), max(every)
+    low, high = min(paths, default=()), max(paths, default=())
     same = 0
-    while same < min(len(low), len(high)) - 1 and low[same] == high[same]:
+    while same < min(len(low), len(high)) and low[same] == high[same]:
         same += 1
     return low[:same]
 
@@ -44,35 +50,30 @@ class Neighbours:
     """Which module of one side holds what a module of the other side holds."""
 
     def __init__(self, pairs: Sequence[tuple[Path, Path]]) -> None:
-        self._roots = common_root(one for one, _ in pairs), common_root(two for _, two in pairs)
+        self._roots = common_root([one for one, _ in pairs]), common_root([two for _, two in pairs])
         self._beside: defaultdict[tuple[int, Path], list[tuple[Path, Path]]] = defaultdict(list)
         for pair in dict.fromkeys(pairs):
             for side in (0, 1):
-                inside = holder(pair[side], self._roots[side])
-                if inside is not None:
+                for inside in holders(pair[side], self._roots[side]):
                     self._beside[side, inside].append(pair)
 
     def speak_against(self, official: Path, native: Path) -> bool:
-        """Whether the pairs in one of the two modules that hold these agree on another counterpart of it."""
+        """Whether the pairs in one of the two modules that hold these all go where the other is not."""
         return self._elsewhere(0, official, native) or self._elsewhere(1, native, official)
 
     def _elsewhere(self, side: int, own: Path, other: Path) -> bool:
-        inside = holder(own, self._roots[side])
-        if inside is None:
-            return False
-        beside = [
-            pair[1 - side]
-            for pair in self._beside[side, inside]
-            if pair[side] != own and pair[1 - side] != other
-        ]
-        around = _around(other)
-        return bool(beside) and not any(around & _around(path) for path in beside)
+        for inside in holders(own, self._roots[side]):
+            beside = [
+                _around(pair[1 - side])
+                for pair in self._beside[side, inside]
+                if pair[side] != own and pair[1 - side] != other
+            ]
+            shared = common_root(beside)
+            if beside and other[: len(shared)] != shared:
+                return True
+        return False
 
 
-def _around(path: Path) -> frozenset[Path]:
-    """What holds a module; a number at the end may be that of a layer (`time_in.0`) or part of the name
-    (`attn.to_out.0`)."""
-    found = {holder(path) or path[:-1]}
-    if path[-1].isdigit():
-        found.add(path[:-2])
-    return frozenset(found)
+def _around(path: Path) -> Path:
+    """The module that holds another for sure."""
+    return path[:-2] if path[-1].isdigit() else holder(path) or path[:-1]

@@ -161,17 +161,19 @@ def _taken_out(parts: Path, lists: Collection[Path]) -> tuple[Path, Indices]:
 
 
 def _is_list(entries: Mapping[str, set[Path]], word: str) -> bool:
-    if word and len(entries) < _LAYERS_OF_A_LIST:
-        return False  # `attn1` and `attn2`, `norm1` and `norm2` are names
     if sorted(int(entry) for entry in entries) != list(range(len(entries))):
         return False
     held = list(entries.values())
     if any(() in names for names in held):
         return False
     if len(held) == 1:
-        return len(held[0]) >= _MEMBERS_OF_A_LONE_BLOCK
-    if all(len(names) <= len(_LEAVES) for names in held):
+        return not word and len(held[0]) >= _MEMBERS_OF_A_LONE_BLOCK
+    if any(len(name) == 1 for names in held for name in names) and all(
+        len(names) <= len(_LEAVES) for names in held
+    ):
         # The layers of a Sequential look alike too; they are few, and mostly not numbered in a row.
         return len(held) >= _LAYERS_OF_A_LIST and all(names == held[0] for names in held)
+    if len(held) < _LAYERS_OF_A_LIST and word:
+        return all(names == held[0] for names in held)  # `attn0` and `attn1` may be names
     union = set().union(*held)
     return all(len(names) >= _SHARED * len(union) for names in held)

@@ -81,10 +81,10 @@ def settle(proof: WeightProof, report: LayoutReport) -> WeightProof:
     if not faults:
         return broken
     count = sum(len(fault.native) for fault in faults)
+    those = f"{count:,} parameters" if count > 1 else "1 parameter"
     because = (
-        f"{count:,} parameter{'s' if count > 1 else ''} of the converted checkpoint hold other rows than "
+        f"{those} of the converted checkpoint hold{'' if count > 1 else 's'} other rows than the mapping says"
     )
-    because += "the mapping says"
     if proof.verdict == "broken":
         because = f"{proof.because}; {because}"
     return replace(broken, verdict="broken", because=because)
@@ -198,6 +198,9 @@ def _severity(verdict: LayoutVerdict, report: LayoutReport) -> Severity:
 def _dtypes(
     report: LayoutReport, official_keeps: KeptModules | None, port_keeps: KeptModules | None
 ) -> list[LayoutFinding]:
+    # Whether the loader of the port casts what only the official model keeps.
+    casts = port_keeps is not None and port_keeps.readable
+
     def keeper(verdict: LayoutVerdict) -> str:
         if port_keeps is not None and port_keeps.keeps(verdict.native):
             return "the port"
@@ -223,6 +226,13 @@ def _dtypes(
         elif first.exact and first.as_expected:
             severity = Severity.INFORMATION
             message = f"{what}; every value that was compared fits"
+        elif whose == "the official model" and casts:
+            severity = Severity.WARNING
+            those = "them" if len(natives) > 1 else "it"
+            message = (
+                f"{what}, and the official model keeps {those} in float32: the port does not, and its loader "
+                f"casts the official file alike; see whether the port has to keep {those}"
+            )
         elif whose:
             severity = Severity.ERROR
             message = (

@@ -208,7 +208,11 @@ def _verdict(
             f"{lost[0].target}): their part of an adapter is passed over"
         )
     if alphas:
-        said.append(f"the alpha of {len(alphas)} layers gets lost ({alphas[0]}): their scale is another")
+        some = f"{len(alphas)} layers" if len(alphas) > 1 else "1 layer"
+        said.append(
+            f"the alpha of {some} gets lost ({alphas[0]}): the adapter acts there with scale 1 in place of "
+            "alpha / rank, which is wrong unless the two are equal"
+        )
     if said:
         return "broken", "; ".join(said)
     return "proven", f"adapters of all {layers} official linear layers reach a layer of the port"

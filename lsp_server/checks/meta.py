@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,8 @@ _LONGEST_LINE = 64 << 20  # bytes of one answer: 33 B parameters have names of h
 _SHOWN_OF_LOG = 6  # lines
 
 log = logging.getLogger(__name__)
+
+_OFFICIAL_STAGE = "building the official model"  # as `ditproof_probe.meta_answers` calls it
 
 OnStage = Callable[[str], None]
 """Told what the worker is at (`importing torch`, `building the port`)."""
@@ -169,6 +171,12 @@ class MetaWorker:
         """Ends every worker for good, and waits until they are gone."""
         self._closed = True
         await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+
+    def restart(self, root: str, python: str) -> None:
+        """Ends one worker; the next request starts another, which imports everything anew."""
+        worker = self._workers.get((root, python))
+        if worker is not None:
+            worker.kill()
 
     def kill(self) -> None:
         """Ends every worker at once; the next request starts another."""
@@ -346,11 +354,17 @@ class _Worker:
         number = self._next
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         process.waiting[number] = answer
-        if on_stage is not None:
-            process.listeners[number] = on_stage
+        stages: list[str] = []
+
+        def listen(stage: str) -> None:
+            stages.append(stage)
+            if on_stage is not None:
+                on_stage(stage)
+
+        process.listeners[number] = listen
         try:
             self._send(process, request.message(number))
-            await self._until_answered(process, answer, request, deadline)
+            await self._until_answered(process, answer, request, deadline, stages)
             return answer.result()
         except asyncio.CancelledError:
             # The worker stays warm: only the child that works on this one has to go.
@@ -366,7 +380,9 @@ class _Worker:
         answer: asyncio.Future[dict[str, Any]],
         request: StateRequest,
         deadline: float,
+        stages: Sequence[str],
     ) -> None:
+        """`stages`: what the worker has said so far that it does, the last one now."""
         memory_due = 0.0
         while not answer.done():
             await asyncio.wait([answer], timeout=_POLL)
@@ -381,7 +397,7 @@ class _Worker:
             now = time.monotonic()
             if now > deadline:
                 self.kill()
-                raise _too_long(request, "has not come")
+                raise _too_long(request, "has not come", stages[-1] if stages else None)
             if request.memory_limit is not None and now >= memory_due:
                 used = await asyncio.to_thread(group_memory, process.pid)
                 memory_due = now + _MEMORY_EVERY
@@ -535,10 +551,15 @@ def _heard(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def _too_long(request: StateRequest, what: str) -> CheckError:
+def _too_long(request: StateRequest, what: str, stage: str | None = None) -> CheckError:
+    """`stage`: what the worker was doing, None where it had not begun."""
+    doing = f", while {stage}" if stage is not None else ""
+    step = "or see what its constructor does on the meta device."
+    if stage == _OFFICIAL_STAGE:
+        step = f"or see what the import and the constructor of {request.official} do."
     return CheckError(
-        f"The answer about {request.key.rpartition('::')[2]} {what} after {request.timeout:g} s.",
-        "Try again with a longer limit (--timeout), or see what its constructor does on the meta device.",
+        f"The answer about {request.key.rpartition('::')[2]} {what} after {request.timeout:g} s{doing}.",
+        f"Try again with a longer limit (--timeout), {step}",
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import takewhile
 
-from analyzers.weights.verdicts import ShapeFault
+from analyzers.weights.verdicts import Fault, ShapeFault
 from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 
@@ -19,7 +19,9 @@ MOST_KEYS = 24
 
 def retry_request(report: WeightReport, component: str) -> dict[str, object]:
     """The fields of the request by name. Lists that are cut end in how many are left out."""
-    faults = report.proof.faults
+    loading = report.loading
+    loads = loading is None or loading.verdict == "proven" or report.proof.verdict == "broken"
+    faults = report.proof.faults if loads or loading is None else loading.faults
     official = list(dict.fromkeys(name for fault in faults for name in fault.official))
     native = list(dict.fromkeys(name for fault in faults for name in fault.native))
     shapes = [shape for fault in faults for shape in fault.shapes]
@@ -32,14 +34,11 @@ def retry_request(report: WeightReport, component: str) -> dict[str, object]:
         "parity_test": next((t for t in tests if t.startswith("tests/")), tests[0] if tests else "none"),
         "failing_keys": {"official": _cut(numbered_once(official)), "fastvideo": _cut(numbered_once(native))},
         "expected_actual_shapes": _cut(_shapes(shape) for shape in shapes),
-        "source_prefix_or_path": _source(report, official),
+        "source_prefix_or_path": _source(report, official) if loads else str(report.measured.against.ref),
         "evidence": [
             f"{report.port.name} against {report.measured.against.ref}: {report.verdict} by "
             f"{report.proof.by}: {report.because}",
-            *(
-                f"{report.place_of(fault).path}:{report.place_of(fault).span.line + 1}: {fault.message}"
-                for fault in faults
-            ),
+            *(_evidence(report, fault) if loads else fault.message for fault in faults),
         ],
         "suspected_fix": weights.most_common(1)[0][0] if weights else "unknown",
     }
@@ -51,6 +50,11 @@ def request_text(request: dict[str, object]) -> str:
     for name, value in request.items():
         lines += _lines(name, value, "  ")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _evidence(report: WeightReport, fault: Fault) -> str:
+    place = report.place_of(fault)
+    return f"{place.path}:{place.span.line + 1}: {fault.message}"
 
 
 def _lines(name: str, value: object, indent: str) -> Iterable[str]:

@@ -14,13 +14,15 @@ from typing import Any
 
 from analyzers.findings import Location
 from analyzers.project.index import Project
+from analyzers.project.official import Official
 from analyzers.project.ports import Port
+from analyzers.project.profile import Profile
 from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
 from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.faults import SHADOWED, code_of, keeps_out
 from analyzers.weights.headers import Checkpoint
-from analyzers.weights.kept_dtypes import KeptModules, kept_by_port
+from analyzers.weights.kept_dtypes import KeptModules, kept_by_official, kept_by_port
 from analyzers.weights.known import is_stale
 from analyzers.weights.layout import LayoutReport, probe_layout
 from analyzers.weights.layout_findings import LayoutFinding, findings, settle
@@ -37,6 +39,7 @@ from lsp_server.checks.against import (
     no_counterpart,
 )
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.judging import foreign_names, judged
 from lsp_server.checks.meta import (
     DEFAULT_TIMEOUT,
     MetaWorker,
@@ -77,7 +80,7 @@ class Subject:
 
     port: Port
     root: Path
-    code_base: str
+    profile: Profile
     name: PortName
     dump: StateDict | None = None
     officials: tuple[Against, ...] = ()
@@ -91,7 +94,8 @@ class Measured:
     `configuration`: what both were built from, for a person. `checkpoint`: the official side, where it is
     one; `converted`: the checkpoint beside it, where both are given. `notes`: what holds and is worth
     saying. `problems`: what the worker could not do and the proof did not need. `apart`: why the two sides
-    were built from different configurations, "" where they were not.
+    were built from different configurations, "" where they were not. `python`: the interpreter that built
+    them. `gates`: whether it tried further configurations of the port.
     """
 
     port: Port
@@ -104,13 +108,16 @@ class Measured:
     notes: tuple[str, ...] = ()
     problems: tuple[StateProblem, ...] = ()
     apart: str = ""
+    python: str = ""
+    gates: bool = True
 
 
 @dataclass(frozen=True)
 class WeightReport:
     """The verdict with all that it rests on; `seconds` from the question to the answer.
 
-    `layout`: what the rows of two checkpoints say, None where only one side is a checkpoint. `reverse` and
+    `layout`: what the rows of two checkpoints say, and `loading`: whether the names of the converted one load
+    into the port; None where only one side is a checkpoint. `reverse` and
     `lora`: the proofs of the other mappings, where they were asked for.
     """
 
@@ -122,6 +129,7 @@ class WeightReport:
     seconds: float
     layout: LayoutReport | None = None
     layout_findings: tuple[LayoutFinding, ...] = ()
+    loading: WeightProof | None = None
     reverse: ReverseProof | None = None
     lora: LoraProof | None = None
 
@@ -178,7 +186,7 @@ async def measure(
                 "the checkpoint has it. Two checkpoints are compared with each other.",
             )
         measured = await asking.checkpoint(official)
-        return replace(measured, converted=await asyncio.to_thread(_read, against))
+        return replace(measured, converted=await asyncio.to_thread(_read, against, project.profile))
     if question.official is not None:
         return await asking.one(named_official(project, port, question.official, question.here))
     return await asking.first_of(subject_of(project, port).officials)
@@ -195,7 +203,7 @@ def _subject(project: Project, port: Port) -> Subject:
     cls = port.cls
     name = PortName(project.names.module_name(cls.path), cls.fact.name, cls.path)
     dump, written = _own_dump(project, port), written_rules(project, port)
-    return Subject(port, project.root, project.profile.name, name, dump, written=written)
+    return Subject(port, project.root, project.profile, name, dump, written=written)
 
 
 def _own_dump(project: Project, port: Port) -> StateDict | None:
@@ -223,20 +231,43 @@ def report_on(
     """The proof, judged. `began`: a `time.monotonic()`. `reverse`, `lora`: prove these mappings too."""
     deciding = deciding_rules(project, measured.port, measured.state)
     profile = project.profile
-    proof = prove(
-        measured.state,
-        deciding.rules,
-        semantics=profile.mapping_semantics,
-        loading=profile.loading,
-        cls=measured.port.name,
-    )
+
+    def proved(state: PortState) -> WeightProof:
+        return prove(
+            state,
+            deciding.rules,
+            semantics=profile.mapping_semantics,
+            loading=profile.loading,
+            cls=measured.port.name,
+        )
+
+    proof = proved(measured.state)
+    if not measured.gates and any(use.state == "dead" for use in proof.rules):
+        left_out = "a rule called dead may serve another configuration: --no-gates left these out"
+        proof = replace(proof, notes=(*proof.notes, left_out))
     layout: LayoutReport | None = None
     found: tuple[LayoutFinding, ...] = ()
+    loading: WeightProof | None = None
     if measured.checkpoint is not None and measured.converted is not None:
+        # The loader sends the names of any file through the mapping, converted or not.
+        loading = proved(replace(measured.state, official=measured.converted.state_dict()))
         layout = probe_layout(measured.checkpoint, measured.converted, proof)
         proof = settle(proof, layout)
-        found = findings(layout, port_keeps=_kept_by(project, measured.port))
-    verdict, because = _judged(measured, proof)
+        found = findings(
+            layout,
+            official_keeps=_kept_by_official(project, measured),
+            port_keeps=_kept_by_port(project, measured.port),
+        )
+    verdict, because = judged(
+        (measured.checkpoint, measured.converted), measured.apart, proof, loading, found
+    )
+    foreign = foreign_names(proof, deciding.rules)
+    if foreign is not None:
+        because = f"{because}; {foreign}"
+        step = (
+            "should these be the names of another release: name the one that is loaded, with --official or "
+        )
+        proof = replace(proof, notes=(f"{step}--checkpoint", *proof.notes))
     other = _loaded_instead(project, measured.port)
     if verdict == "proven" and other is not None:
         verdict, because = "unknown", other
@@ -254,21 +285,9 @@ def report_on(
             missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
             adapter = replace(adapter, because=missing)
     seconds = time.monotonic() - began
-    return WeightReport(measured, deciding, proof, verdict, because, seconds, layout, found, back, adapter)
-
-
-def _judged(measured: Measured, proof: WeightProof) -> tuple[Verdict, str]:
-    """The proof's verdict, with what the checkpoints and the way the sides were built say beside it."""
-    verdict, because = proof.verdict, proof.because
-    for effect in ("broken", "unknown"):
-        for read in (measured.checkpoint, measured.converted):
-            for problem in read.problems if read is not None else ():
-                # What stands in the headers fits; what cannot be read does not arrive.
-                if problem.effect == effect and verdict == "proven":
-                    verdict, because = problem.effect, problem.message
-    if measured.apart and verdict == "broken":
-        return "unknown", f"{measured.apart}; what differs may be the configurations alone"
-    return verdict, because
+    return WeightReport(
+        measured, deciding, proof, verdict, because, seconds, layout, found, loading, back, adapter
+    )
 
 
 def _loaded_instead(project: Project, port: Port) -> str | None:
@@ -288,13 +307,34 @@ def _loaded_instead(project: Project, port: Port) -> str | None:
     )
 
 
-def _kept_by(project: Project, port: Port) -> KeptModules | None:
+def _kept_by_port(project: Project, port: Port) -> KeptModules | None:
     """What the port keeps in float32; None where its file cannot be read."""
     text = project.sources.text(port.cls.path)
     try:
         return kept_by_port(text, port.name) if text is not None else None
     except SyntaxError:
         return None
+
+
+def _kept_by_official(project: Project, measured: Measured) -> KeptModules | None:
+    """What the class of the official checkpoint keeps in float32; None where its source is not at hand.
+
+    The class that the checkpoint's `config.json` names is one of diffusers; else the port's counterpart.
+    """
+    config = measured.checkpoint.config if measured.checkpoint is not None else None
+    name = config.get("_class_name") if config is not None else None
+    references = [f"diffusers:{name}"] if isinstance(name, str) else []
+    references += [oracle.ref for oracle in measured.port.oracles]
+    official = Official(project.sources, replace(project.settings, python=measured.python))
+    for reference in references:
+        cls = official.cls(reference)
+        text = project.sources.text(cls.path) if cls is not None else None
+        try:
+            if cls is not None and text is not None:
+                return kept_by_official(text, cls.fact.name)
+        except SyntaxError:
+            continue
+    return None
 
 
 class _Asking:
@@ -365,8 +405,10 @@ class _Asking:
         return replace(measured, apart=reason.rstrip("."))
 
     async def checkpoint(self, against: Against) -> Measured:
-        read = await asyncio.to_thread(_read, against)
+        read = await asyncio.to_thread(_read, against, self.subject.profile)
         config = self.question.config if self.question.config is not None else read.config
+        if config is None:
+            _refuse_unread_config(read)
         answer = await self._port(config)
         # The folder's own patterns are not those of a class that ignores names.
         state = replace(answer.state, official=replace(read.state_dict(), source=against.ref))
@@ -376,6 +418,10 @@ class _Asking:
             configuration = "the checkpoint's config.json"
         else:
             configuration = "the port's defaults (there is no config.json beside the checkpoint)"
+            self.notes.append(
+                "should the checkpoint be of another size or variant than the port's defaults: --config with "
+                "its config.json builds the port as it needs it"
+            )
         measured = self._measured(against, answer, state, configuration)
         return replace(measured, checkpoint=read, notes=(*read.notes, *measured.notes))
 
@@ -394,7 +440,7 @@ class _Asking:
                 root=str(subject.root),
                 python=self.question.python,
                 trusted=self.question.trusted,
-                code_base=subject.code_base,
+                code_base=subject.profile.name,
                 port=subject.name,
                 official=official,
                 config=config,
@@ -433,7 +479,15 @@ class _Asking:
             )
         state = replace(state, contradicted=contradicted(self.subject.written, state))
         return Measured(
-            self.port, against, state, configuration, answer, notes=tuple(notes), problems=answer.problems
+            self.port,
+            against,
+            state,
+            configuration,
+            answer,
+            notes=tuple(notes),
+            problems=answer.problems,
+            python=self.question.python,
+            gates=self.question.gates,
         )
 
 
@@ -449,6 +503,10 @@ class OfficialUnusable(Unbuildable):
     """The official side cannot be had; another one may be."""
 
 
+_OWN_TYPES = ("Unbuildable", "Exit", "Crash")
+"""Types of problems that the worker found itself, and no exception of the user's code."""
+
+
 def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tuple[str, str]:
     """Reason and next step of the first problem."""
     if not problems:
@@ -457,8 +515,15 @@ def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tu
     path = problem.path
     place = f" ({path}:{(problem.line or 0) + 1})" if path and not path.startswith("<") else ""
     message = " ".join(problem.message.split()).rstrip(".")
-    reason = f"{what}: {problem.type}: {message}{place}."
+    kind = f"{problem.type}: " if problem.type not in _OWN_TYPES else ""
+    reason = f"{what}: {kind}{message}{place}."
     if problem.next_step:
+        if (
+            problem.stage in ("config", "build")
+            and question.config is None
+            and "onfiguration" in problem.next_step
+        ):
+            return reason, f"{problem.next_step.rstrip('.')} (--config FILE)."
         return reason, problem.next_step
     if problem.missing:
         return reason, f"Run `{question.python} -m pip install {problem.missing.partition('.')[0]}`."
@@ -467,10 +532,21 @@ def _told(problems: Sequence[StateProblem], what: str, question: Question) -> tu
     return reason, "Mend it there; `python -c` with the same import shows the whole traceback."
 
 
-def _read(against: Against) -> Checkpoint:
+def _refuse_unread_config(read: Checkpoint) -> None:
+    """Raises CheckError where a `config.json` lies beside a checkpoint and cannot be read: a port of any
+    other configuration would prove nothing."""
+    for problem in read.problems:
+        if problem.path.name == "config.json":
+            raise OfficialUnusable(
+                f"{problem.message}: the checkpoint does not say how to build the port.",
+                f"{problem.next_step[:1].upper()}{problem.next_step[1:]}, or name another with --config.",
+            )
+
+
+def _read(against: Against, profile: Profile) -> Checkpoint:
     assert against.path is not None
     try:
-        read = read_checkpoint(against.path)
+        read = read_checkpoint(against.path, loader=profile.title, by_index=profile.loading.by_index)
     except NotACheckpoint as error:
         raise OfficialUnusable(f"{error.message}.", f"{error.next_step}.") from error
     except FileNotFoundError as error:

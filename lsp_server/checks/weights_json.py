@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from analyzers.project.ports import Port
 from analyzers.weights.headers import Checkpoint
 from analyzers.weights.layout_findings import LayoutFinding
 from analyzers.weights.proof_of_lora import LoraProof
 from analyzers.weights.proof_of_reverse import ReverseProof
 from analyzers.weights.verdicts import Fault, KeyPlacement, ShapeFault
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.judging import missing, unexpected
 from lsp_server.checks.weights import WeightReport
 
 NAMES = {
@@ -45,8 +48,8 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             "mapped": sum(p.verdict == "proven" and not p.excluded for p in proof.placements),
             "merged": proof.merged,
         },
-        "missing": missing(report),
-        "unexpected": unexpected(report),
+        "missing": missing(proof),
+        "unexpected": unexpected(proof),
         "shape": [_shape(shape) for fault in proof.faults for shape in fault.shapes],
         "dtype": [
             {"native": list(fault.native), "official": list(fault.official), "message": fault.message}
@@ -64,7 +67,7 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
         ],
         "dropped": [{"name": name, "value": value} for name, value in measured.state.dropped],
         "checkpoint": _checkpoint(measured.checkpoint),
-        "converted": _checkpoint(measured.converted),
+        "converted": _converted(report),
         "probed": None
         if report.layout is None
         else {"bytes_read": report.layout.bytes_read, "total_bytes": report.layout.total_bytes},
@@ -81,6 +84,7 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             }
             for problem in measured.problems
         ],
+        "error": None,
         "seconds": round(report.seconds, 3),
     }
     if report.reverse is not None:
@@ -92,23 +96,37 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
     return document
 
 
-def missing(report: WeightReport) -> list[str]:
-    """The port's names that nothing fills and that may not stay empty."""
-    return [
-        filling.tensor.name
-        for filling in report.proof.fillings
-        if not filling.sources and not filling.excluded and filling.verdict == "broken"
-    ]
+def failure_json(port: Port, against: str | None, error: CheckError, seconds: float) -> dict[str, Any]:
+    """The document where the check could not run: the keys of a report, nothing in them, and `error`.
 
-
-def unexpected(report: WeightReport) -> list[str]:
-    """The official names that lead to no name of the port and are not left out by design."""
-    places = {filling.tensor.name for filling in report.proof.fillings}
-    return [
-        placement.tensor.name
-        for placement in report.proof.placements
-        if placement.target not in places and not placement.excluded and placement.verdict == "broken"
-    ]
+    `against`: what the user named, None where nothing.
+    """
+    nothing: dict[str, Any] = {
+        key: [] for key in ("missing", "unexpected", "shape", "dtype", "layout", "rules", "faults")
+    }
+    return {
+        "version": 1,
+        "port": port.name,
+        "path": port.location.path,
+        "line": port.location.span.line + 1,
+        "against": against,
+        "verdict": "unknown",
+        "because": error.reason,
+        "by": None,
+        "configuration": None,
+        "counts": dict.fromkeys(("official", "native", "mapped", "merged")),
+        **nothing,
+        "exclusions": [],
+        "interchangeable": [],
+        "dropped": [],
+        "checkpoint": None,
+        "converted": None,
+        "probed": None,
+        "notes": [],
+        "problems": [],
+        "error": {"message": error.reason, "next_step": error.next_step},
+        "seconds": round(seconds, 3),
+    }
 
 
 def _rule(report: WeightReport, index: int) -> dict[str, Any]:
@@ -208,6 +226,20 @@ def _found(finding: LayoutFinding) -> dict[str, Any]:
         "native": list(finding.natives),
         "message": finding.message,
     }
+
+
+def _converted(report: WeightReport) -> dict[str, Any] | None:
+    """The converted checkpoint, and whether its names load into the port."""
+    document, loading = _checkpoint(report.measured.converted), report.loading
+    if document is not None and loading is not None:
+        document["loading"] = {
+            "verdict": loading.verdict,
+            "because": loading.because,
+            "missing": missing(loading),
+            "unexpected": unexpected(loading),
+            "shape": [_shape(shape) for fault in loading.faults for shape in fault.shapes],
+        }
+    return document
 
 
 def _checkpoint(read: Checkpoint | None) -> dict[str, Any] | None:

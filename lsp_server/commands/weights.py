@@ -24,7 +24,7 @@ from lsp_server.checks.key_dumps import write_dumps
 from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
 from lsp_server.checks.retry_request import request_text, retry_request
 from lsp_server.checks.weights import Measured, Question, WeightReport, measure, report_on
-from lsp_server.checks.weights_json import report_json
+from lsp_server.checks.weights_json import failure_json, report_json
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
 from lsp_server.commands.port_argument import find_port, paths_in
@@ -139,6 +139,8 @@ def command(
         report = report_on(project, measured, began, reverse=reverse, lora=lora)
         written = write_dumps(project, found, measured.state, component, force=force) if dump else ()
     except CheckError as error:
+        if output_format == "json":
+            write_json(failure_json(found, official or checkpoint, error, time.monotonic() - began))
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
     if not quiet:
         for path in written:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from analyzers.findings import Location, Severity
-from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, Verdict
+from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, ShapeFault, Verdict
+from lsp_server.checks.judging import missing, renamed_natives, unexpected
 from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 from lsp_server.checks.weights_json import NAMES
@@ -36,14 +37,14 @@ def report_text(
 ) -> str:
     """The whole report, with a line end. `columns`: the terminal's width, None for a pipe.
 
-    Without `verbose` the rules are those that a fault concerns or that do nothing. `quiet` leaves out
-    what changes no verdict.
+    What is to be mended comes first. Without `verbose` the rules are those that a fault concerns or that do
+    nothing. `quiet` leaves out what changes no verdict.
     """
     page = _Page(report, colour, columns)
     out = [
         *page.head(),
-        *page.rules(verbose=verbose),
         *page.faults(verbose=verbose),
+        *page.rules(verbose=verbose),
         *page.others(verbose=verbose),
     ]
     if keys:
@@ -166,7 +167,7 @@ class _Page:
         if use.state == "gated" and use.why:
             return f"gated: {use.why}"
         if use.state == "unknown":
-            return f"not tried: {use.why}" if use.why else "not tried"
+            return use.why or "not tried"
         return use.state
 
     def _lines(self, rules: Sequence[int]) -> str:
@@ -203,6 +204,7 @@ class _Page:
         converted = self.report.measured.converted
         if converted is None:
             return
+        yield from self._not_loaded(printable(str(converted.path)), verbose=verbose)
         found = self.report.layout_findings
         shown = [f for f in found if verbose or f.severity is not Severity.INFORMATION]
         for finding in shown[: None if verbose else _MOST_FAULTS]:
@@ -213,6 +215,46 @@ class _Page:
         if left:
             yield f"{count(left, 'more finding')} about rows and dtypes: -v lists them"
             yield ""
+
+    def _not_loaded(self, place: str, *, verbose: bool) -> Iterator[str]:
+        """What of the converted checkpoint finds no place, as far as the mapping itself is no cause of it."""
+        loading = self.report.loading
+        if loading is None or self.proof.verdict == "broken":
+            return
+        own = renamed_natives(loading)
+        lacking = [name for name in missing(loading) if name not in own]
+        strangers = [name for name in unexpected(loading) if name not in own]
+        shapes = [shape for fault in loading.faults for shape in fault.shapes]
+        sent = {placement.tensor.name: _placed(placement) for placement in loading.placements}
+        ways: tuple[tuple[str, list[str], str], ...] = (
+            (
+                "DIT702",
+                [sent[name] for name in own],
+                "the converted checkpoint has the port's own names for {}, and the mapping renames these",
+            ),
+            (
+                "DIT701",
+                [f"{name} {_shape(self.shapes.get(name))} ← nothing" for name in lacking],
+                "the converted checkpoint lacks {} of the port",
+            ),
+            (
+                "DIT702",
+                [sent[name] for name in strangers],
+                "the port has no place for {} of the converted checkpoint",
+            ),
+            (
+                "DIT703",
+                [self._misshapen(shape) for shape in shapes],
+                "the converted checkpoint has another shape than the port for {}",
+            ),
+        )
+        for code, examples, text in ways:
+            if examples:
+                left = len(examples) - _EXAMPLES if not verbose else 0
+                more = [f"and {left} more"] if left > 0 else []
+                rule, shown = f"{code} {NAMES[code]}", examples[: None if verbose else _EXAMPLES]
+                told = f"{text.format(count(len(examples), 'tensor'))}: loading stops with an error"
+                yield from self._fault(place, rule, told, [*shown, *more])
 
     def _fault(self, place: str, rule: str, message: str, more: Sequence[str]) -> Iterator[str]:
         code, _, name = rule.partition(" ")
@@ -249,7 +291,9 @@ class _Page:
             lines["layers that several adapters reach"] = [
                 f"{native} ← {', '.join(official)}" for native, official in adapter.colliding
             ]
-            lines["official layers whose alpha is lost"] = list(numbered_once(adapter.alphas))
+            lines[
+                "official layers whose alpha is lost (no rule takes the bare name of the layer to its place)"
+            ] = list(numbered_once(adapter.alphas))
         for title, names in lines.items():
             shown = names if verbose else names[:_MOST_FAULTS]
             if names:
@@ -261,15 +305,17 @@ class _Page:
 
     def _examples(self, fault: Fault) -> Iterator[str]:
         if fault.shapes:
-            for shape in fault.shapes[:_EXAMPLES]:
-                found = _shape(shape.found) if shape.found is not None else "no common shape"
-                yield f"{shape.native} {_shape(shape.expected)} ← {found} {' + '.join(shape.official)}"
+            yield from (self._misshapen(shape) for shape in fault.shapes[:_EXAMPLES])
             return
         placed = [self.targets[name] for name in fault.official if name in self.targets]
         for placement in placed[:_EXAMPLES]:
             yield _placed(placement)
         for native in fault.native[: max(_EXAMPLES - len(placed), 0) if placed else _EXAMPLES]:
             yield f"{native} {_shape(self.shapes.get(native))} ← nothing"
+
+    def _misshapen(self, shape: ShapeFault) -> str:
+        found = _shape(shape.found) if shape.found is not None else "no common shape"
+        return f"{shape.native} {_shape(shape.expected)} ← {found} {' + '.join(shape.official)}"
 
     # ------------------------------------------------------------------ keys
 
@@ -313,6 +359,8 @@ class _Page:
         layout, read = self.report.layout, measured.checkpoint
         if layout is not None:
             text = f"{layout.bytes_read:,} of {layout.total_bytes:,} bytes of both checkpoints"
+            if layout.bytes_read >= layout.total_bytes:  # so small that some were read again
+                text = f"all {layout.total_bytes:,} bytes of both checkpoints"
             yield from self._labelled("read", text)
         elif read is not None and read.total_bytes:
             text = f"{read.bytes_read:,} of {read.total_bytes:,} bytes in {count(len(read.files), 'file')}"

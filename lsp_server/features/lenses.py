@@ -33,10 +33,11 @@ LONGEST = 130
 
 @dataclass(frozen=True)
 class _Known:
-    """What the event loop knows of the names. `unsaved`: path -> the text on disk.
-    `why_not`: why nothing is measured by itself."""
+    """What the event loop knows of the names. `waiting`: the ports that are measured later.
+    `unsaved`: path -> the text on disk. `why_not`: why nothing is measured by itself."""
 
     standings: Mapping[str, Standing]
+    waiting: frozenset[str]
     unsaved: Mapping[str, str]
     why_not: str | None
 
@@ -52,7 +53,8 @@ def register(server: Server) -> None:
             return []
         tree, path = placed
         uris, version = server.uris_of(tree), document.version
-        known = _Known(server.weights.standings(tree), server.weights.unsaved(tree), server.weights.why_not)
+        weights = server.weights
+        known = _Known(weights.standings(tree), weights.waiting(tree), weights.unsaved(tree), weights.why_not)
 
         def question(session: Session) -> list[_Lens]:
             found = list(_weights(session, path, known))
@@ -85,14 +87,19 @@ _Lens = tuple[Span, str, str, dict[str, Any]]
 def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
     """On each mapping of the file and each port's class what is proven of their names."""
     # What is proven first: VS Code shows the lenses of a line side by side.
-    on_mappings = sorted(readings(session, path), key=lambda r: (r.table.location, r.proof is None))
+    # Of those that nothing is known of yet, the port that is called like the file.
+    name = path.rpartition("/")[2]
+    on_mappings = sorted(
+        readings(session, path),
+        key=lambda r: (r.table.location, r.proof is None, not r.port.cls.path.endswith(f"/{name}")),
+    )
     for reading in on_mappings:
         several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
         if several and reading.port.oracle is None and reading.proof is None:
             continue  # of the ports that share a mapping, those that are compared with something
-        name = f"{reading.port.name}: " if several else ""
+        whose = f"{reading.port.name}: " if several else ""
         title = _title(session, reading.port, known)
-        yield _lens(reading.table.location.span, f"{name}{title}", reading.port)
+        yield _lens(reading.table.location.span, f"{whose}{title}", reading.port)
     for port in session.project.ports:
         if port.location.path == path:
             yield _lens(port.location.span, _title(session, port, known), port)
@@ -128,6 +135,8 @@ def _title(session: Session, port: Port, known: _Known) -> str:
         return f"{text} (names from before the edits)" if _stale(session, standing, known) else text
     if standing.running:
         return "measuring weights …"
+    if state_key(port) in known.waiting:
+        return "weights not proven yet: another port is measured first"
     if standing.trouble is not None:
         return f"weights not proven: {standing.trouble}"
     if state is not None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pygls.exceptions import JsonRpcException
 
-from analyzers.findings import Finding, Severity
+from analyzers.findings import Finding, Location, Severity
 from analyzers.project.ports import Port
 from analyzers.weights.known import rules_of, state_key
 from lsp_server.checks.errors import CheckError
@@ -35,11 +35,13 @@ from lsp_server.commands.weights_text import report_text
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import (
     Answer,
+    Package,
     Standing,
     Wanted,
     changed_since,
     contents_of,
     files_of,
+    package_around,
     touches_names,
     wanted_about,
     wanted_of,
@@ -70,6 +72,13 @@ def register(server: Server) -> None:
     @server.command(WEIGHTS)
     async def weights(arguments: list[Any]) -> dict[str, Any]:
         return await server.weights.prove(arguments[0] if arguments else None)
+
+
+class _CancelledError(CheckError):
+    """The user ended a measurement."""
+
+    def __init__(self) -> None:
+        super().__init__("Measuring was cancelled.", "Save the port, or prove the weights again.")
 
 
 @dataclass(eq=False)
@@ -105,6 +114,7 @@ class WeightChecks:
         self._worker = MetaWorker()
         self._queues: dict[Tree, _Queue] = {}
         self._standings: dict[tuple[Tree, str], Standing] = {}
+        self._packages: dict[tuple[Tree, str], dict[Path, Package]] = {}
         self._told: set[tuple[Tree, str]] = set()
         self._stopped = False
 
@@ -130,6 +140,10 @@ class WeightChecks:
     def standings(self, tree: Tree) -> dict[str, Standing]:
         """What is known of each port of a tree."""
         return {key: standing for (other, key), standing in self._standings.items() if other is tree}
+
+    def waiting(self, tree: Tree) -> frozenset[str]:
+        """The ports whose turn is yet to come."""
+        return frozenset(self._queues[tree].pending) if tree in self._queues else frozenset()
 
     @property
     def why_not(self) -> str | None:
@@ -250,6 +264,7 @@ class WeightChecks:
                 raise wanted.subject
             explicit = self._server.settings.python
             python = (await asyncio.to_thread(find_interpreter, tree.root, explicit)).path
+            await self._forget_old_packages(tree, python)
             if not again:
                 kept = await self._kept(tree, wanted, standing, python)
                 if kept is not None:
@@ -270,14 +285,30 @@ class WeightChecks:
             if await asyncio.to_thread(changed_since, tree.root, closure, begun):
                 # Saved in the middle: nobody can say which text was imported.
                 queue.pending[wanted.key] = wanted
-            await self._take(tree, wanted, standing, Answer(measured, wanted.asked, python, contents))
+            package = await asyncio.to_thread(_package_of, measured)
+            if package is not None:
+                # As the worker imported it first: a later look would take a newer one for that.
+                self._packages.setdefault((tree, python), {}).setdefault(package.folder, package)
+            answer = Answer(measured, wanted.asked, python, contents, package)
+            await self._take(tree, wanted, standing, answer)
             return standing
+
+    async def _forget_old_packages(self, tree: Tree, python: str) -> None:
+        """A worker that has imported what is no longer installed is replaced, and so is what it told."""
+        known = self._packages.get((tree, python), {})
+        changed = await asyncio.to_thread(lambda: any(package.has_changed() for package in known.values()))
+        if changed:
+            log.info("an installed package has changed: the models are imported anew")
+            self._packages.pop((tree, python))
+            self._worker.restart(str(tree.root), python)
 
     async def _kept(self, tree: Tree, wanted: Wanted, standing: Standing, python: str) -> Answer | None:
         for answer in standing.answers:
             contents = await asyncio.to_thread(contents_of, tree.root, answer.contents)
             if answer.fits(wanted, python, contents):
-                return answer
+                package = answer.package
+                if package is None or not await asyncio.to_thread(package.has_changed):
+                    return answer
         return None
 
     async def _measured(
@@ -298,7 +329,7 @@ class WeightChecks:
             raise
         if running.task.cancelled():
             if running.cancelled:
-                raise CheckError("Measuring was cancelled.", "Save the port, or prove the weights again.")
+                raise _CancelledError
             raise SupersededError(subject.port.name)
         return running.task.result()
 
@@ -318,13 +349,20 @@ class WeightChecks:
         standing.outdated = bool(standing.answers)
         problems = error.problems if isinstance(error, Unbuildable) else ()
         standing.trouble = _trouble(problems) or error.reason.rstrip(".")
+        if isinstance(error, _CancelledError):
+            standing.trouble = "cancelled"
         self._report(tree, wanted, problems)
         self._tell(tree, f"weights of {wanted.port.name}: {error}")
         await self._show(tree)
 
     def _report(self, tree: Tree, wanted: Wanted, problems: Sequence[StateProblem]) -> None:
-        """Problems as findings at their place in the tree, or at the port's class."""
-        findings = tuple(_finding(tree, wanted.port, problem) for problem in problems)
+        """Problems as findings at their place in the tree, or at the port's class. What the environment
+        lacks is none of them: it would be told of every port, and no line of the tree is to blame."""
+        findings = tuple(
+            _finding(tree, wanted.port, problem)
+            for problem in problems
+            if problem.side != "code base" or _in_tree(tree, problem)
+        )
         paths = {wanted.port.location.path, *(finding.location.path for finding in findings)}
         texts = {path: text for path in paths if (text := _on_disk(tree.root / path)) is not None}
         self._server.verdicts.put(Verdict(tree.root, f"weights of {wanted.key}", findings, texts))
@@ -494,20 +532,25 @@ def _ports_at(session: Session, path: str, line: object) -> list[Port]:
     return own or here
 
 
+def _package_of(measured: Measured) -> Package | None:
+    """The installed package of the official class."""
+    place = measured.answer.official_place
+    return package_around(Path(place.path)) if place is not None and Path(place.path).is_absolute() else None
+
+
 def _trouble(problems: Sequence[StateProblem]) -> str | None:
     """What keeps a side from being there, in one line."""
     for problem in problems:
         who = {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
-        what = f"no module '{problem.missing}'" if problem.missing else _first_line(problem.message)
-        return f"{who}: {what or problem.type}"
+        if problem.missing:
+            return f"no module '{problem.missing}' for {who}"
+        return f"{who}: {_first_line(problem.message) or problem.type}"
     return None
 
 
 def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
     """The port's own failure is a warning; what its surroundings lack is information."""
-    place = problem.place
-    if place is None or Path(place.path).is_absolute() or not (tree.root / place.path).is_file():
-        place = port.location
+    place = _in_tree(tree, problem) or port.location
     return Finding(
         "DIT907",
         "check-failed",
@@ -517,6 +560,14 @@ def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
         symbol=port.name,
         port=port.name,
     )
+
+
+def _in_tree(tree: Tree, problem: StateProblem) -> Location | None:
+    """The place of a problem, where it is one of the tree."""
+    place = problem.place
+    if place is None or Path(place.path).is_absolute() or not (tree.root / place.path).is_file():
+        return None
+    return place
 
 
 def _said(problem: StateProblem) -> str:

@@ -105,6 +105,10 @@ def test_a_rule_hovers_with_its_keys(parts: Parts) -> None:
     _must_be_well(parts, "weights-hover")
 
 
+def test_a_missing_rule_is_written_by_its_quick_fix(parts: Parts) -> None:
+    _must_be_well(parts, "weights-quick-fix")
+
+
 def test_the_report_of_the_weights_is_a_document(parts: Parts) -> None:
     _must_be_well(parts, "weights-report")
 

@@ -30,6 +30,8 @@ def answer(request):
     if number not in ended:
         say(dict(json.loads((folder / "answer.json").read_text()), kind="state", id=number))
 
+with (folder / "starts").open("a") as starts:
+    starts.write("started\\n")
 say(dict(kind="ready", python="3.11", torch="2.13", seconds=0.1))
 for line in sys.stdin:
     request = json.loads(line)
@@ -58,6 +60,11 @@ class CannedWorker:
         file = self.folder / "requests"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
+    @property
+    def starts(self) -> int:
+        """How often it was started to measure."""
+        return len((self.folder / "starts").read_text().splitlines())
+
     def hold(self, on: bool) -> None:
         """Whether an answer lets itself be waited for."""
         if on:
@@ -66,13 +73,20 @@ class CannedWorker:
             (self.folder / "hold").unlink()
 
     def answers(
-        self, *, blocks: int = 2, files: tuple[str, ...] = (), problems: tuple[dict[str, Any], ...] = ()
+        self,
+        *,
+        blocks: int = 2,
+        files: tuple[str, ...] = (),
+        problems: tuple[dict[str, Any], ...] = (),
+        built: bool = True,
+        official_file: Path | None = None,
     ) -> None:
-        """The sound port and its official model with so many blocks; a side with a problem is not there."""
+        """The sound port and its official model with so many blocks; a side with a problem is not there,
+        and neither is without `built`."""
         own = [[f"blocks.{n}.to_q.weight", [64, 64], "BF16", ""] for n in range(blocks)]
         official = [[f"blocks.{n}.attn.to_q.weight", [64, 64], "F32", ""] for n in range(blocks)]
-        without = {problem["side"] for problem in problems}
-        answer = {
+        without = {problem["side"] for problem in problems} if built else {"port", "official"}
+        answer: dict[str, Any] = {
             "port": None if "port" in without else _side("SoundTransformer3DModel", own),
             "official": None if "official" in without else _side("official:SoundTransformer", official),
             "dropped": [],
@@ -81,6 +95,8 @@ class CannedWorker:
             "problems": list(problems),
             "seconds": 0.1,
         }
+        if official_file is not None and answer["official"] is not None:
+            answer["official"].update(path=str(official_file), line=0)
         (self.folder / "answer.json").write_text(json.dumps(answer))
 
 

@@ -130,6 +130,30 @@ async def test_a_file_of_the_import_closure_makes_the_names_old(sound: Path, wor
         await until_lens(editor, CONFIG, "3 of 3 keys proven")
 
 
+async def test_another_release_of_the_official_package_is_measured_by_another_worker(
+    sound: Path, worker: CannedWorker, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages"
+    module = installed / "official" / "models" / "sound.py"
+    module.parent.mkdir(parents=True)
+    for file in (module, module.parent / "__init__.py", installed / "official" / "__init__.py"):
+        file.touch()
+    release = installed / "Official-1.0.dist-info"
+    release.mkdir()
+    worker.answers(official_file=module)
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        save(editor, CONFIG, editor.text(CONFIG))
+        await asyncio.sleep(0.6)
+        assert (len(worker.requests), worker.starts) == (1, 1)
+        release.rename(installed / "Official-2.0.dist-info")
+        worker.answers(blocks=3, official_file=module)
+        save(editor, CONFIG, editor.text(CONFIG))
+        await until_lens(editor, CONFIG, "3 of 3 keys proven")
+        assert (len(worker.requests), worker.starts) == (2, 2)
+
+
 async def test_a_newer_save_replaces_what_it_makes_wrong(sound: Path, worker: CannedWorker) -> None:
     async with editor_at(sound, settings=trusted(worker)) as editor:
         worker.hold(True)
@@ -209,6 +233,20 @@ async def test_a_port_that_cannot_be_built_is_marked_at_its_line(sound: Path, wo
         await editor.diagnostics(PORT, lambda found: not [d for d in found if d.code == "DIT907"])
 
 
+async def test_what_the_environment_lacks_is_no_finding_of_every_port(
+    sound: Path, worker: CannedWorker
+) -> None:
+    lacks = {"missing": "torch", "next_step": "Install torch."}
+    worker.answers(built=False, problems=(problem("code base", "No module named 'torch'", **lacks),))
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(PORT)
+        shown = await until_lens(editor, PORT, "no module 'torch'")
+        assert shown == "weights not proven: no module 'torch' for the code base"
+        assert not [d for d in await editor.diagnostics(PORT) if d.code == "DIT907"]
+        with pytest.raises(JsonRpcException, match="torch"):
+            await editor.command("ditproof.weights", {"uri": editor.uri(PORT), "line": None})
+
+
 async def test_names_outlive_a_port_that_does_not_build_any_more(sound: Path, worker: CannedWorker) -> None:
     async with editor_at(sound, settings=trusted(worker)) as editor:
         editor.open(PORT)
@@ -284,6 +322,56 @@ async def test_hints_keep_their_lines_while_a_rule_is_half_typed(sound: Path, wo
         editor.change(CONFIG, half)
         (hint,) = await hints(editor, CONFIG)
         assert RULE in half.split("\n")[hint.position.line]
+
+
+async def test_a_rule_typed_above_another_takes_its_hint_no_longer_than_it_parses(
+    sound: Path, worker: CannedWorker
+) -> None:
+    """Two texts one below the other are one pattern, until the upper one has a colon."""
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        text = editor.text(CONFIG)
+        assert await labels(editor, CONFIG) == ["→ 2 keys"]
+        for typed in ("", 'r"^new"', 'r"^new."'):
+            editor.change(CONFIG, text.replace(RULE, f"{typed}\n            {RULE}", 1))
+            assert await labels(editor, CONFIG) == (["dead"] if "new" in typed else ["→ 2 keys"])
+        half = text.replace(RULE, f'r"^new.": r"fresh"\n            {RULE}')
+        editor.change(CONFIG, half)
+        (hint,) = await hints(editor, CONFIG)
+        assert (hint.label, RULE in half.split("\n")[hint.position.line]) == ("→ 2 keys", True)
+
+
+async def test_a_failure_elsewhere_brings_no_other_findings_of_that_file(
+    sound: Path, worker: CannedWorker
+) -> None:
+    """Of a file that is not open only that is told for which nobody else would tell it."""
+    (sound / "ditproof.toml").write_text('[oracles]\nSoundTransformer3DModel = "official:Sound"\n')
+    port = sound / PORT
+    port.write_text(port.read_text() + "\n\nprint(SoundTransformer3DModel)\n")
+    worker.answers(problems=(problem("official", "No module named 'official'", missing="official"),))
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        found = await editor.diagnostics(PORT, lambda found: [d for d in found if d.code == "DIT907"])
+        assert {d.code for d in found} == {"DIT907"}
+        editor.open(PORT)
+        await editor.diagnostics(PORT, lambda found: [d for d in found if d.code == "DIT409"])
+
+
+async def test_what_a_mapping_leaves_empty_in_a_model_that_is_not_open_is_told(
+    sound: Path, worker: CannedWorker
+) -> None:
+    """Whoever deletes a rule looks at the config; what then stays empty stands in the model."""
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        text = editor.text(CONFIG)
+        editor.change(CONFIG, "\n".join(line for line in text.split("\n") if "to_q" not in line))
+        (told,) = await editor.diagnostics(PORT, lambda found: found)
+        assert told.code == "DIT609"
+        assert "to_q" in editor.text(PORT).split("\n")[told.range.start.line]
+        editor.change(CONFIG, text)
+        await editor.diagnostics(PORT, lambda found: not found)
 
 
 async def test_a_rule_tells_its_keys_on_hover_and_at_its_hint(sound: Path, worker: CannedWorker) -> None:

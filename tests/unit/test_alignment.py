@@ -213,6 +213,75 @@ def test_numbers_are_indices_only_where_entries_are_alike() -> None:
     assert len(families([Tensor(name, (1,)) for name in names], numbering)) == 4
 
 
+@pytest.mark.parametrize("modules", [OFFICIAL, {"attn1.to_q": SQUARE}])
+@pytest.mark.parametrize("prefix", ["blocks", "net.layers"])
+def test_two_blocks_are_a_list_already(modules: dict[str, tuple[int, ...]], prefix: str) -> None:
+    native = {name.split(".")[1]: shape for name, shape in modules.items()}
+    found = propose(blocks(2, modules, prefix), blocks(2, native, "blocks"), (), "first-match")
+    assert len(found.rules) == len(modules)
+    assert all(r"(\d+)" in r.pattern and r"\1" in r.target for r in found.rules)
+
+
+def test_the_layers_of_a_small_network_are_no_list() -> None:
+    names = [f"embed.{i}.{leaf}" for i in range(2) for leaf in ("weight", "bias")]
+    assert len(families([Tensor(name, (1,)) for name in names], Numbering(names))) == 2
+
+
+def in_module(modules: dict[str, tuple[int, ...]]) -> list[Tensor]:
+    return [Tensor(f"{name}.weight", shape) for name, shape in modules.items()]
+
+
+ELSEWHERE = Tensor("norm_final.weight", (3,))
+"""What has the same name on both sides."""
+
+
+@pytest.mark.parametrize(
+    ("official", "native", "rules"),
+    [
+        (
+            {"context_embedder.proj_in": SQUARE, "context_embedder.text.linear_2": SQUARE},
+            {"txt_in.c_embedder.fc_in": SQUARE, "txt_in.c_embedder.fc_out": SQUARE},
+            [rule(r"^context_embedder\.text\.linear_2\.(.*)$", r"txt_in.c_embedder.fc_out.\1")],
+        ),
+        (
+            {"glyph_projector.net.0.proj": SQUARE, "prior_projector.net.2": SQUARE},
+            {
+                "glyph_projector.fc_in": SQUARE,
+                "glyph_projector.fc_out": SQUARE,
+                "prior_projector.fc_in": (7, 7),
+            },
+            [rule(r"^glyph_projector\.net\.0\.proj\.(.*)$", r"glyph_projector.fc_in.\1")],
+        ),
+        (
+            {f"attn2.{name}": SQUARE for name in ("to_q", "to_k", "to_v", "to_out.0")},
+            {**{f"attn2.{name}": SQUARE for name in ("q", "k", "v")}, "to_out": SQUARE},
+            [rule(rf"^attn2\.to_{r}\.(.*)$", rf"attn2.{r}.\1") for r in "qkv"],
+        ),
+        ({"cam_injector_layer1": SQUARE}, {"to_q": SQUARE}, []),
+    ],
+    ids=["another embedder", "another projector", "another attention", "nothing in common"],
+)
+def test_what_only_elimination_speaks_for_is_doubtful(
+    official: dict[str, tuple[int, ...]], native: dict[str, tuple[int, ...]], rules: list[SymbolicRule]
+) -> None:
+    """The counterpart of one module on each side is not there, and the two have equal shapes."""
+    found = propose([*in_module(official), ELSEWHERE], [*in_module(native), ELSEWHERE], rules, "first-match")
+    assert found.rules == ()
+    assert len(found.doubtful) == 1
+
+
+@pytest.mark.parametrize(
+    ("sources", "target"),
+    [("to_%s", "txt_attn_qkv"), ("add_%s_proj", "img_attn_qkv")],
+    ids=["a stream that only one side speaks of", "another stream"],
+)
+def test_a_fused_parameter_of_another_stream_is_doubtful(sources: str, target: str) -> None:
+    official = blocks(4, {f"attn.{sources % r}": SQUARE for r in "qkv"}, "transformer_blocks")
+    found = propose(official, blocks(4, {target: (3 * W, W)}, "double_blocks"), (), "first-match")
+    assert found.rules == ()
+    assert len(found.doubtful) == 3
+
+
 # --------------------------------------------------------------------------- properties
 
 _WORDS = st.sampled_from(

@@ -129,6 +129,23 @@ def test_a_file_in_no_index_is_read_and_noted(tmp_path: Path) -> None:
     )
 
 
+def test_a_loader_that_goes_by_the_index_reads_no_other_file(tmp_path: Path) -> None:
+    """SGLang's; a copy of another precision beside the shards is no second copy for it."""
+    folder = sharded(tmp_path)
+    write_tensors(folder / "m.fp16.safetensors", ONE)
+    found = read_checkpoint(folder, loader="SGLang", by_index=True)
+    assert found.problems == ()
+    assert [t.name for t in found.tensors] == ["a.weight", "b.weight", "c.weight"]
+    assert not any(file.name == "m.fp16.safetensors" for file in found.files)
+    assert found.notes == (
+        "'m.fp16.safetensors' is in no index: SGLang reads the files that the index names, as diffusers does",
+    )
+    assert read_checkpoint(folder).problems[0].effect == "unknown"
+    (folder / "m.safetensors.index.json").write_text("{")
+    broken = read_checkpoint(folder, loader="SGLang", by_index=True)
+    assert [problem.effect for problem in broken.problems if "JSON" in problem.message] == ["broken"]
+
+
 def test_a_pipeline_means_its_transformer(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
     write_tensors(tmp_path / "flux1-dev.safetensors", TWO)

@@ -454,6 +454,186 @@ def test_the_rows_of_two_checkpoints_tell_what_names_cannot(
     assert "converted.safetensors  DIT706 checkpoint-unreadable" in outcome.out
 
 
+def test_a_converted_checkpoint_has_to_load_too(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    """A tensor that the conversion lost, one that nobody asked for, and one of another shape."""
+    official, converted = tmp_path / "official.safetensors", tmp_path / "converted.safetensors"
+    safetensors(official, {t.name: t.shape or () for t in OFFICIAL})
+    first, second = (t.name for t in NATIVE)
+    options = (*tree.options, "--official", official, "--checkpoint", converted)
+    for tensors, code, name, missing, unexpected in (
+        ({first: (64, 64)}, "DIT701", second, [second], []),
+        ({first: (64, 64), second: (64, 64), "left.over": (3,)}, "DIT702", "left.over", [], ["left.over"]),
+        ({first: (64, 64), second: (64, 32)}, "DIT703", second, [], []),
+    ):
+        safetensors(converted, tensors)
+        outcome = cli("weights", PORT, *options, "--format", "json")
+        told = outcome.json
+        assert (outcome.code, told["verdict"]) == (1, "broken")
+        assert "the converted one does not load" in told["because"]
+        # The mapping itself is not to blame.
+        assert (told["missing"], told["unexpected"], told["faults"]) == ([], [], [])
+        loading = told["converted"]["loading"]
+        assert (loading["missing"], loading["unexpected"]) == (missing, unexpected)
+        text = cli("weights", PORT, *options).out
+        place = next(line for line in text.splitlines() if code in line)
+        assert place.startswith(str(converted))
+        assert name in text
+
+
+def test_native_names_that_the_mapping_would_rename_again_do_not_load(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    worker.native = (Tensor("embed.proj.weight", (4, 4), "F32"),)
+    worker.mapping = ((r"^embed\.(.*)$", r"embed.proj.\1", None),)
+    official, converted = tmp_path / "official.safetensors", tmp_path / "converted.safetensors"
+    safetensors(official, {"embed.weight": (4, 4)}, seeds={"embed.weight": 1})
+    options = (*tree.options, "--official", official, "--checkpoint", converted)
+    safetensors(converted, {"embed.proj.weight": (4, 4)}, seeds={"embed.proj.weight": 1})
+    outcome = cli("weights", PORT, *options)
+    assert outcome.code == 1
+    assert "1 of its names are the port's own, and the mapping renames them once more" in outcome.out
+    assert "embed.proj.weight [4, 4] → embed.proj.proj.weight" in outcome.out
+    assert "DIT701" not in outcome.out
+    safetensors(converted, {"embed.weight": (4, 4)}, seeds={"embed.weight": 1})
+    assert cli("weights", PORT, *options).code == 0
+
+
+def test_numbers_of_another_model_and_of_another_kind_prove_nothing(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    official, converted = tmp_path / "official.safetensors", tmp_path / "converted.safetensors"
+    safetensors(official, {t.name: t.shape or () for t in OFFICIAL}, seeds={t.name: 1 for t in OFFICIAL})
+    safetensors(converted, {t.name: t.shape or () for t in NATIVE}, seeds={t.name: 7 for t in NATIVE})
+    options = (*tree.options, "--official", official, "--checkpoint", converted, "--format", "json")
+    outcome = cli("weights", PORT, *options)
+    assert (outcome.code, outcome.json["verdict"]) == (4, "unknown")
+    assert "2 parameters of the converted checkpoint hold other numbers" in outcome.json["because"]
+
+
+def test_digits_that_the_port_or_the_official_model_keeps_must_not_be_lost(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    """Half of a number's bytes are its bfloat16 where the other half is cut off."""
+    official, converted = tmp_path / "official", tmp_path / "converted.safetensors"
+    shapes = {t.name: t.shape or () for t in OFFICIAL}
+    safetensors(official / "m.safetensors", shapes, seeds={t.name: i for i, t in enumerate(OFFICIAL)})
+    (official / "config.json").write_text('{"_class_name": "SoundTransformer"}')
+    numbers = {t.name: Random(i) for i, t in enumerate(NATIVE)}
+    header, data = {}, bytearray()
+    for name, source in numbers.items():
+        start = len(data)
+        for _ in range(64 * 64):
+            (bits,) = struct.unpack("<I", struct.pack("<f", source.uniform(-1, 1)))
+            data += struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+        header[name] = {"dtype": "BF16", "shape": [64, 64], "data_offsets": [start, len(data)]}
+    text = json.dumps(header).encode()
+    converted.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    options = (*tree.options, "--official", official, "--checkpoint", converted, "--format", "json")
+    plain = cli("weights", PORT, *options)
+    assert (plain.code, plain.json["verdict"]) == (0, "proven")
+    assert [f["severity"] for f in plain.json["dtype"]] == ["information"]
+    site = Path(tree.options[-1]).parent.parent / "lib/python3.11/site-packages"
+    cls = "class SoundTransformer:\n    _keep_in_fp32_modules = ['to_q']\n"
+    (site / "diffusers").mkdir(parents=True)
+    (site / "diffusers/__init__.py").write_text(cls)
+    kept = cli("weights", PORT, *options)
+    assert (kept.code, kept.json["verdict"]) == (4, "unknown")
+    assert [f["severity"] for f in kept.json["dtype"]] == ["warning"]
+    assert "the official model keeps them in float32" in kept.json["dtype"][0]["message"]
+    model = tree.root / "fastvideo/models/dits/sound.py"
+    method = (
+        "\n    _fp32 = ('blocks',)\n\n    def _get_parameter_dtype(self, name, default_dtype):\n"
+        "        return torch.float32 if name.split('.', 1)[0] in self._fp32 else default_dtype\n"
+    )
+    model.write_text(f"{model.read_text().rstrip()}\n{method}")
+    broken = cli("weights", PORT, *options)
+    assert (broken.code, broken.json["verdict"]) == (1, "broken")
+    assert "2 parameters of the converted checkpoint lost digits" in broken.json["because"]
+
+
+def test_what_could_not_run_is_a_document_too(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    pickled = tmp_path / "model.bin"
+    pickled.write_bytes(b"PK\x03\x04")
+    whole = cli("weights", PORT, *tree.options, "--format", "json").json
+    outcome = cli("weights", PORT, *tree.options, "--checkpoint", pickled, "--format", "json")
+    told = outcome.json
+    assert (outcome.code, told["verdict"], told["against"]) == (3, "unknown", str(pickled))
+    assert "torch pickle" in told["error"]["message"]
+    assert "save_file" in told["error"]["next_step"]
+    assert list(told) == list(whole)
+    assert list(told["counts"]) == list(whole["counts"])
+    assert whole["error"] is None
+    assert "error: 'model.bin' is a torch pickle" in outcome.err
+
+
+def test_a_config_that_cannot_be_read_configures_nothing(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    safetensors(folder / "m.safetensors", {t.name: t.shape or () for t in OFFICIAL})
+    (folder / "config.json").write_text('{"num_layers": ')
+    outcome = cli("weights", PORT, *tree.options, "--checkpoint", folder)
+    assert (outcome.code, worker.asked) == (3, [])
+    assert "'config.json' is not JSON" in outcome.err
+    assert "--config" in outcome.err
+    other = tmp_path / "config.json"
+    other.write_text("{}")
+    assert cli("weights", PORT, *tree.options, "--checkpoint", folder, "--config", other).code == 1
+    (folder / "config.json").unlink()
+    outcome = cli("weights", PORT, *tree.options, "--checkpoint", folder)
+    assert outcome.code == 0
+    assert "--config" in outcome.out
+
+
+def test_without_other_configurations_a_dead_rule_is_called_so_with_care(
+    cli: Cli, worker: FakeWorker, tree: Tree
+) -> None:
+    worker.mapping = (RULE, (r"^never\.(.*)$", r"nowhere.\1", None))
+    note = "a rule called dead may serve another configuration: --no-gates left these out"
+    assert note in cli("weights", PORT, *tree.options, "--no-gates", "--format", "json").json["notes"]
+    assert note not in cli("weights", PORT, *tree.options, "--format", "json").json["notes"]
+
+
+def test_what_is_to_be_mended_comes_before_the_rules(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
+    worker.official = (*OFFICIAL, Tensor("extra.weight", (3,), "F32"))
+    worker.mapping = (RULE, (r"^never\.(.*)$", r"nowhere.\1", None))
+    text = cli("weights", PORT, *tree.options).out
+    assert text.index("DIT609") < text.index("\nrules that do nothing here")
+
+
+def test_names_of_another_release_are_told_as_such(cli: Cli, worker: FakeWorker, tree: Tree) -> None:
+    """No rule that spells out a beginning meets it: the whole mapping is for other names."""
+    worker.mapping = (
+        (r"^model\.net\.(.*)$", r"\1", None),
+        (r"^model\.(.*)$", r"\1", None),
+        (r"^(.*)$", r"\1", None),
+    )
+    told = cli("weights", PORT, *tree.options, "--format", "json").json
+    assert told["because"].endswith(
+        "names that begin with 'model.net.' or 'model.', and no official name here does"
+    )
+    assert any("--checkpoint" in note for note in told["notes"])
+    # One that some name begins with is another matter.
+    worker.mapping = (*worker.mapping, (r"^blocks\.x(.*)$", r"\1", None), (r"^blocks\.1(.*)$", r"\1", None))
+    assert "written for names" not in cli("weights", PORT, *tree.options, "--format", "json").json["because"]
+
+
+def test_the_request_speaks_of_what_does_not_load(
+    cli: Cli, worker: FakeWorker, tree: Tree, tmp_path: Path
+) -> None:
+    official, converted = tmp_path / "official.safetensors", tmp_path / "converted.safetensors"
+    safetensors(official, {t.name: t.shape or () for t in OFFICIAL})
+    safetensors(converted, {NATIVE[0].name: (64, 64)})
+    options = (*tree.options, "--official", official, "--checkpoint", converted, "--retry-request")
+    request = cli("weights", PORT, *options, "--format", "json").json["conversion_retry_request"]
+    assert request["failing_keys"]["fastvideo"] == [NATIVE[1].name]
+    assert request["source_prefix_or_path"] == str(official)
+
+
 def test_dumps_are_written_where_the_workflow_has_them_and_nobody_elses_are_lost(
     cli: Cli, worker: FakeWorker, tree: Tree
 ) -> None:

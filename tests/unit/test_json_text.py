@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -88,3 +89,16 @@ def test_lines_of_any_kind_and_letters_of_any_width() -> None:
 def test_nesting_is_bounded() -> None:
     assert read_json("[" * DEPTH + "]" * DEPTH) is not None
     assert read_json("[" * 100_000 + "]" * 100_000) is None
+
+
+def test_one_long_line_is_read_in_one_go() -> None:
+    """Columns are counted on from the last one: a dump of many names may be written without a line break."""
+    names = {f"blocks.{number}.to_q.wéight": [64, 64] for number in range(20_000)}
+    text = json.dumps(names, ensure_ascii=False)
+    began = time.process_time()
+    node = read_json(text)
+    assert time.process_time() - began < 20
+    assert node is not None
+    *_, (name, last) = node.members.items()
+    assert name == "blocks.19999.to_q.wéight"
+    assert text.encode()[last.span.column : last.span.end_column] == b"[64, 64]"

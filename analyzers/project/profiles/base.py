@@ -52,6 +52,9 @@ class Loading:
     lenient: tuple[str, ...] = ()
     """Beginnings of the names of classes for which names without a place are passed over."""
 
+    by_index: bool = False
+    """Whether of a folder with an index the files are read that it names, and no others."""
+
 
 @dataclass(frozen=True)
 class Registrations:

@@ -8,6 +8,7 @@ from analyzers.project.profiles.base import (
     ConfigBucket,
     Discovery,
     Loader,
+    Loading,
     Profile,
 )
 
@@ -56,6 +57,7 @@ SGLANG: Final = Profile(
         "load_customized",
     ),
     mapping_semantics="chained",
+    loading=Loading(by_index=True),  # runtime/loader/utils.py, _list_safetensors_files
     lora_reads_config=True,
     metadata_in_arch=True,
     transparent_configs=frozenset({f"{_PACKAGE}.configs.models.base.ArchConfig"}),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { Session, waitFor } from "./session.mjs";
+import { Session, retry, waitFor } from "./session.mjs";
 
 const options = JSON.parse(process.argv[2]);
 const DIT = "fastvideo/models/dits/hunyuangamecraft.py"; // its module names no EntryClass
@@ -139,6 +139,36 @@ async function weightsFollowTyping(session) {
   assert.equal(readFileSync(join(session.workspace, CONFIG), "utf8").includes("to_qq"), false, "nothing was saved");
 }
 
+/** A rule that is not there any more: its keys have no place, and the fix writes it again. */
+async function weightsQuickFix(session) {
+  const { page } = session;
+  const rule = page.locator(".view-line", { hasText: TARGET }).first();
+  await session.goToLine(ruleLine());
+  await retry(5, async () => {
+    await page.keyboard.press("Control+1"); // the key deletes lines of the editor only
+    if (await rule.isVisible()) await page.keyboard.press("Control+Shift+K");
+    await rule.waitFor({ state: "detached", timeout: 3000 });
+  });
+  await weightsLens(session, /80 keys have no place, 80 parameters stay empty/);
+
+  // It stands at the line of the model that builds what stays empty.
+  const finding = await session.shownProblem("DIT609", "no rule takes 80 official names");
+  await retry(5, async () => {
+    await finding.dblclick();
+    await page.locator(".tab.active", { hasText: /models/ }).waitFor({ timeout: 3000 });
+  });
+  await page.locator(".view-line", { hasText: "self.blocks = " }).first().waitFor();
+  await page.locator(".squiggly-error").first().waitFor({ state: "attached" });
+  await session.takeQuickFix(/Write the missing mapping rule/, () => session.screenshot("weights-quick-fix"));
+  await session.problem("DIT609").waitFor({ state: "detached" });
+
+  await page.locator(".tab", { hasText: /configs/ }).click();
+  await weightsLens(session, /1095 of 1095 keys proven/);
+  await hint(session, "→ 80 keys").waitFor();
+  await session.screenshot("weights-rule-written");
+  assert.ok(readFileSync(join(session.workspace, CONFIG), "utf8").includes(TARGET), "nothing was saved");
+}
+
 async function weightsHover(session) {
   const rule = session.page.locator(".view-line", { hasText: "to_q" }).filter({ hasText: "attn1" }).first();
   await session.hover(rule, /blocks\.\{0\.\.39\}\.attn1\.to_q\.weight/);
@@ -232,6 +262,7 @@ await inSession(
     "weights-proven": weightsProven,
     "weights-follow-typing": weightsFollowTyping,
     "weights-hover": weightsHover,
+    "weights-quick-fix": weightsQuickFix,
     "weights-report": weightsReport,
   },
 );

@@ -142,8 +142,19 @@ export class Session {
       await this.page.keyboard.press("F1");
       await input.waitFor({ timeout: 3000 });
     });
-    await input.fill(`>${title}`);
+    await this.#fill(input, `>${title}`, title);
     await this.#accept(title);
+  }
+
+  /** Fills the open quick input until its list shows a text: a list that is being put together drops a filter,
+   *  and a command is enabled only a moment after its server is ready. */
+  async #fill(input, typed, shown) {
+    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: shown }).first();
+    await retry(8, async () => {
+      await input.fill("");
+      await input.fill(typed);
+      await row.waitFor({ timeout: 5000 });
+    });
   }
 
   /** Takes the entry of the open quick input that shows a text. */
@@ -164,9 +175,8 @@ export class Session {
       await this.page.keyboard.press("F1");
       await input.waitFor({ timeout: 3000 });
     });
-    await input.fill(`>${text}`);
+    await this.#fill(input, `>${text}`, text);
     const rows = this.page.locator(".quick-input-list .monaco-list-row", { hasText: text });
-    await rows.first().waitFor();
     const titles = await rows.allInnerTexts();
     await this.page.keyboard.press("Escape");
     return titles.map((title) => title.split("\n")[0]);
@@ -179,7 +189,7 @@ export class Session {
       await this.page.keyboard.press("Control+P");
       await input.waitFor({ timeout: 3000 });
     });
-    await input.fill(name);
+    await this.#fill(input, name, name);
     await this.#accept(name);
     await this.page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
   }
@@ -190,7 +200,7 @@ export class Session {
       await this.page.keyboard.press("Control+G");
       await input.waitFor({ timeout: 3000 });
     });
-    await input.fill(`:${line}`);
+    await this.#fill(input, `:${line}`, `line ${line}`);
     await this.#accept(`line ${line}`);
     await this.page.locator(".statusbar-item", { hasText: `Ln ${line},` }).waitFor();
   }
@@ -212,7 +222,7 @@ export class Session {
       await page.keyboard.press("Control+G");
       await input.waitFor({ timeout: 3000 });
     });
-    await input.fill(`:${line}:${column}`);
+    await this.#fill(input, `:${line}:${column}`, `line ${line}`);
     await this.#accept(`line ${line}`);
     await page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
     // A key is lost while the editor takes the focus back; one that arrived late must not be typed twice.
@@ -246,6 +256,7 @@ export class Session {
    *  layer over the menu swallows clicks. */
   async takeQuickFix(title, beforeChoosing) {
     const menu = this.page.locator(".action-widget");
+    const entry = menu.locator(".monaco-list-row", { hasText: title });
     // Pressed before the code actions are there, the key does nothing.
     await retry(8, async () => {
       await this.page.keyboard.press("Escape");
@@ -254,13 +265,17 @@ export class Session {
       await menu.getByText(title).first().waitFor({ timeout: 3000 });
     });
     await beforeChoosing?.();
-    for (let step = 0; step < 12; step++) {
-      const focused = (await menu.locator(".monaco-list-row.focused").allTextContents()).join("");
-      if (title.test(focused)) return this.page.keyboard.press("Enter");
+    const focused = async () => (await menu.locator(".monaco-list-row.focused").allTextContents()).join("");
+    for (let step = 0; step < 12 && !title.test(await focused()); step++) {
       await this.page.keyboard.press("ArrowDown");
       await this.page.waitForTimeout(50);
     }
-    throw new Error(`the quick-fix menu has no entry ${title}`);
+    if (!title.test(await focused())) throw new Error(`the quick-fix menu has no entry ${title}`);
+    // Enter is lost while the menu is being drawn anew.
+    await retry(5, async () => {
+      if (await entry.first().isVisible()) await this.page.keyboard.press("Enter");
+      await menu.waitFor({ state: "hidden", timeout: 3000 });
+    });
   }
 
   /** Narrows Problems or the log to a text: what a list has scrolled away does not exist in the page. */
@@ -290,7 +305,8 @@ export class Session {
   }
 
   async screenshot(name) {
-    await this.page.screenshot({ path: join(this.out, `${name}.png`) });
+    // What fades in is shown whole.
+    await this.page.screenshot({ path: join(this.out, `${name}.png`), animations: "disabled" });
   }
 
   /** The extension's own log, for whoever reads a failure. */
@@ -337,7 +353,7 @@ export async function waitFor(what, timeoutMs, holds) {
   }
 }
 
-async function retry(times, action) {
+export async function retry(times, action) {
   for (let attempt = 1; ; attempt++) {
     try {
       return await action();
