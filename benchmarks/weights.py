@@ -230,7 +230,7 @@ def _read_so_far() -> int:
     return int(re.findall(r"^rchar: (\d+)", counters, re.MULTILINE)[0])
 
 
-def rival(script: str, *arguments: str | int, asked: object = None) -> tuple[int, float]:
+def rival(script: str, *arguments: str | int | Path, asked: object = None) -> tuple[int, float]:
     """What a script of the project's interpreter tells: a count and seconds of CPU."""
     done = subprocess.run(
         [PYTHON, "-c", script, *map(str, arguments)],
@@ -401,8 +401,9 @@ def told(figures: dict[str, float]) -> None:
         )
     share = figures["large_read"] / figures["large_bytes"]
     print(
-        f"  one file of {figures['large_bytes'] / 1e9:.0f} GB   {ms('large')}, {figures['large_read']:.0f} bytes "
-        f"read: {share:.5%} ({verdict(share, SHARE)}); the shards {figures['headers_share']:.5%}"
+        f"  one file of {figures['large_bytes'] / 1e9:.0f} GB   {ms('large')}, "
+        f"{figures['large_read']:.0f} bytes read: {share:.5%} of it ({verdict(share, SHARE)}); "
+        f"of the shards {figures['headers_share']:.5%}"
     )
     cold, warm = figures["meta_cold"], figures["meta_warm"]
     print(

@@ -48,7 +48,7 @@ def serve(spec: dict[str, Any], root: str) -> int:
     return _PlainServer(spec, root).run()
 
 
-def serve_once(spec: dict[str, Any], root: str) -> int:
+def serve_once(spec: dict[str, Any], root: str) -> int:  # noqa: RET503 - `leave` does not return
     """Answer the one request on standard input; reports go out as `ditproof_probe.meta_levels` has them."""
     started = time.monotonic()
     channel, requests = claim_output(), empty_input()

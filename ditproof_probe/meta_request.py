@@ -38,7 +38,10 @@ def answer(request: Mapping[str, Any], root: str, code_base: str, report: Report
     official: _Official | None = None
     if official_ref is not None:
         report.stage(OFFICIAL)
+        path = list(sys.path)
         official = _official(request, root, inside, report)
+        # The port's imports come first again; what the official model imports late is still found.
+        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
     if request.get("port") is not None:
         report.stage(IMPORTING)
         if _prepare(code_base, root, inside, report):

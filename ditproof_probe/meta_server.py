@@ -23,6 +23,7 @@ from typing import Any
 from ditproof_probe import meta_levels
 from ditproof_probe.messages import Lines, Message, as_line, write_all
 from ditproof_probe.meta_answers import (
+    IMPORTING,
     STARTING,
     add_part,
     at_stage,
@@ -78,6 +79,7 @@ class Server:
         self._current: Message | None = None
         self._answer: Message | None = None
         self._stage = STARTING
+        self._given_again = False
         self._since = 0.0
         self._outgoing = b""
         self._last_asked = time.monotonic()
@@ -187,7 +189,8 @@ class Server:
             self._start_base()
         request = self._waiting.popleft()
         self._current, self._answer = request, new_answer(request["id"])
-        self._since, self._stage = time.monotonic(), STARTING
+        self._since, self._stage = time.monotonic(), IMPORTING if self._ready else STARTING
+        self._given_again = False
         if self._ready:
             self._command({"request": request})
         else:
@@ -268,6 +271,10 @@ class Server:
         code, name = meaning(status)
         if code == meta_levels.STALE:
             self._start_base()  # the current request follows when it is ready
+        elif self._answer is not None and code is None and not self._given_again:
+            # Killed, maybe from outside, as when memory is short. If it happens again, it was the request.
+            self._given_again, self._answer = True, new_answer(self._answer["id"])
+            self._start_base()
         elif self._current is not None:
             if self._answer is not None:
                 add_part(self._answer, "problems", [self._end_of(code, name)])

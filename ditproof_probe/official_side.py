@@ -17,7 +17,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -45,8 +47,8 @@ def find_class(ref: str, root: str) -> OfficialClass:
     path, separator, name = ref.partition("::")
     if separator:
         file = Path(root, path).expanduser()
-        module_name, folder = _importable(file, ref)
-        module = importlib.import_module(module_name)
+        module, folder = _imported(file, ref)
+        _refuse_mixture(Path(folder), file)  # what its other files import is known by now
     else:
         package, separator, name = ref.partition(":")
         if not separator:
@@ -141,17 +143,21 @@ def clone_folder(ref: str, root: str) -> str | None:
     return str((file if package is None else package).parent)
 
 
-def _importable(file: Path, ref: str) -> tuple[str, str]:
-    """The dotted name by which a file can be imported, and the clone's folder; what is needed goes on the
-    path."""
+def _imported(file: Path, ref: str) -> tuple[ModuleType, str]:
+    """The file as a module, and the clone's folder; what is needed goes on the path."""
     if not file.is_file():
         raise Unbuildable(f"There is no file {file} ({ref}).", "Give the path of the clone's file.")
     file = Path(os.path.abspath(file))  # noqa: PTH100 - a link in a clone keeps its name
     imports = _imports(file)
     package = _outermost_package(file, imports.levels)
+    by_place: ModuleSpec | None = None
     if package is None:
         top, name = file.parent, file.stem
         sys.path.insert(0, str(top))
+        if not name.isidentifier() or name in sys.modules or name in sys.stdlib_module_names:
+            # By its place: nobody can import it by such a name, or somebody else has it.
+            name = "official_" + "".join(c if c.isidentifier() or c.isdigit() else "_" for c in name)
+            by_place = importlib.util.spec_from_file_location(name, file)
     else:
         top = package.parent
         inner = file.relative_to(top).with_suffix("")
@@ -162,8 +168,14 @@ def _importable(file: Path, ref: str) -> tuple[str, str]:
     for folder in _folders_of(imports.names, top):
         sys.path.append(str(folder))
     importlib.invalidate_caches()
+    _refuse_mixture(top, file)
+    if by_place is not None and by_place.loader is not None:
+        module = importlib.util.module_from_spec(by_place)
+        sys.modules[name] = module
+        by_place.loader.exec_module(module)
+        return module, str(top)
     _refuse_another(name, file)
-    return name, str(top)
+    return importlib.import_module(name), str(top)
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,7 @@ def _refuse_another(name: str, file: Path) -> None:
     """A clone's `diffusers/` or `utils.py` must not be mistaken for a module that is loaded already."""
     first = name.partition(".")[0]
     loaded = sys.modules.get(first)
-    origin = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
+    origin = _origin(loaded)
     if loaded is not None and origin is not None:
         here = file.parents[name.count(".") - (1 if file.stem == "__init__" else 0)]
         expected = here if "." in name or file.stem == "__init__" else file
@@ -217,6 +229,29 @@ def _refuse_another(name: str, file: Path) -> None:
                 f"{file} would be imported as {name}, and another {first} is loaded already ({origin}).",
                 "Give the clone's module by a name of its own, or install the clone.",
             )
+
+
+def _refuse_mixture(top: Path, file: Path) -> None:
+    """A clone that brings a package of its own must not be built from another of that name, which was
+    loaded before. Looks at what `file` and the loaded files below `top` import. Raises Unbuildable."""
+    inside = f"{top}{os.sep}"
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    files = {file, *(Path(path) for path in loaded if isinstance(path, str) and path.startswith(inside))}
+    for name in sorted({name for each in files for name in _imports(each).names}):
+        origin = _origin(sys.modules.get(name))
+        own = next((p for p in (top / name / "__init__.py", top / f"{name}.py") if p.exists()), None)
+        if own is None or origin is None or name in sys.stdlib_module_names:
+            continue
+        if not Path(origin).resolve().is_relative_to(top.resolve()):
+            raise Unbuildable(
+                f"The clone brings its own {name} ({own}), and another {name} is loaded already ({origin}).",
+                "Compare against a checkpoint or a key dump (--official), made where the clone runs.",
+            )
+
+
+def _origin(module: ModuleType | None) -> str | None:
+    """Where a module comes from; of a package without `__init__.py`, its first folder."""
+    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
 
 
 def _outermost_package(file: Path, levels: int) -> Path | None:

@@ -62,7 +62,14 @@ class RefusedValues(Unbuildable):
 def find_class(module_name: str, class_name: str) -> type[torch.nn.Module]:
     """Import the port's module; its class. Raises whatever the import raises, and Unbuildable where there is
     no such class."""
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise Unbuildable(
+            f"There is no module {error.name} on the disk.", "Save the port's file, or restore it."
+        ) from error
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
         raise Unbuildable(

@@ -129,8 +129,8 @@ def keep_bytecode_in(folder: str) -> Mapping[str, Mark]:
 
     sys.pycache_prefix = folder
     sys.dont_write_bytecode = False
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
-    importlib.machinery.SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[assignment, method-assign]
+    importlib.machinery.SourceFileLoader.path_stats = path_stats  # type: ignore[assignment, method-assign]
     return imported
 
 

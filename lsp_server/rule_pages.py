@@ -183,8 +183,9 @@ def page_markdown(page: Page) -> str:
     if off:
         parts.append("## Where it is switched off\n\n" + "\n".join(off))
     if page.rule is not None:
-        parts += _examples("Reported", page.rule.invalid)
-        parts += _examples("Not reported", [e for e in page.rule.valid if e.files])
+        shown: dict[str, str] = {}
+        parts += _examples("Reported", page.rule.invalid, shown)
+        parts += _examples("Not reported", [e for e in page.rule.valid if e.files], shown)
     if page.source:
         parts.append("## Where this is written\n\n" + page.source.strip())
     return "\n\n".join(parts) + "\n"
@@ -244,17 +245,18 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _examples(title: str, examples: Sequence[Example]) -> list[str]:
-    """The first example in full, of the others what they show."""
+def _examples(title: str, examples: Sequence[Example], shown: dict[str, str]) -> list[str]:
+    """The first example in full, of the others what they show. `shown`: what stands on the page already, by
+    path."""
     if not examples:
         return []
-    parts = [f"## {title}", _example(examples[0])]
+    parts = [f"## {title}", _example(examples[0], shown)]
     if len(examples) > 1:
         parts.append("Also:\n\n" + "\n".join(f"- {example.title}" for example in examples[1:]))
     return parts
 
 
-def _example(example: Example) -> str:
+def _example(example: Example, shown: dict[str, str]) -> str:
     """An example as what it changes in a sound tree, with the places that are reported."""
     parts = [f"**{example.title}**"]
     for path, text in example.files.items():
@@ -262,8 +264,16 @@ def _example(example: Example) -> str:
         if text is None:
             parts.append(f"`{path}` does not exist.")
             continue
+        if shown.get(path) == text and not reported:
+            parts.append(f"`{path}` as above.")
+            continue
         parts.append(f"`{path}`")
-        parts.append(_fenced(text, TREE.get(path), {f.line: f.message for f in reported}))
+        lines = {f.line: f.message for f in reported}
+        if path.endswith(".json"):
+            parts.append(_fenced_entries(text, lines))
+        else:
+            parts.append(_fenced(text, TREE.get(path), lines))
+        shown[path] = text
     parts += [
         f"Built on the meta device and held against `{state.official.source}`: `{port}`."
         for port, state in example.states.items()
@@ -307,6 +317,23 @@ def _fenced(text: str, sound: str | None, reported: dict[int, str]) -> str:
     if previous + 1 < len(lines):
         out.append("...")
     return "```python\n" + "\n".join(out) + "\n```"
+
+
+MOST_ENTRIES = 8
+"""Lines of JSON that are shown from the beginning of a document."""
+
+
+def _fenced_entries(text: str, reported: dict[int, str]) -> str:
+    """The beginning of a document, and the lines that are reported."""
+    lines = text.splitlines()
+    out = [
+        f"{line}  # <- reported" if number in reported else line
+        for number, line in enumerate(lines, 1)
+        if number <= MOST_ENTRIES or number in reported
+    ]
+    if len(lines) > len(out):
+        out.append("...")
+    return "```json\n" + "\n".join(out) + "\n```"
 
 
 def _diff(before: str, after: str) -> str:

@@ -37,7 +37,7 @@ def span_of(node: ast.expr | ast.stmt | ast.excepthandler | ast.keyword | ast.al
 def dotted_name(node: ast.AST) -> str | None:
     """`a.b.c` for a chain of attributes that starts at a name, else None."""
     if node.__class__ is ast.Name:
-        return node.id  # type: ignore[attr-defined,no-any-return]
+        return node.id
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analyzers.findings import Finding, Location, Severity, Span
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.rules.weight_examples import CONFIG, MODEL, NATIVE, NATIVE_NAMES, OFFICIAL, PORT, dump, dumped
+from analyzers.rules.weight_examples import OFFICIAL, OFFICIAL_NAMES, dump, dumped
 from analyzers.weights.dumps import MalformedDump, dump_in
 
 
@@ -27,6 +27,8 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _unreadable(context: Context, line: int, what: str, next_step: str) -> Finding:
+    written = context.text.rstrip().count("\n")
+    line = min(line, written)  # what is cut off ends behind its last line
     return context.finding(
         Location(context.file.path, Span(line, 0, line, 1)),
         f"this dump of weight names cannot be used, so nothing is proved by it: {what}; {next_step}, or have "
@@ -35,8 +37,8 @@ def _unreadable(context: Context, line: int, what: str, next_step: str) -> Findi
     )
 
 
-def _broken(text: str) -> dict[str, str | None]:
-    return {MODEL: PORT, CONFIG: dumped()[CONFIG], OFFICIAL: text, NATIVE: dump(NATIVE_NAMES)}
+def _written(text: str) -> dict[str, str | None]:
+    return {OFFICIAL: text}
 
 
 RULE = Rule(
@@ -76,26 +78,27 @@ RULE = Rule(
     check=check,
     suffixes=(".json",),
     valid=(
-        Example("names with shapes", dumped()),
+        Example("names with shapes", _written(dump(OFFICIAL_NAMES))),
+        Example("of both sides, and proved", dumped()),
         Example("names alone, and shapes as text", dumped() | {OFFICIAL: '["a.weight", "b.weight"]\n'}),
         Example("another JSON file beside it", {"converted_weights/echo/_mapping/report.json": "[1,"}),
     ),
     invalid=(
         Example(
             "cut off",
-            _broken('{\n  "head.weight": {"shape": [16, 64]},\n  "head.bias": {"shape": [16'),
+            _written('{\n  "head.weight": {"shape": [16, 64]},\n  "head.bias": {"shape": [16,\n'),
             findings=(Expected(OFFICIAL, 3, "it is not JSON", Severity.WARNING),),
         ),
         Example(
             "a name that is there twice",
-            _broken('{\n  "head.weight": [16, 64],\n  "head.weight": [16, 64]\n}\n'),
+            _written('{\n  "head.weight": [16, 64],\n  "head.weight": [16, 64]\n}\n'),
             findings=(Expected(OFFICIAL, 3, "'head.weight' is there more than once"),),
         ),
         Example(
             "what is no shape",
-            _broken('{\n  "head.weight": [16, 64],\n  "head.bias": [16, -1]\n}\n'),
+            _written('{\n  "head.weight": [16, 64],\n  "head.bias": [16, -1]\n}\n'),
             findings=(Expected(OFFICIAL, 3, "is no shape"),),
         ),
-        Example("no names", _broken("[]\n"), findings=(Expected(OFFICIAL, 1, "it holds no names"),)),
+        Example("no names", _written("[]\n"), findings=(Expected(OFFICIAL, 1, "it holds no names"),)),
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,7 +11,6 @@ from analyzers.project.mappings import MappingRule
 from analyzers.rules.base import Context
 from analyzers.rules.weight_fixes import fix_of
 from analyzers.weights.faults import PlacedFault, placed_faults
-from analyzers.weights.patterns import parse_pattern, parse_template
 
 _INVALID: Final = ("DIT306", "mapping-invalid")
 
@@ -34,27 +32,14 @@ def faults_here(context: Context) -> tuple[PlacedFault, ...]:
 
 
 def _is_called_invalid(context: Context, rule: MappingRule) -> bool:
-    """Whether DIT306 reports the rule's own text: what then becomes of the names is no second cause."""
+    """Whether DIT306 reports the rule's merge: what then becomes of the names is no second cause. (What `re`
+    says of a rule is no fault that has a place, see `faults`.)"""
     code, name = _INVALID
-    if not context.project.settings.enabled(code, name, rule.path):
+    value, merge = rule.value_fact, rule.merge
+    if merge is None or 0 <= merge[0] < merge[1] or not isinstance(value, Collection):
         return False
-    value = rule.value_fact
-    target = value.items[0] if isinstance(value, Collection) and value.items else value
-    if not isinstance(rule.key_fact, Constant) or rule.pattern is None:
-        return False
-    pattern = parse_pattern(rule.pattern)
-    if pattern is None:
-        return True
-    if rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]:
-        numbers = value.items[1:] if isinstance(value, Collection) else ()
-        return bool(numbers) and all(isinstance(number, Constant) for number in numbers)
-    if rule.target is None or not isinstance(target, Constant):
-        return False
-    try:
-        parse_template(pattern, rule.target)
-    except (re.error, IndexError):
-        return True
-    return False
+    written = all(isinstance(number, Constant) for number in value.items[1:])
+    return written and context.project.settings.enabled(code, name, rule.path)
 
 
 def faults_about(context: Context, *rules: MappingRule) -> tuple[PlacedFault, ...]:

@@ -8,7 +8,7 @@ it, then what speaks for a general slip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -54,6 +54,8 @@ class Draft:
     shapes: list[ShapeFault] = field(default_factory=list)
     detail: str = ""
     lacks: dict[str, None] = field(default_factory=dict)
+    member: str = ""
+    """The members of a list that the names belong to and that the port has not, in words."""
     early: bool = False
     """Whether the rule takes names that a later rule, or none, would bring to their place."""
 
@@ -113,14 +115,15 @@ class _Inquiry:
     def run(self) -> None:
         """Find the causes, the most certain ones first."""
         for part in self.evidence.landed:
-            placed = dict(part.placements)
             for place in part.unexpected:
-                self.lost[place] = (placed[place].rules, placed[place].target)
+                placement = part.placed[place]
+                self.lost[place] = (placement.rules, placement.target)
             self.tangles.update({tangle.target: tangle for tangle in part.tangles})
             self.misshapen.update({fault.native: fault for fault in part.misshapen})
         self.free = dict.fromkeys(self.evidence.empty)
         self._raising()
         self._taken_too_early()
+        self._of_no_member()
         self._sent_elsewhere()
         self._tangled()
         self._of_wrong_shape()
@@ -152,10 +155,8 @@ class _Inquiry:
         """For each rule the forms of the official names that it, as the last, brings to their place."""
         found: dict[int | None, set[str]] = {}
         for part in self.evidence.landed:
-            for _, placement in part.placements:
-                if placement.verdict != "broken" and not placement.excluded:
-                    rule = placement.rules[-1] if placement.rules else None
-                    found.setdefault(rule, set()).add(shape_of_name(placement.tensor.name)[0])
+            for rule, forms in part.sound.items():
+                found.setdefault(rule, set()).update(forms)
         return found
 
     # ------------------------------------------------------------------ causes
@@ -169,53 +170,89 @@ class _Inquiry:
 
     def _taken_too_early(self) -> None:
         """Names that would find their place, did the rule that takes them let them be."""
-        bundles: dict[tuple[tuple[int, ...], str], list[int]] = {}
-        for place, path, target in self._in_trouble():
-            if path:
-                forms = f"{shape_of_name(self.names[place])[0]} {shape_of_name(target)[0]}"
-                bundles.setdefault((path, forms), []).append(place)
         drafts: dict[tuple[int, int | None], Draft] = {}
-        for (path, _), places in bundles.items():
-            if self._elsewhere(places[0], path[-1]) is None:
-                continue
-            for place in places:
-                elsewhere = self._elsewhere(place, path[-1])
-                if elsewhere is None:
-                    continue
-                kind: FaultKind = "unexpected" if place in self.lost else "collision"
-                key = (path[-1], elsewhere.rule)
-                draft = drafts.setdefault(key, Draft(kind, path[-1], elsewhere.rule, early=True))
-                draft.official[self.names[place]] = None
+        names, lost = self.names, self.lost
+        for rule, places in self._in_trouble().items():
+            for place, elsewhere in self._elsewhere(rule, places):
+                kind: FaultKind = "unexpected" if place in lost else "collision"
+                key = (rule, elsewhere.rule)
+                draft = drafts.get(key)
+                if draft is None:
+                    draft = drafts[key] = Draft(kind, rule, elsewhere.rule, early=True)
+                draft.official[names[place]] = None
                 draft.native[elsewhere.target] = None
-                draft.wrong[self.ways[place].targets[place]] = None
-                self._settle(place)
+                draft.wrong[places[place]] = None
+                self._settle(place, places[place])
         for draft in drafts.values():
             self.drafts.append(draft)
             self._fill(draft.native)
 
-    def _in_trouble(self) -> list[tuple[int, tuple[int, ...], str]]:
-        found = [(place, path, target) for place, (path, target) in self.lost.items()]
+    def _in_trouble(self) -> dict[int, dict[int, str]]:
+        """By the rule that was their last, names that do not come out right, with what was made of them."""
+        found: dict[int, dict[int, str]] = {}
+        for place, (path, target) in self.lost.items():
+            if path:
+                found.setdefault(path[-1], {})[place] = target
         for tangle in self.tangles.values():
-            found += [
-                (s.place, path, tangle.target) for s, path in zip(tangle.sources, tangle.paths, strict=True)
-            ]
+            for source, path in zip(tangle.sources, tangle.paths, strict=True):
+                if path:
+                    found.setdefault(path[-1], {})[source.place] = tangle.target
         for fault in self.misshapen.values():
-            found += [(place, self.ways[place].path, fault.native) for place in fault.places]
+            for place in fault.places:
+                path = self.ways[place].path
+                if path:
+                    found.setdefault(path[-1], {})[place] = fault.native
         return found
 
-    def _elsewhere(self, place: int, rule: int) -> Elsewhere | None:
-        """Where a name would go without a rule, where that is an empty place which it fits."""
-        evidence = self.evidence
-        elsewhere = without_rule(evidence.renaming, evidence.rules, evidence.sides, place, rule, self.keep)
-        if elsewhere is None or elsewhere.target not in self.free:
-            return None
-        shape, room = self.shape(place), self.room(elsewhere.target)
-        if elsewhere.merge is None and shape is not None and room is not None and shape != room:
-            return None
-        return elsewhere
+    def _elsewhere(self, rule: int, places: Collection[int]) -> Iterator[tuple[int, Elsewhere]]:
+        """Where names would go without a rule, where that is an empty place which they fit."""
+        evidence, free = self.evidence, self.free
+        natives, tensors = evidence.sides.natives, evidence.sides.official.tensors
+        found = without_rule(evidence.renaming, evidence.rules, evidence.sides, rule, places, self.keep)
+        for place, elsewhere in found:
+            if elsewhere.target not in free:
+                continue
+            shape, room = tensors[place].shape, natives[elsewhere.target].shape
+            if elsewhere.merge is None and shape is not None and room is not None and shape != room:
+                continue
+            yield place, elsewhere
+
+    def _of_no_member(self) -> None:
+        """Names of list members that the port has not at all (`blocks.40`), by whatever rules: the two sides
+        count differently."""
+        beyond: dict[str, dict[str, list[int]]] = {}
+        members: dict[str, set[str]] | None = None
+        for place, (_, target) in self.lost.items():
+            found = _member(target)
+            if found is None:
+                continue
+            if members is None:
+                members = {}
+                for native in self.evidence.sides.natives:
+                    there = _member(native)
+                    if there is not None:
+                        members.setdefault(there[0], set()).add(there[1])
+            owner_, number = found
+            if owner_ in members and number not in members[owner_]:
+                beyond.setdefault(owner_, {}).setdefault(number, []).append(place)
+        for list_, numbers in beyond.items():
+            places = [place for same in numbers.values() for place in same]
+            if members is None or len({self.lost[place][0] for place in places}) < _RULES_THAT_AGREE:
+                continue
+            least, most = min(map(int, members[list_])), max(map(int, members[list_]))
+            named = ", ".join(f"{list_}.{number}" for number in list(numbers)[:2])
+            named += ", ..." if len(numbers) > 2 else ""
+            draft = Draft("unexpected", None)
+            draft.member = f"{named}, and the port has {list_}.{least} to {list_}.{most} only"
+            draft.official.update(dict.fromkeys(self.names[place] for place in places))
+            self.drafts.append(draft)
+            for place in places:
+                del self.lost[place]
 
     def _sent_elsewhere(self) -> None:
         """Names whose target the port has not, led to the parameters that lack something."""
+        names = self.names
+        targets = {place: target for place, (_, target) in self.lost.items()}
         lost = self._lost_bundles()
         empty = self._empty_bundles()
         partners = led_together(lost, empty)
@@ -238,26 +275,34 @@ class _Inquiry:
                     self.drafts.append(draft)
             else:
                 self.drafts.append(draft)
-            draft.official.update(dict.fromkeys(self.names[place] for place in one.places))
-            if one.path and one.places[0] in self.ways:
-                draft.wrong.update(dict.fromkeys(self.ways[place].targets[place] for place in one.places))
+            official = [names[place] for place in one.places]
+            draft.official.update(dict.fromkeys(official))
+            if one.path and one.places[0] in targets:
+                draft.wrong.update(dict.fromkeys(map(targets.__getitem__, one.places)))
             if partner is not None:
                 if rule is None:
                     draft.lacks.update(dict.fromkeys(lacks[partners[number]]))
-                meant = _of_these_blocks(partner.names, [self.names[place] for place in one.places])
+                meant = _of_these_blocks(partner.names, official)
                 draft.native.update(dict.fromkeys(meant))
                 self._fill(meant)
         self.lost.clear()
 
     def _lost_bundles(self) -> list[Lost]:
         found: dict[tuple[tuple[int, ...], str, str], list[tuple[tuple[int, ...], int]]] = {}
+        names, tensors = self.names, self.evidence.sides.official.tensors
         for place, (path, target) in self.lost.items():
-            source, numbers = shape_of_name(self.names[place])
-            found.setdefault((path, source, shape_of_name(target)[0]), []).append((numbers, place))
+            source, numbers = shape_of_name(names[place])
+            form = (path, source, shape_of_name(target)[0])
+            members = found.get(form)
+            if members is None:
+                members = found[form] = []
+            members.append((numbers, place))
         bundles: list[Lost] = []
         for (path, source, target), members in found.items():
-            places = tuple(place for _, place in sorted(members))
-            bundles.append(Lost(path, source, target, places, tuple(map(self.shape, places))))
+            members.sort()
+            places = tuple([place for _, place in members])
+            shapes = tuple([tensors[place].shape for place in places])
+            bundles.append(Lost(path, source, target, places, shapes))
         for rule, (mask, _) in self.evidence.renaming.raising.items():
             for source, named in bundle((self.names[p], str(p)) for p in positions(mask)).items():
                 places = tuple(map(int, named))
@@ -265,17 +310,17 @@ class _Inquiry:
         return bundles
 
     def _empty_bundles(self) -> list[Empty]:
-        found = bundle((name, name) for name in self.free)
-        return [
-            Empty(
-                template,
-                tuple(names),
-                tuple(self._left_over(name) for name in names),
-                any(name in self.tangles for name in names),
-                max(1, *(self._wanted(name) for name in names)),
-            )
-            for template, names in found.items()
-        ]
+        natives, tangles = self.evidence.sides.natives, self.tangles
+        bundles: list[Empty] = []
+        for template, names in bundle((name, name) for name in self.free).items():
+            if tangles.keys().isdisjoint(names):
+                rooms = tuple([natives[name].shape for name in names])
+                bundles.append(Empty(template, tuple(names), rooms))
+            else:
+                wanted = max(1, *map(self._wanted, names))
+                rooms = tuple(map(self._left_over, names))
+                bundles.append(Empty(template, tuple(names), rooms, partly=True, wanted=wanted))
+        return bundles
 
     def _wanted(self, native: str) -> int:
         """How many sources a parameter lacks."""
@@ -290,9 +335,8 @@ class _Inquiry:
             if tangle is not None and tangle.assembly.lacking and tangle.assembly.counts:
                 rule = tangle.paths[0][-1] if tangle.paths[0] else None
                 target = self.evidence.rules[rule].target if rule is not None else None
-                found[lack_of_merge(target or name, tangle.assembly.lacking, tangle.assembly.counts[-1])] = (
-                    None
-                )
+                count = tangle.assembly.counts[-1]
+                found[lack_of_merge(target or name, tangle.assembly.lacking, count)] = None
         return list(found)
 
     def _left_over(self, native: str) -> Shape:
@@ -310,6 +354,9 @@ class _Inquiry:
         rule = lost.path[-1] if lost.path else None
         if rule is not None and rule in self.evidence.renaming.raising:
             return rule, None
+        if self.evidence.sides.semantics == "chained" and rule is not None and partner is not None:
+            rule = self._introducer(lost, partner)
+            return (rule, None) if rule is not None else (self._near_miss(lost, partner), None)
         if rule is not None and not self.sound.get(rule):
             return rule, None  # it brings no name to its place
         for use in self.evidence.uses:
@@ -332,6 +379,33 @@ class _Inquiry:
                 return rule, None
             return None, rule  # right for other names: a rule of their own is what these lack
         return rule, None
+
+    def _introducer(self, lost: Lost, partner: Empty) -> int | None:
+        """The rule of a chain that first wrote what is wrong with a name; None where it was there before."""
+        wrong = core(lost.target, partner.template)[1]
+        name = self.names[lost.places[0]]
+        if not wrong:
+            return lost.path[-1]
+        if _has(name, wrong):
+            return None
+        for rule in lost.path:
+            pattern, target = self.evidence.rules[rule].parsed, self.evidence.rules[rule].target
+            if pattern is None or target is None:
+                break
+            name = pattern.compiled.sub(target, name)
+            if _has(name, wrong):
+                return rule
+        return lost.path[-1]
+
+    def _near_miss(self, lost: Lost, partner: Empty) -> int | None:
+        """The dead rule of a chain that misses what the others make of a name, by a slip."""
+        for use in self.evidence.uses:
+            rule = self.evidence.rules[use.rule]
+            made = made_pattern(rule) if use.state == "dead" else None
+            meant = made is not None and made.fullmatch(partner.names[0]) is not None
+            if meant and is_near(rule, lost.target, meant):
+                return use.rule
+        return None
 
     def _tangled(self) -> None:
         """Targets with several sources."""
@@ -407,16 +481,17 @@ class _Inquiry:
 
     def _fill(self, names: Iterable[str]) -> None:
         """Take parameters from those without a cause, with the unfinished groups that lack them."""
+        free, tangles = self.free, self.tangles
         for name in names:
-            self.free.pop(name, None)
-            tangle = self.tangles.get(name)
-            if tangle is not None and not tangle.assembly.used:
-                del self.tangles[name]
+            free.pop(name, None)
+            if name in tangles and not tangles[name].assembly.used:
+                del tangles[name]
 
-    def _settle(self, place: int) -> None:
-        """Take a name from those without a cause; whom it disturbed may be sound without it."""
-        self.lost.pop(place, None)
-        target = self.ways[place].targets[place]
+    def _settle(self, place: int, target: str) -> None:
+        """Take a name that became `target` from those without a cause; whom it disturbed may be sound
+        without it."""
+        if self.lost.pop(place, None) is not None and target not in self.tangles:
+            return
         self.misshapen.pop(target, None)
         tangle = self.tangles.get(target)
         if tangle is None:
@@ -428,6 +503,24 @@ class _Inquiry:
         else:
             sources: tuple[Source, ...] = tuple(source for source, _ in rest)
             self.tangles[target] = Tangle(target, sources, tuple(path for _, path in rest), assembly)
+
+
+_RULES_THAT_AGREE = 2
+"""A list member is what the port lacks where so many rules (or none) lead there; else the rule is wrong."""
+
+
+def _member(name: str) -> tuple[str, str] | None:
+    """The first list of a name and its number there."""
+    parts = name.split(".")
+    for place, part in enumerate(parts):
+        if part.isdecimal() and place:
+            return ".".join(parts[:place]), part
+    return None
+
+
+def _has(name: str, components: str) -> bool:
+    """Whether a name has these components in a row, `*` for numbers."""
+    return f".{components}." in f".{shape_of_name(name)[0]}."
 
 
 def _alone(lost: Lost, partner: Empty) -> bool:

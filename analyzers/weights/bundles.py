@@ -51,7 +51,10 @@ def bundle(names: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     found: dict[str, list[tuple[tuple[int, ...], str]]] = {}
     for name, item in names:
         template, numbers = shape_of_name(name)
-        found.setdefault(template, []).append((numbers, item))
+        members = found.get(template)
+        if members is None:
+            members = found[template] = []
+        members.append((numbers, item))
     return {template: [item for _, item in sorted(members)] for template, members in found.items()}
 
 
@@ -102,8 +105,15 @@ def _candidates(lost: Sequence[Lost], empty: Sequence[Empty]) -> Iterator[tuple[
             if compared > _MOST_PAIRS:
                 return
             room = empty[other]
-            if all(fits(s, r, room.partly) for s, r in zip(bundle_.shapes, room.rooms, strict=False)):
+            if _all_fit(bundle_, room):
                 yield score(bundle_, room), -number, -other
+
+
+def _all_fit(lost: Lost, empty: Empty) -> bool:
+    if lost.shapes == empty.rooms and not empty.partly:
+        return True
+    kinds = set(zip(lost.shapes, empty.rooms, strict=False))
+    return all(fits(shape, room, empty.partly) for shape, room in kinds)
 
 
 def score(lost: Lost, empty: Empty) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from analyzers.weights.landing import Sides
 from analyzers.weights.patterns import Pattern
 from analyzers.weights.recent import Keep
-from analyzers.weights.renaming import Renaming, positions, rename
+from analyzers.weights.renaming import Renaming, as_mask, positions, rename
 from analyzers.weights.symbolic import SymbolicRule
 
 
@@ -23,30 +23,45 @@ class Elsewhere(NamedTuple):
 
 
 def without_rule(
-    renaming: Renaming, rules: Sequence[SymbolicRule], sides: Sides, place: int, rule: int, keep: Keep
-) -> Elsewhere | None:
-    """Where a name would go without a rule that took it; None where that cannot be told."""
-    name = renaming.names[place]
+    renaming: Renaming,
+    rules: Sequence[SymbolicRule],
+    sides: Sides,
+    rule: int,
+    places: Collection[int],
+    keep: Keep,
+) -> Iterator[tuple[int, Elsewhere]]:
+    """Where names would go without a rule that took them; without those of which that cannot be told."""
+    names = renaming.names
     if sides.semantics == "chained":
-        return _chained(rules, sides, name, rule)
+        for place in places:
+            elsewhere = _chained(rules, sides, names[place], rule)
+            if elsewhere is not None:
+                yield place, elsewhere
+        return
+    live = as_mask(places, len(names))
     for later in range(rule + 1, len(rules)):
         reached = renaming.reached[later]
         if reached is None:
-            return None
-        if not reached >> place & 1:
+            return
+        decided = reached & live
+        if not decided:
             continue
+        live &= ~decided
         pattern, target = rules[later].parsed, rules[later].target
         if pattern is None or target is None or rules[later].conditional:
-            return None
+            continue
         try:
             made = keep(
                 ("would make", sides.official.digest, pattern.text, target, reached),
                 partial(_all_made, renaming, pattern, target, reached),
             )
         except (re.error, IndexError):
-            return None  # the loader would stop there
-        return Elsewhere(later, made[place], rules[later].merge)
-    return Elsewhere(None, name, None)
+            continue  # the loader would stop there
+        merge = rules[later].merge
+        for place in positions(decided):
+            yield place, Elsewhere(later, made[place], merge)
+    for place in positions(live):
+        yield place, Elsewhere(None, names[place], None)
 
 
 def _all_made(renaming: Renaming, pattern: Pattern, target: str, reached: int) -> Mapping[int, str]:

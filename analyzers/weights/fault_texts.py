@@ -38,6 +38,9 @@ def _message(draft: Draft, rules: Sequence[SymbolicRule], renaming: Renaming) ->
             f"`re` rejects this rule ({draft.detail}): the loader stops at the first of the "
             f"{_count(draft.official, 'official name')} that get as far ({_examples(draft.official)})"
         )
+    if draft.member:
+        names = f"{_count(draft.official, 'official name')} ({_examples(draft.official)})"
+        return f"{names} belong to {draft.member}: {_STOPS}; the configurations differ in how many there are"
     if draft.early:
         return _too_early(draft, rules)
     if draft.kind == "missing":
@@ -63,18 +66,31 @@ def _unexpected(draft: Draft, rules: Sequence[SymbolicRule]) -> str:
     names = f"{_count(draft.official, 'official name')} ({_examples(draft.official)})"
     empty = ""
     if draft.native:
-        empty = f", and {_count(draft.native, 'parameter')} ({_examples(draft.native)}) stay empty"
+        stay = "stays" if len(draft.native) == 1 else "stay"
+        empty = f", and {_count(draft.native, 'parameter')} ({_examples(draft.native)}) {stay} empty"
     if draft.rule is not None and draft.wrong and draft.other is None:
-        made = _examples(draft.wrong)
-        return f"{names} become names that the port has not ({made}){empty}: {_STOPS}"
+        return f"{names} {_become(draft)}{empty}: {_STOPS}"
     if draft.rule is not None:
         taken = f", which '{rules[draft.other].pattern}' takes" if draft.other is not None else ""
         return f"this pattern misses {names}{taken}{empty}: {_STOPS}"
     if draft.other is not None:
         return f"'{rules[draft.other].pattern}' does not suit {names}{empty}: {_STOPS}"
+    lacks = in_words(draft.lacks)
     if draft.wrong:
-        return f"{names} become names that the port has not ({_examples(draft.wrong)}){empty}: {_STOPS}"
-    return f"no rule takes {names}, and the port has not these names{empty}{in_words(draft.lacks)}: {_STOPS}"
+        return f"{names} {_become(draft)}, and no rule goes on{empty}{lacks}: {_STOPS}"
+    return f"no rule takes {names}, and {has_not(draft.official)}{empty}{lacks}: {_STOPS}"
+
+
+def _become(draft: Draft) -> str:
+    made = _examples(draft.wrong)
+    if len(draft.official) == 1:
+        return f"becomes a name that the port has not ({made})"
+    return f"become names that the port has not ({made})"
+
+
+def has_not(official: Collection[str]) -> str:
+    """That the port has no such names."""
+    return f"the port has not {'this name' if len(official) == 1 else 'these names'}"
 
 
 def lack_of_merge(target: str, indices: Sequence[int], count: int) -> str:
@@ -181,6 +197,8 @@ def _suspected(draft: Draft) -> str:
         return _of_shapes(draft.shapes)
     if draft.kind == "dtype":
         return "unknown"
+    if draft.member:
+        return "config"
     if draft.official and draft.native:
         return "rename"
     if draft.kind == "unexpected":

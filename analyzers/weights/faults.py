@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd
 from typing import Final, TypeAlias
 
 from analyzers.facts.model import Collection, Constant, Expr
@@ -17,12 +18,12 @@ from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_lines import module_line
 from analyzers.project.ports import Port
-from analyzers.weights.fault_texts import in_words
+from analyzers.weights.fault_texts import has_not, in_words
 from analyzers.weights.known import proof_of, rules_of, state_of
 from analyzers.weights.rule_uses import made_pattern
 from analyzers.weights.state import PortState
 from analyzers.weights.tables import symbolic_rules
-from analyzers.weights.verdicts import Fault, RuleUse, WeightProof
+from analyzers.weights.verdicts import Fault, RuleUse, ShapeFault, WeightProof
 
 _OF_CHECKPOINTS: Final = {"missing": "DIT701", "unexpected": "DIT702", "shape": "DIT703", "dtype": "DIT703"}
 _OF_RULES: Final = {"collision": "DIT309", "merge": "DIT310"}
@@ -112,7 +113,7 @@ def _all_faults(project: Project) -> tuple[PlacedFault, ...]:
     for known in known_proofs(project):
         if not _is_readable(project, known):
             continue
-        for placed in _joined(_placed(project, known, fault) for fault in _told(known)):
+        for placed in _joined(p for fault in _told(known) for p in _placed(project, known, fault)):
             port = known.port
             place = (
                 placed.rule.key if placed.rule is not None else (port.cls.path, port.name, placed.location)
@@ -128,15 +129,20 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
 
     A mapping that is just begun, or that is for the names of another origin, has one cause.
     """
-    faults = tuple(f for f in known.proof.faults if not (f.rejected and _is_written(known.rule(f.rule))))
+    faults = tuple(f for f in known.proof.faults if not _is_told_by_texts(known.rule(f.rule), f))
+    faults = _of_one_size(known, faults)
     lacks = [f for f in faults if f.rule is None and f.other is None and f.kind in _LACKS]
     official = tuple(dict.fromkeys(name for fault in lacks for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in lacks for name in fault.native))
     all_official, all_native = (
         len(side.names) if side is not None else 0 for side in (known.state.official, known.state.native)
     )
+    if all_native == 0 and len(faults) > 1:
+        return (_of_nothing(known, known.state.official.names if known.state.official else (), ()),)
     if len(lacks) < 2 or (2 * len(official) <= all_official and 2 * len(native) <= all_native):
         return faults
+    if not all_official or not all_native:
+        return (_of_nothing(known, official, native),)
     message = (
         f"rules lack for most of the names: {len(official)} of {all_official} official names "
         f"({examples(official)}) have no place in the port, and {len(native)} of its {all_native} parameters "
@@ -146,9 +152,62 @@ def _told(known: KnownProof) -> tuple[Fault, ...]:
     return (Fault("unexpected" if official else "missing", None, official, native, message), *others)
 
 
-def _is_written(rule: MappingRule | None) -> bool:
-    """Whether a rule is written as literals: DIT306 then reports what `re` says of it."""
-    if rule is None or not isinstance(rule.key_fact, Constant):
+def _of_one_size(known: KnownProof, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """The faults, those of shapes as one where several rules bring the wrong size and the sizes differ by
+    one ratio, or most parameters are concerned: the two sides are configured differently."""
+    misshapen = [fault for fault in faults if fault.kind == "shape"]
+    shapes = [shape for fault in misshapen for shape in fault.shapes]
+    natives = len(known.state.native.names) if known.state.native is not None else 0
+    if len(misshapen) < _RULES_OF_ONE_SIZE or (len(_ratios(shapes)) > 1 and 2 * len(shapes) <= natives):
+        return faults
+    first = next((s for s in shapes if s.found is not None), shapes[0])
+    found = "tensors that cannot be concatenated" if first.found is None else str(list(first.found))
+    message = (
+        f"{len(shapes)} of {natives} parameters have another shape than what arrives ({first.native} is "
+        f"{list(first.expected)} and gets {found}): {STOPS}; the two sides are of different sizes, which is "
+        "the configuration's matter, not the mapping's"
+    )
+    official = tuple(dict.fromkeys(name for fault in misshapen for name in fault.official))
+    native = tuple(dict.fromkeys(name for fault in misshapen for name in fault.native))
+    one = Fault("shape", None, official, native, message, shapes=tuple(shapes), suspected="config")
+    return (*(fault for fault in faults if fault.kind != "shape"), one)
+
+
+_RULES_OF_ONE_SIZE: Final = 3
+
+
+def _ratios(shapes: Iterable[ShapeFault]) -> set[object]:
+    """By what sizes differ; one item for each shape that has not as many dimensions."""
+    ratios: set[object] = set()
+    for shape in shapes:
+        if shape.found is None or len(shape.found) != len(shape.expected):
+            ratios.add(shape.native)
+            continue
+        differing = [(a, b) for a, b in zip(shape.expected, shape.found, strict=True) if a != b]
+        ratios.update((a // gcd(a, b), b // gcd(a, b)) if a and b else (a, b) for a, b in differing)
+    return ratios
+
+
+def _of_nothing(known: KnownProof, official: tuple[str, ...], native: tuple[str, ...]) -> Fault:
+    """The fault of two sides of which one has no tensors."""
+    if official:
+        text = f"the port has no tensors: none of the {len(official)} official names ({examples(official)}) "
+        return Fault("unexpected", None, official, (), f"{text}has a place")
+    text = f"'{known.official}' has no tensors: nothing fills the {len(native)} parameters of the port"
+    return Fault("missing", None, (), native, f"{text} ({examples(native)})")
+
+
+def _is_told_by_texts(rule: MappingRule | None, fault: Fault) -> bool:
+    """Whether DIT306 reports the same at the rule: what `re` rejects, an index outside its group."""
+    if rule is None or not _is_written(rule):
+        return False
+    outside = rule.merge is not None and not 0 <= rule.merge[0] < rule.merge[1]
+    return fault.rejected or (fault.kind == "merge" and outside)
+
+
+def _is_written(rule: MappingRule) -> bool:
+    """Whether a rule is written as literals."""
+    if not isinstance(rule.key_fact, Constant):
         return False
     value: Expr | None = rule.value_fact
     if isinstance(value, Collection):
@@ -170,13 +229,14 @@ def _joined(faults: Iterable[PlacedFault]) -> Iterator[PlacedFault]:
 def _joined_fault(faults: Sequence[Fault]) -> Fault:
     official = tuple(dict.fromkeys(name for fault in faults for name in fault.official))
     native = tuple(dict.fromkeys(name for fault in faults for name in fault.native))
-    empty = f"{count(native, 'parameter')} ({examples(native)}) stay empty" if native else ""
+    stay = "stays" if len(native) == 1 else "stay"
+    empty = f"{count(native, 'parameter')} ({examples(native)}) {stay} empty" if native else ""
     lacks = tuple(dict.fromkeys(lack for fault in faults for lack in fault.lacks))
     if official:
         empty = f", and {empty}" if empty else ""
         names = f"{count(official, 'official name')} ({examples(official)})"
         lack = in_words(lacks)
-        message = f"no rule takes {names}, and the port has not these names{empty}{lack}: {STOPS}"
+        message = f"no rule takes {names}, and {has_not(official)}{empty}{lack}: {STOPS}"
     else:
         message = f"nothing fills {count(native, 'parameter')} ({examples(native)}): {STOPS}"
     shapes = tuple(shape for fault in faults for shape in fault.shapes)
@@ -210,10 +270,13 @@ def _is_readable(project: Project, known: KnownProof) -> bool:
     return all(facts is not None and not facts.broken for facts in files)
 
 
-def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
+def _placed(project: Project, known: KnownProof, fault: Fault) -> Iterator[PlacedFault]:
     kept_out = known.rule(fault.other)
     if kept_out is not None and keeps_out(known.proof, fault):
-        return PlacedFault(SHADOWED, known, fault, kept_out.key, kept_out)
+        for part in _for_each_kept_out(project, known, fault):
+            out = known.rule(part.other) or kept_out
+            yield PlacedFault(SHADOWED, known, part, out.key, out)
+        return
     rule = known.rule(fault.rule)
     if rule is None:
         rule = _idle_rule(project, known, fault)
@@ -221,7 +284,32 @@ def _placed(project: Project, known: KnownProof, fault: Fault) -> PlacedFault:
             leads = f"'{rule.pattern}' leads there and matches none of the official names"
             fault = replace(fault, message=f"{fault.message}; {leads}")
     place = rule.key if rule is not None else next(_places(project, known, fault))
-    return PlacedFault(code_of(known.state, fault), known, fault, place, rule)
+    yield PlacedFault(code_of(known.state, fault), known, fault, place, rule)
+
+
+def _for_each_kept_out(project: Project, known: KnownProof, fault: Fault) -> Iterator[Fault]:
+    """A fault by the rules that are kept from its names; what is none of theirs stays with the first."""
+    others = [u.rule for u in known.proof.rules if u.state == "shadowed" and fault.rule in u.by]
+    rules = symbolic_rules(project, known.table) if known.table is not None else ()
+    parts: dict[int | None, tuple[dict[str, None], dict[str, None]]] = {fault.other: ({}, {})}
+    rest = dict.fromkeys(fault.official)
+    native = frozenset(fault.native)
+    for other in others:
+        pattern, target = rules[other].parsed, rules[other].target
+        if pattern is None or target is None or rules[other].template is None:
+            continue
+        begins, match = pattern.prefix, pattern.compiled.match
+        for name in [name for name in rest if name.startswith(begins) and match(name)]:
+            made = pattern.compiled.sub(target, name)
+            if made in native:
+                official, filled = parts.setdefault(other, ({}, {}))
+                official[name] = filled[made] = None
+                del rest[name]
+    parts[fault.other][0].update(rest)
+    led = {name for _, filled in parts.values() for name in filled}
+    parts[fault.other][1].update(dict.fromkeys(name for name in fault.native if name not in led))
+    for part, (official, filled) in parts.items():
+        yield replace(fault, other=part, official=tuple(official), native=tuple(filled))
 
 
 def keeps_out(proof: WeightProof, fault: Fault) -> bool:

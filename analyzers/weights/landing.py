@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from analyzers.project.profiles.base import Loading, MappingSemantics
 from analyzers.weights.merging import Assembly, Source, assemble, concatenated
+from analyzers.weights.name_parts import shape_of_name
 from analyzers.weights.recent import Keep
 from analyzers.weights.renaming import Share, positions
 from analyzers.weights.state import StateDict, Tensor
@@ -44,6 +45,12 @@ class Sides:
     def key(self) -> tuple[object, ...]:
         """Equal for equal sides."""
         return (self.official.digest, self.native.digest if self.native else None, self.loading, self.cls)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the loader passes over no names without a place but those of an ending."""
+        lenient = bool(self.loading.lenient) and self.cls.startswith(self.loading.lenient)
+        return self.native is not None and self.semantics == "first-match" and not lenient
 
     def passed_over(self, target: str) -> str | None:
         """Why the loader leaves out a name that the port has not; None where it does not."""
@@ -102,9 +109,29 @@ class Landed:
     merged: int = 0
 
     @cached_property
-    def filled(self) -> frozenset[str]:
-        """The natives that get something, be it of the wrong shape."""
-        return frozenset(filling.tensor.name for filling in self.fillings)
+    def sound(self) -> Mapping[int | None, AbstractSet[str]]:
+        """For each rule (None: none) the forms of the names that it, as the last, brings to their place."""
+        found: dict[int | None, set[str]] = {}
+        for _, placement in self.placements:
+            if placement.verdict != "broken" and not placement.excluded:
+                rule = placement.rules[-1] if placement.rules else None
+                found.setdefault(rule, set()).add(shape_of_name(placement.tensor.name)[0])
+        return found
+
+    @cached_property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """The official names that the loader leaves out by design, with the reason."""
+        return tuple((p.tensor.name, p.because) for _, p in self.placements if p.excluded)
+
+    @cached_property
+    def placed(self) -> Mapping[int, KeyPlacement]:
+        """The placements by the tensors' positions."""
+        return dict(self.placements)
+
+    @cached_property
+    def filled(self) -> Mapping[str, ParameterFilling]:
+        """The natives that get something, be it of the wrong shape, and what it is."""
+        return {filling.tensor.name: filling for filling in self.fillings}
 
 
 def land(sides: Sides, shares: Sequence[Share], keep: Keep) -> tuple[Landed, ...]:
@@ -186,6 +213,7 @@ def _alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> Landed:
     by_name = 0
     natives, tensors, path = sides.natives, sides.official.tensors, share.path
     fits = _FITS if path else _FALLS_INTO_PLACE
+    strict, skipped = sides.is_strict, sides.loading.skipped
     for place in positions(share.mask):
         target = share.targets[place]
         if target in contested:
@@ -193,6 +221,10 @@ def _alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> Landed:
         tensor = tensors[place]
         native = natives.get(target)
         if native is None:
+            if strict and not target.endswith(skipped):
+                placements.append((place, KeyPlacement(tensor, target, path, None, "broken", NO_PLACE)))
+                unexpected.append(place)
+                continue
             placement = without_place(sides, tensor, target, path, None)
             placements.append((place, placement))
             if placement.verdict == "broken":

@@ -6,10 +6,14 @@ from difflib import SequenceMatcher
 from typing import Final
 
 from analyzers.weights.name_parts import HOLE, likeness, shape_of_name
+from analyzers.weights.patterns import Pattern
 from analyzers.weights.symbolic import SymbolicRule
 
 FILLER: Final = "weight"
 """What stands for `.*` in the first sample of a pattern."""
+
+_MOST_WAYS: Final = 8
+"""So many ways through a pattern's alternatives (`q|k|v`) are compared."""
 
 _CLOSE: Final = 0.5
 """How alike two components are of which one may be a slip for the other."""
@@ -25,18 +29,27 @@ def is_near(rule: SymbolicRule, template: str, meant: bool) -> bool:
     `meant`: what the rule would make is what the names lack, so that one component may be anything and
     another be there or not; else one component may be misspelt, or be there or not.
     """
-    for sample in rule.names[:1]:
-        pattern = rule.parsed
-        free = pattern is not None and pattern.begins_free
+    pattern = rule.parsed
+    ways = pattern.choices[:_MOST_WAYS] if pattern is not None else ()
+    for sample in dict.fromkeys((*rule.names[:1], *ways)):
+        free = pattern is not None and (pattern.begins_free or _begins_anyhow(pattern, sample))
         shortest = pattern.shortest(sample) if pattern is not None else sample
         parts, name = shape_of_name(shortest)[0].split("."), template.split(".")
         if free and len(name) > len(parts):
             name = name[-len(parts) :]
+        if free and len(parts) > 1 and parts[0] == FILLER:
+            parts[0] = name[0]  # it stands for `.*` at the beginning
         if meant and parts[-1] == FILLER:
             parts[-1] = name[-1]  # it stands for `.*`
         if _near(parts, name, meant) or (len(parts) > 1 and _near(parts[:-1], name[: len(parts) - 1], meant)):
             return True
     return False
+
+
+def _begins_anyhow(pattern: Pattern, sample: str) -> bool:
+    """Whether the first component of a sample stands for any beginning of names."""
+    first, _, rest = sample.partition(".")
+    return first == FILLER and pattern.compiled.match(f"{first}.0.{first}.{rest}") is not None
 
 
 def _near(sample: list[str], name: list[str], meant: bool) -> bool:

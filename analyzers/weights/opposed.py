@@ -166,8 +166,10 @@ def _block_numbers(components: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 # --------------------------------------------------------------------------- the order of a merge
 
-_ORDERED: Final = ("q", "k", "v")
-"""The order of a fused projection, unless its name spells another."""
+ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"))
+"""Words whose order in a fused projection is a convention, unless its name spells another."""
+
+_ORDERED: Final = ORDERS[0]
 
 
 def merge_word(name: str) -> str | None:

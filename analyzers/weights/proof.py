@@ -9,7 +9,7 @@ list of new parameters allows it; shapes must agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.project.profiles.base import Loading, MappingSemantics
@@ -105,7 +105,9 @@ class _Proof:
         """The proof."""
         stopped = self._stopped()
         excused = self._excused()
-        filled = frozenset().union(*(part.filled for part in self.landed))
+        filled: dict[str, ParameterFilling] = {}
+        for part in self.landed:
+            filled.update(part.filled)
         natives = self.sides.natives
         empty = tuple(name for name in natives if name not in filled and name not in excused)
         uses = uses_of(self.renaming, self.rules, self.state.gated, natives, self.keep, self.sides.key)
@@ -114,7 +116,7 @@ class _Proof:
             self.keep,
         )
         placements = self._placements(stopped)
-        fillings = self._fillings(excused, bool(stopped))
+        fillings = self._fillings(filled, excused, bool(stopped))
         verdict, because = self._verdict(faults, empty, stopped, fillings)
         by_name = self.sides.native is None or any(part.by_name for part in self.landed)
         return WeightProof(
@@ -146,19 +148,16 @@ class _Proof:
 
     def _placements(self, stopped: Mapping[int, tuple[str, Verdict]]) -> tuple[KeyPlacement, ...]:
         tensors = self.sides.official.tensors
-        placed: list[KeyPlacement | None] = [None] * len(tensors)
+        placed: dict[int, KeyPlacement] = {}
         for part in self.landed:
-            for place, placement in part.placements:
-                placed[place] = placement
+            placed.update(part.placed)
         for place in self._waiting() if stopped else ():
-            waiting = placed[place]
-            if waiting is not None:
-                placed[place] = waiting._replace(verdict="unknown", because=_MAY_COMPLETE)
+            if place in placed:
+                placed[place] = placed[place]._replace(verdict="unknown", because=_MAY_COMPLETE)
         for place, (because, verdict) in stopped.items():
             tensor = tensors[place]
             placed[place] = KeyPlacement(tensor, tensor.name, (), None, verdict, because)
-        placements = [placement for placement in placed if placement is not None]
-        assert len(placements) == len(tensors), "every name has one placement"
+        placements = list(map(placed.__getitem__, range(len(tensors))))  # every name has one
         if self.opposed:
             doubts = self._doubts()
             for place, placement in enumerate(placements):
@@ -190,8 +189,11 @@ class _Proof:
 
     # ------------------------------------------------------------------ parameters
 
-    def _excused(self) -> dict[str, str]:
+    def _excused(self) -> Mapping[str, str]:
         """The parameters that may stay empty, with the reason."""
+        return self.keep(("excused", self.sides.key, self.state.ignored), self._all_excused)
+
+    def _all_excused(self) -> Mapping[str, str]:
         excused: dict[str, str] = {}
         allowed = self.sides.loading.may_be_absent
         patterns = [parsed for text in self.state.ignored if (parsed := parse_pattern(text)) is not None]
@@ -208,13 +210,13 @@ class _Proof:
                 excused[name] = _MAY_BE_HELD
         return excused
 
-    def _fillings(self, excused: Mapping[str, str], stopped: bool) -> tuple[ParameterFilling, ...]:
-        known = {filling.tensor.name: filling for part in self.landed for filling in part.fillings}
-        fillings: list[ParameterFilling] = []
-        for name, tensor in self.sides.natives.items():
-            filling = known.get(name)
-            fillings.append(filling if filling is not None else self._empty(tensor, excused, stopped))
-        return tuple(fillings)
+    def _fillings(
+        self, filled: Mapping[str, ParameterFilling], excused: Mapping[str, str], stopped: bool
+    ) -> tuple[ParameterFilling, ...]:
+        question = ("empty", self.sides.key, self.state.ignored, stopped)
+        natives = self.sides.natives
+        empty = self.keep(question, lambda: {n: self._empty(t, excused, stopped) for n, t in natives.items()})
+        return tuple({**empty, **filled}.values())  # the order of the first one's keys, which are all
 
     def _empty(self, tensor: Tensor, excused: Mapping[str, str], stopped: bool) -> ParameterFilling:
         if tensor.name in excused:
@@ -257,13 +259,8 @@ class _Proof:
             f"all {names} official names have their place, and all {natives} of the port are filled",
         )
 
-    def _exclusions(self, excused: Mapping[str, str], filled: frozenset[str]) -> tuple[tuple[str, str], ...]:
-        left_out = [
-            (placement.tensor.name, placement.because)
-            for part in self.landed
-            for _, placement in part.placements
-            if placement.excluded
-        ]
+    def _exclusions(self, excused: Mapping[str, str], filled: Container[str]) -> tuple[tuple[str, str], ...]:
+        left_out = [item for part in self.landed for item in part.left_out]
         return (*left_out, *((name, why) for name, why in excused.items() if name not in filled))
 
     def _notes(self) -> list[str]:
@@ -276,7 +273,8 @@ class _Proof:
         if self.state.dropped:
             fields = ", ".join(f"{name} = {value}" for name, value in self.state.dropped)
             notes.append(f"the arch config has no field for {fields}: update_model_arch drops them")
-        notes.extend(_tied(self.sides.official))
+        official = self.sides.official
+        notes.extend(self.keep(("tied", official.digest), lambda: _tied(official)))
         return notes
 
 

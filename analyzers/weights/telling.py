@@ -14,14 +14,11 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from analyzers.weights.name_parts import HOLE, shape_of_name, words_of
-from analyzers.weights.opposed import OPPOSED
+from analyzers.weights.opposed import OPPOSED, ORDERS
 from analyzers.weights.recent import Keep
 from analyzers.weights.renaming import Share, positions
 from analyzers.weights.state import StateDict
 from analyzers.weights.verdicts import Interchangeable
-
-_ORDERS: Final = (("q", "k", "v"), ("query", "key", "value"))
-"""Words whose order in a fused tensor is a convention."""
 
 _SETS: Final = {word: tuple(n for n, s in enumerate(OPPOSED) if word in s) for s in OPPOSED for word in s}
 
@@ -160,7 +157,7 @@ def _told(source: str, target: str, merge: tuple[int, int] | None, names: tuple[
                     yield _Told(slot, word, answer, names)
         if merge is None:
             continue
-        for number, order in enumerate(_ORDERS):
+        for number, order in enumerate(ORDERS):
             if word in order and merge[0] < len(order):
                 # The index stands for the word that is usually there.
                 yield _Told((rest, target, -1 - number), word, order[merge[0]], names)

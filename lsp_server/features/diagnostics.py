@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from analyzers.findings import Finding
 from analyzers.project.sources import READABLE
+from analyzers.weights.faults import placed_faults
 from lsp_server.documents import uri_of
 from lsp_server.features.settings_files import settings_diagnostics
 from lsp_server.session import SETTINGS_FILES, Session
@@ -72,6 +73,7 @@ class Diagnoser:
         self._told: dict[str, str] = {}
         self._settings_of: dict[Tree, int] = {}
         self._unopened: dict[str, str] = {}
+        self._faulty: dict[Tree, frozenset[str]] = {}
         self._indexed: set[Tree] = set()
         self._stopped = False
 
@@ -179,7 +181,7 @@ class Diagnoser:
             while (full := self._next(tree)) is not None:
                 if full:
                     await self._tell_settings(tree)
-                    await self._tell_verdicts(tree)
+                    await self._tell_unopened(tree)
                 if not self._server.pulls:
                     await self._push_all(tree, full=full)
                 elif full:
@@ -230,8 +232,11 @@ class Diagnoser:
 
         return await self._told_of(tree, path, findings)
 
-    async def _verdicts_in(self, tree: Tree, path: str) -> list[types.Diagnostic]:
-        return await self._told_of(tree, path, lambda session: ())
+    async def _about_unopened(self, tree: Tree, path: str, *, faulty: bool) -> list[types.Diagnostic]:
+        def findings(session: Session) -> Sequence[Finding]:
+            return [f for f in session.findings(path) if f.code in _OF_WEIGHTS] if faulty else ()
+
+        return await self._told_of(tree, path, findings)
 
     async def _told_of(
         self, tree: Tree, path: str, findings: Callable[[Session], Sequence[Finding]]
@@ -268,14 +273,16 @@ class Diagnoser:
                 for diagnostic in found.get(path, ()):
                     self._server.tell(f"{path}: {diagnostic.message}", types.MessageType.Warning)
 
-    async def _tell_verdicts(self, tree: Tree) -> None:
-        """What runs found in files that are not open: no client would ask for them. Nothing else that is
-        wrong with them: nobody looks at them."""
+    async def _tell_unopened(self, tree: Tree) -> None:
+        """What runs found in files that are not open, and what an open mapping does to them: no client
+        would ask for it. Nothing else that is wrong with them: nobody looks at them."""
         opened = self._server.uris_of(tree)
-        for path in self._server.verdicts.paths(tree.root):
+        faulty = await tree.ask(lambda session: _faulty_elsewhere(session, opened))
+        before, self._faulty[tree] = self._faulty.get(tree, frozenset()), faulty
+        for path in sorted({*self._server.verdicts.paths(tree.root), *before, *faulty}):
             uri = uri_of(tree.root, path)
             if path not in opened:
-                self._push_unopened(uri, await self._verdicts_in(tree, path))
+                self._push_unopened(uri, await self._about_unopened(tree, path, faulty=path in faulty))
             elif self._unopened.pop(uri, None) is not None and self._server.pulls:
                 self._push(uri, None, ())
 
@@ -294,6 +301,18 @@ class Diagnoser:
         self._server.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(uri, list(found), version=version)
         )
+
+
+def _faulty_elsewhere(session: Session, opened: Container[str]) -> frozenset[str]:
+    """The files that are not open in which a mapping that is open leaves something empty: whoever edits
+    the mapping has to see it."""
+    return frozenset(
+        placed.location.path
+        for placed in placed_faults(session.project)
+        if placed.location.path not in opened
+        and placed.known.table is not None
+        and placed.known.table.location.path in opened
+    )
 
 
 def _identity(found: Iterable[types.Diagnostic]) -> str:
@@ -317,5 +336,8 @@ def _numbers(place: types.Range) -> tuple[int, int, int, int]:
 
 _Look = tuple["Tree", bool]
 """A look at a tree, and whether it is a full one."""
+
+_OF_WEIGHTS = frozenset(("DIT609", "DIT701", "DIT702", "DIT703"))
+"""The rules whose findings may stand in another file than what caused them."""
 
 _NOTHING = _identity(())

@@ -173,6 +173,7 @@ def test_other_names_in_diffusers(fastvideo: Worker) -> None:
     problem = only_problem(ltx)
     assert (problem["side"], problem["stage"]) == ("port", "config")
     assert problem["path"].endswith("configs/models/dits/ltx2.py")
+    assert "does not take patch_size = 1 (its own value is (1, 1, 1))" in problem["message"]
     audio = fastvideo.ask(
         "fastvideo.models.dits.stable_audio:StableAudioDiT", "diffusers:StableAudioDiTModel"
     )
@@ -281,6 +282,52 @@ def test_a_file_of_a_package(toy: Worker, tree: Path, with_init: bool) -> None:
     assert names(answer["official"]) == ["proj.weight", "proj.bias"]
 
 
+@pytest.mark.parametrize("name", ["v1.5-net.py", "types.py", "my net.py"])
+def test_a_file_that_cannot_be_imported_by_its_name(toy: Worker, tree: Path, name: str) -> None:
+    clone(tree, {f"c6/{name}": "PARTS = 3\n" + MODEL.format(more="")})
+    answer = toy.ask(official=f"c6/{name}::Net")
+    assert answer["problems"] == []
+    assert names(answer["official"]) == ["proj.weight", "proj.bias"]
+
+
+def test_a_clone_is_not_built_from_another_package_of_the_same_name(toy: Worker, tree: Path) -> None:
+    """diffusers is imported long before: the clone's own would silently be left out."""
+    clone(
+        tree,
+        {
+            "c7/net7.py": "from parts_c7 import PARTS\n" + MODEL.format(more=""),
+            "c7/parts_c7.py": "import diffusers\nPARTS = 3\n",
+            "c7/diffusers/__init__.py": "",
+        },
+    )
+    problem = only_problem(toy.ask(official="c7/net7.py::Net"))
+    assert "brings its own diffusers" in problem["message"]
+    assert "key dump" in problem["next_step"]
+
+
+def test_clones_with_the_same_names_do_not_meet(toy: Worker, tree: Path) -> None:
+    for number in (1, 2, 1):
+        clone(
+            tree,
+            {
+                f"same{number}/net.py": "from models.parts import PARTS\nimport utils\n"
+                + MODEL.format(more=""),
+                f"same{number}/models/__init__.py": "",
+                f"same{number}/models/parts.py": f"PARTS = {number}\n",
+                f"same{number}/utils.py": "",
+            },
+        )
+        answer = toy.ask(toy_port(tree, "plain"), official=f"same{number}/net.py::Net")
+        assert answer["problems"] == []
+        assert answer["official"]["tensors"][0][1] == [number, 4]
+
+
+def test_a_clone_does_not_come_before_what_the_port_imports(toy: Worker, tree: Path) -> None:
+    clone(tree, {"c8/net8.py": "PARTS = 3\n" + MODEL.format(more=""), "c8/einops.py": "raise RuntimeError"})
+    port = toy_port(tree, "imports", before="import einops")
+    assert toy.ask(port, official="c8/net8.py::Net")["problems"] == []
+
+
 def test_a_file_that_imports_from_the_clones_root(toy: Worker, tree: Path) -> None:
     clone(
         tree,
@@ -340,6 +387,14 @@ def line_of(tree: Path, name: str, text: str) -> int:
         ("cuda", {"init": "torch.zeros(1, device='cuda')"}, "build", "AssertionError", "CUDA"),
         ("exits", {"init": "sys.exit(3)"}, "build", "SystemExit", "exit code 3"),
         ("key", {"init": "hf_config['needed']"}, "build", "KeyError", "There is no 'needed'."),
+        ("value", {"init": "torch.linspace(0, 1, 4)[0].item()"}, "build", "RuntimeError", "meta tensors"),
+        (
+            "mute",
+            {"init": "raise type('Mute', (Exception,), {'__str__': None})"},
+            "build",
+            "Mute",
+            "cannot be had",
+        ),
     ],
 )
 def test_what_is_raised_has_its_place(
@@ -353,7 +408,7 @@ def test_what_is_raised_has_its_place(
     assert problem["path"] == str(tree / f"fastvideo/models/dits/{name}.py")
     assert problem["line"] == line_of(tree, name, next(iter(parts.values())))
     assert problem["missing"] == ("not_installed_at_all" if name == "absent" else None)
-    if name in ("absent", "cuda"):
+    if name in ("absent", "cuda", "value"):
         assert problem["next_step"]
 
 
@@ -378,6 +433,80 @@ def test_a_child_that_ends_ends_alone(
     if name == "crashes":
         assert problem["line"] == line_of(tree, name, code)
     assert toy.ask(toy_port(tree, "after"))["problems"] == []
+
+
+WRITABLE = """
+import fcntl, stat
+
+def writable(fd):
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+    return is_pipe and fcntl.fcntl(fd, fcntl.F_GETFL) & 3
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("dumps", "import json; json.dumps = lambda *_, **__: '{}'"),
+        ("write", "os.write = lambda *_: 0"),
+        ("exit", "os._exit = lambda *_: None"),
+        ("streams", "sys.stdout = sys.stderr = sys.stdin = None"),
+        ("working", "os.chdir('/'); sys.path[:] = []; os.environ.clear()"),
+        (
+            "noise",
+            '[os.write(fd, b\'\\n{}\\n[1]\\n{"kind": "part"}\\n\') for fd in range(3, 12) if writable(fd)]',
+        ),
+    ],
+)
+def test_what_a_port_replaces_is_not_what_the_worker_works_with(
+    toy: Worker, tree: Path, name: str, code: str
+) -> None:
+    answer = toy.ask(toy_port(tree, f"replaces_{name}", before=WRITABLE + code))
+    assert answer["problems"] == []
+    assert len(answer["port"]["tensors"]) == 7
+    assert toy.ask(toy_port(tree, "after"))["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def state_dict(self, **_): return {1: torch.zeros(1)}", "has the key 1"),
+        ("def state_dict(self, **_): return None", "returns a NoneType"),
+    ],
+)
+def test_a_state_dict_of_another_form_is_said(toy: Worker, tree: Path, body: str, message: str) -> None:
+    answer = toy.ask(toy_port(tree, "dicts", body=body))
+    assert answer["port"] is None
+    problem = only_problem(answer)
+    assert problem["stage"] == "state"
+    assert message in problem["message"]
+
+
+def test_a_port_that_is_gone(toy: Worker) -> None:
+    problem = only_problem(toy.ask("fastvideo.models.dits.gone:Toy"))
+    assert (problem["type"], problem["missing"]) == ("ModuleNotFoundError", None)
+    assert "There is no module fastvideo.models.dits.gone" in problem["message"]
+    assert "Save" in problem["next_step"]
+
+
+def test_values_that_a_config_refuses_are_named(toy: Worker, tree: Path) -> None:
+    config = {"num_layers": 1, "hidden_size": -1}
+    file = tree / "fastvideo/configs/models/dits/toy.py"
+    before = file.read_text()
+    file.write_text(
+        before + "\n    def update_model_arch(self, values):\n        super().update_model_arch(values)\n"
+        "        if self.arch_config.hidden_size < 0:\n            raise ValueError('negative')\n"
+    )
+    try:
+        problem = only_problem(toy.ask(toy_port(tree, "refuses"), config=config))
+    finally:
+        file.write_text(before)
+    assert (problem["stage"], problem["type"], problem["path"]) == ("config", "ValueError", str(file))
+    assert "ToyArchConfig does not take hidden_size = -1 (its own value is 8): negative" in problem["message"]
 
 
 def test_no_print_reaches_the_channel(toy: Worker, tree: Path) -> None:
@@ -564,6 +693,29 @@ def test_the_end_of_input_ends_a_worker_that_is_starting(start: Start, tmp_path:
     everything = worker.processes()
     assert worker.end() == 0
     assert gone(everything)
+
+
+def test_a_base_that_is_killed_from_outside_is_made_anew(start: Start, tmp_path: Path) -> None:
+    """As by the kernel when memory is short: the request gets its answer."""
+    root = toy_tree(tmp_path)
+    worker = start(root)
+    port = toy_port(root, "plain")
+    assert worker.ask(port)["problems"] == []
+    base = next(pid for pid in worker.processes() if parent(pid) == worker.process.pid)
+    os.kill(base, signal.SIGKILL)
+    assert worker.ask(port)["problems"] == []
+    blamed = only_problem(worker.ask(toy_port(root, "kills", before=KILLS_THE_BASE)))
+    assert (blamed["type"], "SIGKILL" in blamed["message"]) == ("Crash", True)
+
+
+KILLS_THE_BASE = (
+    "grandparent = int(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1])\n"
+    "os.kill(grandparent, 9)\nimport time; time.sleep(60)"
+)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_silence_ends_the_worker(start: Start, tmp_path: Path) -> None:

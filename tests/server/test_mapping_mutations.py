@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mapping_mutations import Mutation, mutations
 
-from analyzers.findings import Finding
+from analyzers.findings import Finding, Location
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
 from analyzers.project.ports import Port
@@ -39,6 +39,8 @@ IN_DIFFUSERS = (
 )
 PREFIXED = {"StableAudioDiT": ("", "model.model.")}
 """Ports whose published checkpoints hold the port's own names behind another prefix."""
+_NORMS = {"norm.weight": "norm.gamma", "norm.bias": "norm.beta"}
+"""What layer norms are called in these."""
 
 MOST = 45
 """Mutations of one kind and port: all of them are tried where there are fewer."""
@@ -91,9 +93,15 @@ async def _measured(python: str, ports: list[Port]) -> dict[str, PortState]:
 def _with_published(state: PortState, native: str, published: str) -> PortState:
     assert state.native is not None
     tensors = tuple(
-        replace(tensor, name=published + tensor.name.removeprefix(native)) for tensor in state.native.tensors
+        replace(tensor, name=published + _as_published(tensor.name.removeprefix(native)))
+        for tensor in state.native.tensors
     )
     return replace(state, official=StateDict("the published checkpoint", "checkpoint", tensors))
+
+
+def _as_published(name: str) -> str:
+    end = next((end for end in _NORMS if name.endswith(end)), "")
+    return name.removesuffix(end) + _NORMS.get(end, "")
 
 
 def mapped_ports(project: Project) -> Iterator[tuple[Port, MappingTable]]:
@@ -178,6 +186,8 @@ def _problem(project: Project, mutation: Mutation, path: str, port: Port, new: l
     table = next(table for known, table in mapped_ports(project) if state_key(known) == state_key(port))
     at_rules = {rule.key.span.line for rule in table.rules}
     here = [f for f in new if f.location.path == path and f.location.span.line in at_rules]
+    if mutation.kind == "reorder":  # an order is wrong between two rules: either may be told, with the other
+        here = [replace(f, location=_at(f, mutation.line) or f.location) for f in here]
     elsewhere = [f for f in here if f.location.span.line != mutation.line]
     told = [f"{f.code} {f.location.path}:{f.location.span.line + 1} {f.message}" for f in new]
     if elsewhere:
@@ -185,3 +195,9 @@ def _problem(project: Project, mutation: Mutation, path: str, port: Port, new: l
     if mutation.line is None:
         return None if new else "nothing is found"
     return None if here else f"nothing is found at line {mutation.line + 1}: {told}"
+
+
+def _at(finding: Finding, line: int | None) -> Location | None:
+    """The place at that line which a finding names."""
+    places = (finding.location, *(related.location for related in finding.related))
+    return next((place for place in places if place.span.line == line), None)

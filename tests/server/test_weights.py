@@ -358,6 +358,22 @@ async def test_a_failure_elsewhere_brings_no_other_findings_of_that_file(
         await editor.diagnostics(PORT, lambda found: [d for d in found if d.code == "DIT409"])
 
 
+async def test_what_a_mapping_leaves_empty_in_a_model_that_is_not_open_is_told(
+    sound: Path, worker: CannedWorker
+) -> None:
+    """Whoever deletes a rule looks at the config; what then stays empty stands in the model."""
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(CONFIG)
+        await until_lens(editor, CONFIG, PROVEN)
+        text = editor.text(CONFIG)
+        editor.change(CONFIG, "\n".join(line for line in text.split("\n") if "to_q" not in line))
+        (told,) = await editor.diagnostics(PORT, lambda found: found)
+        assert told.code == "DIT609"
+        assert "to_q" in editor.text(PORT).split("\n")[told.range.start.line]
+        editor.change(CONFIG, text)
+        await editor.diagnostics(PORT, lambda found: not found)
+
+
 async def test_a_rule_tells_its_keys_on_hover_and_at_its_hint(sound: Path, worker: CannedWorker) -> None:
     async with editor_at(sound, settings=trusted(worker)) as editor:
         editor.open(CONFIG)

@@ -376,6 +376,48 @@ def test_sources_that_fill_a_parameter_only_together_are_led_there() -> None:
     assert {fault.kind for fault in found.faults} == {"unexpected"}
 
 
+def test_a_member_that_the_port_has_not_is_one_fault() -> None:
+    fewer = [tensor for tensor in NATIVE if not tensor.name.startswith(f"blocks.{BLOCKS - 1}.")]
+    fault = only_fault(proof(RULES, fewer))
+    assert (fault.kind, fault.rule, fault.suspected) == ("unexpected", None, "config")
+    assert (
+        f"belong to blocks.{BLOCKS - 1}, and the port has blocks.0 to blocks.{BLOCKS - 2} only"
+        in fault.message
+    )
+    assert len(fault.official) == 12
+
+
+def test_a_rule_that_counts_wrong_is_still_to_blame() -> None:
+    """Were the port's list shorter, other rules would lead beyond it too."""
+    fault = only_fault(proof(with_rule(RULES, 5, target=r"blocks.1\1.norm_in.\2")))
+    assert fault.rule == 5
+
+
+# --------------------------------------------------------------------------- chains
+
+STRIP = SymbolicRule(r"^model\.(.*)$", r"\1")
+SPLIT = SymbolicRule(r"^(.*)\.attn\.(q|k|v)\.(.*)$", r"\1.to_\2.\3")
+NESTED = linear(*(f"model.blocks.#.attn.{word}" for word in "qkv"))
+FLAT = linear(*(f"blocks.#.to_{word}" for word in "qkv"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "blamed"),
+    [
+        ([STRIP, replace(SPLIT, pattern=r"^(.*)\.atn\.(q|k|v)\.(.*)$")], 1),
+        ([STRIP, replace(SPLIT, target=r"\1.tto_\2.\3")], 1),
+        ([replace(STRIP, target=r"m\1"), SPLIT], 0),
+        ([STRIP], None),
+        ([SPLIT], None),
+    ],
+)
+def test_of_a_chain_the_rule_that_wrote_what_is_wrong_is_to_blame(rules: Rules, blamed: int | None) -> None:
+    assert proof([STRIP, SPLIT], FLAT, NESTED, chained=True).verdict == "proven"
+    found = proof(rules, FLAT, NESTED, chained=True)
+    assert found.verdict == "broken"
+    assert {fault.rule for fault in found.faults} == {blamed}
+
+
 # --------------------------------------------------------------------------- the main fact
 
 

@@ -230,10 +230,14 @@ def test_an_invalid_rule_is_one_finding(tmp_path: Path, right: str, wrong: str) 
     project = project_at(tmp_path, files)
     found = [f for f in check_files(project, project.checked_files) if f.code in (*WEIGHTS, "DIT306")]
     assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT306", 11)]
-    # Where nobody asks for that one, what follows is told.
-    chosen = Settings(select=("DIT3", "DIT7"), ignore=("DIT306",))
-    alone = Project(Sources(tmp_path), FASTVIDEO, chosen)
-    assert [f.location.span.line + 1 for f in check_files(alone, alone.checked_files)] == [11]
+
+
+def test_a_merge_that_nobody_calls_invalid_is_told_by_its_names(tmp_path: Path) -> None:
+    wrong = RULES.replace(r'r"blocks.\1.to_k.\2"', r'(r"blocks.\1.to_k.\2", 2, 2)')
+    write_tree(tmp_path, dumped(wrong))
+    project = Project(Sources(tmp_path), FASTVIDEO, Settings(select=("DIT3",), ignore=("DIT306",)))
+    found = check_files(project, project.checked_files)
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT310", 11)]
 
 
 def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: Path) -> None:
@@ -243,6 +247,31 @@ def test_a_rule_behind_one_that_was_not_tried_is_not_called_shadowed(tmp_path: P
     assert [(f.code, f.location.span.line + 1) for f in found if f.code in (*WEIGHTS, "DIT306")] == [
         ("DIT306", 10)
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (
+            "nn.Sequential(\n  nn.Linear(4, 4),\n  nn.SiLU(),\n  nn.Linear(4, 4),\n)",
+            36,
+        ),
+        (
+            "nn.ModuleList([\n  nn.Linear(4, 4),\n  None,\n  nn.Linear(4, 4)])",
+            36,
+        ),
+        (
+            "nn.Sequential(\n  nn.Linear(4, 4),\n  *more,\n  nn.Linear(4, 4))",
+            33,
+        ),
+        ("nn.Sequential(\n            *(nn.Linear(4, 4) for _ in range(3)))", 33),
+        ("nn.ModuleList(\n            [nn.Linear(4, 4) for _ in range(3)])", 33),
+    ],
+)
+def test_a_fault_stands_at_the_element_that_is_built(tmp_path: Path, written: str, line: int) -> None:
+    model = PORT.replace("        self.proj_out =", f"        self.mlp = {written}\n        self.proj_out =")
+    files = dumped(native={**NATIVE_NAMES, "mlp.2.weight": (4, 4)}) | {MODEL: model}
+    assert places(project_at(tmp_path, files)) == [("DIT701", MODEL, line)]
 
 
 def test_a_source_that_is_sent_away_from_its_merge_is_one_finding(tmp_path: Path) -> None:
@@ -281,6 +310,40 @@ def test_sources_of_a_merge_that_no_rule_takes_are_one_finding(tmp_path: Path, l
         assert f"lacks index {lost[0]} of 3" in found[0].message
     else:
         assert "rules lack for most of the names" in found[0].message  # here they are
+
+
+def test_another_size_is_one_finding(tmp_path: Path) -> None:
+    native = {name: tuple(2 * n if n == 64 else n for n in shape) for name, shape in NATIVE_NAMES.items()}
+    (found,) = findings(project_at(tmp_path, dumped(native=native)))
+    assert (found.code, found.location.path) == ("DIT703", CONFIG)
+    assert found.message.startswith(
+        f"{len(NATIVE_NAMES)} of {len(NATIVE_NAMES)} parameters have another shape"
+    )
+    one = native | {name: shape for name, shape in NATIVE_NAMES.items() if "to_k" not in name}
+    assert places(project_at(tmp_path / "one", dumped(native=one))) == [("DIT703", CONFIG, 11)]
+
+
+@pytest.mark.parametrize("side", ["native", "official"])
+def test_a_side_without_tensors_is_one_finding(tmp_path: Path, side: str) -> None:
+    (key, state), *_ = measured().items()
+    whole = getattr(state, side)
+    found = findings(
+        project_at(
+            tmp_path,
+            {MODEL: PORT, CONFIG: config()},
+            {key: replace(state, **{side: replace(whole, tensors=())})},
+        )
+    )
+    assert [f.code for f in found if f.code != "DIT311"] == ["DIT609"]
+    assert "has no tensors" in found[0].message
+
+
+def test_each_rule_that_is_kept_out_tells_of_its_own_names(tmp_path: Path) -> None:
+    wide = r'            r"^layers\.(.*)$": r"layers.\1",' + "\n"
+    found = findings(project_at(tmp_path, dumped(wide + RULES)))
+    assert [(f.code, f.location.span.line + 1) for f in found] == [("DIT307", line) for line in (11, 12, 13)]
+    for finding, word in zip(found, "qkv", strict=True):
+        assert f"4 names of '{OFFICIAL}' (layers.0.attn.{word}." in finding.message
 
 
 def test_a_file_that_does_not_parse_blames_no_other(tmp_path: Path) -> None:

@@ -155,9 +155,9 @@ async function weightsQuickFix(session) {
   const finding = await session.shownProblem("DIT609", "no rule takes 80 official names");
   await retry(5, async () => {
     await finding.dblclick();
-    await page.locator(`.tab.active`, { hasText: /models/ }).waitFor({ timeout: 3000 });
+    await page.locator(".tab.active", { hasText: /models/ }).waitFor({ timeout: 3000 });
   });
-  await page.locator(".view-line", { hasText: "self.to_q = " }).first().waitFor();
+  await page.locator(".view-line", { hasText: "self.blocks = " }).first().waitFor();
   await page.locator(".squiggly-error").first().waitFor({ state: "attached" });
   await session.takeQuickFix(/Write the missing mapping rule/, () => session.screenshot("weights-quick-fix"));
   await session.problem("DIT609").waitFor({ state: "detached" });
