@@ -79,7 +79,7 @@ RULE = Rule(
             "a pattern without an end, which takes a name that needs no rule",
             dumped(_OPEN_ENDED, official=_SCALED, native={**NATIVE_NAMES, "head.weight_scale": (16,)})
             | {MODEL: PORT.replace("        self.proj_out =", _SCALE + "        self.proj_out =")},
-            findings=(Expected(CONFIG, 14, "takes 1 name (head.weight_scale) that need no rule"),),
+            findings=(Expected(CONFIG, 14, "takes 1 name (head.weight_scale) that needs no rule"),),
             fixed={CONFIG: config(_OPEN_ENDED.replace(r'head\.weight"', r'head\.weight$"'))},
         ),
         Example(
