@@ -68,6 +68,7 @@ bench: tools project
 	@$(BIN)/python benchmarks/keystroke.py
 	@$(BIN)/python benchmarks/server_keys.py
 	@$(BIN)/python benchmarks/mapping_keys.py
+	@$(BIN)/python benchmarks/weights.py
 	@$(BIN)/python benchmarks/check.py
 
 vsix: editors

@@ -121,6 +121,11 @@ def _look_at_interpreter(seen: Examination, root: Path, python: str | None) -> N
         seen.interpreter.require_parity()
     except CheckError as error:
         seen.problems.append(Problem("parity", error.reason, error.next_step))
+    if seen.interpreter is not None:
+        try:
+            seen.interpreter.require_models()
+        except CheckError as error:
+            seen.problems.append(Problem("weights", error.reason, error.next_step))
 
 
 # --------------------------------------------------------------------------- what it looks like
@@ -185,6 +190,8 @@ def _text(seen: Examination, quiet: bool) -> str:
             rows += _tree_rows(seen.tree, seen.project)
         if seen.candidate is not None:
             rows += _interpreter_rows(seen.candidate, seen.interpreter, seen.tree)
+        if seen.interpreter is not None and seen.interpreter.diffusers is None:
+            rows.append(("weights", "against clones, checkpoints and key dumps: there is no diffusers"))
         if seen.cache is not None:
             rows.append(("cache", str(seen.cache.entries.base)))
     colour = colours(sys.stdout)

@@ -414,7 +414,11 @@ class WeightChecks:
         unready = await self._unready(tree, wanted)
         begun = time.monotonic()
         try:
-            standing = await self._measure(tree, queue, wanted, again=True, shown=progress)
+            try:
+                standing = await self._measure(tree, queue, wanted, again=True, shown=progress)
+            except SupersededError:
+                # Something was saved meanwhile: whoever asked wants what is true now.
+                standing = await self._measure(tree, queue, wanted, again=False, shown=progress)
         finally:
             progress.end()
         measured = standing.answers[0].measured

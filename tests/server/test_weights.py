@@ -171,6 +171,29 @@ async def test_a_newer_save_replaces_what_it_makes_wrong(sound: Path, worker: Ca
         assert len(worker.requests) == 2
 
 
+async def test_a_save_while_a_report_is_asked_for_does_not_take_it_away(
+    sound: Path, worker: CannedWorker
+) -> None:
+    async with editor_at(sound, settings=trusted(worker)) as editor:
+        editor.open(PORT)
+        await until_lens(editor, PORT, PROVEN)
+        worker.hold(True)
+        asked = asyncio.create_task(
+            editor.command("ditproof.weights", {"uri": editor.uri(PORT), "line": None})
+        )
+        await until_lens(editor, PORT, "measuring again")
+        text = editor.text(PORT) + "\n# more\n"
+        editor.change(PORT, text)
+        save(editor, PORT, text)
+        for _ in range(200):
+            if len(worker.requests) > 2:
+                break
+            await asyncio.sleep(0.05)
+        worker.hold(False)
+        (report,) = (await asked)["reports"]
+        assert report["verdict"] == "proven"
+
+
 async def test_measuring_on_save_can_be_turned_off_and_asked_for(sound: Path, worker: CannedWorker) -> None:
     settings = trusted(worker, weights={"onSave": False})
     async with editor_at(sound, settings=settings) as editor:

@@ -135,6 +135,68 @@ def test_wan_is_proven_and_one_typing_error_is_found(
     assert f"{WAN_CONFIG}:{number + 1}  DIT70" in text.stdout
 
 
+# A torchvision for CUDA cannot be imported beside a torch for the CPU, and nothing here needs one.
+_SHARDS = """
+import sys
+import torch
+sys.modules["torchvision"] = None
+from diffusers import HunyuanVideoTransformer3DModel
+torch.manual_seed(0)
+HunyuanVideoTransformer3DModel(
+    num_attention_heads=2, attention_head_dim=16, num_layers=2, num_single_layers=2, num_refiner_layers=1,
+    text_embed_dim=16, pooled_projection_dim=8, rope_axes_dim=(4, 4, 8),
+).save_pretrained(sys.argv[1], max_shard_size="100KB")
+"""
+
+
+def test_shards_that_diffusers_writes_are_proven_and_a_lost_one_is_told(
+    weights: Run, python: str, tmp_path: Path
+) -> None:
+    """Hunyuan's attention is three tensors officially and one in the port: 14 merges."""
+    folder = tmp_path / "hunyuan"
+    subprocess.run([python, "-c", _SHARDS, folder], check=True, capture_output=True, timeout=300)
+    shards = sorted(folder.glob("*.safetensors"))
+    assert len(shards) > 2
+    port = "HunyuanVideoTransformer3DModel"
+    done = weights(port, "--checkpoint", folder, "--no-gates", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["configuration"]) == ("proven", "the checkpoint's config.json")
+    assert told["counts"] == {"official": 138, "native": 106, "mapped": 138, "merged": 14}
+    assert told["checkpoint"]["files"] >= len(shards)
+    shards[1].unlink()
+    done = weights(port, "--checkpoint", folder, "--no-gates", "--format", "json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert shards[1].name in told["checkpoint"]["problems"][0]["message"]
+    assert "hf download" in told["checkpoint"]["problems"][0]["next_step"]
+
+
+_OFFICIALS = {
+    "exits.py": ("import sys; sys.exit('bye')", "ended the process", "official"),
+    "loop.py": ("while True: pass", "has not come after", "--timeout"),
+    "prints.py": ("import os; os.write(1, b'x' * 5_000_000); raise OSError('no weights')", "no weights", ""),
+}
+
+
+@pytest.mark.parametrize("name", _OFFICIALS)
+def test_an_official_module_that_misbehaves_leaves_a_document_and_nothing_else(
+    weights: Run, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    source, reason, step = _OFFICIALS[name]
+    (tmp_path / name).write_text(f"{source}\nclass M: pass\n")
+    limit = "20" if name == "loop.py" else "200"
+    reference = f"{tmp_path / name}::M"
+    done = weights(WAN, "--official", reference, "--timeout", limit, "--no-gates", "--format", "json")
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["against"]) == ("unknown", reference)
+    assert reason in told["error"]["message"]
+    assert step in told["error"]["next_step"]
+    assert len(done.stderr) < 5_000
+    assert until(lambda: not list(Path(environment["TMPDIR"]).iterdir()), 10.0)
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_nothing_is_left_of_a_command_that_is_ended(

@@ -171,6 +171,17 @@ def test_an_interpreter_that_lacks_something(cli: Cli, tmp_path: Path, missing: 
     found = problems(cli, "--root", tree_at(tmp_path / "tree"), "--python", python)
     assert found["parity"][0] == f"{missing} is not installed for {python}."
     assert f"pip install {missing}" in found["parity"][1]
+    # The proof of the weights needs torch alone.
+    assert ("weights" in found) == (missing == "torch")
+
+
+def test_the_doctor_says_what_weights_can_be_proved_against(cli: Cli, tmp_path: Path) -> None:
+    root = tree_at(tmp_path / "tree")
+    row = "weights   against clones, checkpoints and key dumps: there is no diffusers"
+    assert row in cli("doctor", "--root", root, "--python", fake_python(tmp_path)).out
+    assert (
+        "weights" not in cli("doctor", "--root", root, "--python", fake_python(tmp_path, diffusers="1")).out
+    )
 
 
 def test_an_interpreter_that_is_none(cli: Cli, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from test_run_ends import alive, gone
 from lsp_server.checks import meta
 from lsp_server.checks.errors import CheckError, InterpreterError, UntrustedWorkspaceError
 from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest, SupersededError
+from lsp_server.checks.state_records import read_answer
 
 T = TypeVar("T")
 
@@ -324,3 +325,11 @@ def test_a_client_that_is_killed_leaves_no_worker(root: Path, tmp_path: Path) ->
         os.kill(other, signal.SIGKILL)
         client.kill()
         client.stdout.close()
+
+
+def test_half_a_surrogate_pair_can_be_printed() -> None:
+    """An exception's text may hold one; a terminal and the protocol refuse it."""
+    problem = {"side": "port", "stage": "build", "type": "ValueError", "message": "\ud800 é"}
+    told = {"v": 1, "gated": [], "dropped": [], "files": [], "problems": [problem], "seconds": 0.1}
+    (read,) = read_answer(told, "/root", None).problems
+    assert read.message.encode().decode() == "\N{REPLACEMENT CHARACTER} é"
