@@ -38,10 +38,10 @@ from keystroke import REPOSITORY, percentile
 sys.path.insert(0, str(REPOSITORY))
 
 from analyzers.project.ports import Port
-from analyzers.weights.checkpoints import read_checkpoint
-from analyzers.weights.headers import Checkpoint
+from analyzers.weights.files.checkpoints import read_checkpoint
+from analyzers.weights.files.headers import Checkpoint
 from analyzers.weights.known import proof_of, rules_of, state_key
-from analyzers.weights.proof import prove
+from analyzers.weights.proving.proof import prove
 from analyzers.weights.state import PortState, StateDict, Tensor
 from analyzers.weights.verdicts import WeightProof
 from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest

@@ -10,8 +10,8 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.weight_examples import CONFIG, HEAD, RULES, TABLE, config, dumped
 from analyzers.rules.weight_findings import faults_about
 from analyzers.weights.faults import STOPS, PlacedFault, count, examples, uses_of
-from analyzers.weights.symbolic import Shadow, SymbolicRule
-from analyzers.weights.tables import shadows_in, symbolic_rules
+from analyzers.weights.mapping.symbolic import Shadow, SymbolicRule
+from analyzers.weights.mapping.tables import shadows_in, symbolic_rules
 
 
 def check(context: Context) -> Iterator[Finding]:

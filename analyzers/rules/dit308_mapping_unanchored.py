@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from analyzers.findings import Applicability, Finding, Fix, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.patterns import Pattern, has_alternatives, is_name
-from analyzers.weights.tables import symbolic_rules
+from analyzers.weights.mapping.patterns import Pattern, has_alternatives, is_name
+from analyzers.weights.mapping.tables import symbolic_rules
 
 _LEAVES = ("weight", "bias")
 """Names of tensors: nothing stands below them."""

@@ -9,8 +9,8 @@ from analyzers.project.mappings import MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.weight_examples import CONFIG, HEAD, OFFICIAL_NAMES, RULES, dumped
 from analyzers.rules.weight_findings import faults_about, weight_findings
-from analyzers.weights.symbolic import Collision
-from analyzers.weights.tables import collisions_in, crossed_in
+from analyzers.weights.mapping.symbolic import Collision
+from analyzers.weights.mapping.tables import collisions_in, crossed_in
 
 
 def check(context: Context) -> Iterator[Finding]:

@@ -20,9 +20,9 @@ from analyzers.rules.weight_examples import (
 )
 from analyzers.rules.weight_findings import faults_about, weight_findings
 from analyzers.weights.faults import placed_faults
-from analyzers.weights.rule_uses import made_pattern
-from analyzers.weights.symbolic import MOST_MISSING, MergeFault
-from analyzers.weights.tables import merge_faults_in, symbolic_rules
+from analyzers.weights.mapping.symbolic import MOST_MISSING, MergeFault
+from analyzers.weights.mapping.tables import merge_faults_in, symbolic_rules
+from analyzers.weights.proving.rule_uses import made_pattern
 
 
 def check(context: Context) -> Iterator[Finding]:

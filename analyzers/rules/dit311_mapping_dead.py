@@ -12,9 +12,9 @@ from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.weight_examples import CONFIG, RULES, config, dumped
 from analyzers.rules.weight_findings import faults_about
 from analyzers.weights.faults import uses_of
-from analyzers.weights.rule_uses import made_pattern
-from analyzers.weights.symbolic import SymbolicRule, is_rewritten_again
-from analyzers.weights.tables import symbolic_rules
+from analyzers.weights.mapping.symbolic import SymbolicRule, is_rewritten_again
+from analyzers.weights.mapping.tables import symbolic_rules
+from analyzers.weights.proving.rule_uses import made_pattern
 
 _LOADED = "param_names_mapping"
 """The mapping whose targets are the names of a port's parameters."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from analyzers.findings import Finding, Related, Severity
 from analyzers.project.mappings import MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.crossings import CrossedMerge, CrossedRule
-from analyzers.weights.tables import collisions_in, crossed_in, crossed_merges_in
+from analyzers.weights.mapping.crossings import CrossedMerge, CrossedRule
+from analyzers.weights.mapping.tables import collisions_in, crossed_in, crossed_merges_in
 
 _UNSEEN = "where the shapes agree the load succeeds all the same, and the model computes something else"
 

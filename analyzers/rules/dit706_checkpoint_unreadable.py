@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from analyzers.findings import Finding, Location, Severity, Span
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
 from analyzers.rules.weight_examples import OFFICIAL, OFFICIAL_NAMES, dump, dumped
-from analyzers.weights.dumps import MalformedDump, dump_in
+from analyzers.weights.files.dumps import MalformedDump, dump_in
 
 
 def check(context: Context) -> Iterator[Finding]:

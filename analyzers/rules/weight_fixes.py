@@ -9,9 +9,9 @@ from analyzers.findings import Applicability, Fix, JsonValue
 from analyzers.project.index import Project
 from analyzers.weights.faults import PlacedFault
 from analyzers.weights.known import proposal_of, rules_of
-from analyzers.weights.patterns import Pattern, has_alternatives, parse_pattern
-from analyzers.weights.proposals import fix_of as writing
-from analyzers.weights.renaming import rename
+from analyzers.weights.mapping.patterns import Pattern, has_alternatives, parse_pattern
+from analyzers.weights.mapping.renaming import rename
+from analyzers.weights.proposing.proposals import fix_of as writing
 
 MOST_TRIED = 200
 """So many names at most are put to a mended rule before its fix is offered."""
@@ -66,6 +66,8 @@ def _retargeting(project: Project, placed: PlacedFault) -> Fix | None:
     rule, index = placed.rule, placed.fault.rule
     if rule is None or rule.pattern is None or rule.container is None or index is None:
         return None
+    if placed.fault.kind == "shape":
+        return None  # another rule's tensor stands where these belong: the two have to change together
     proposal = proposal_of(project, placed.known.port)
     if proposal is None or rule is not placed.known.rule(index):
         return None

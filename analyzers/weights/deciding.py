@@ -17,9 +17,9 @@ from analyzers.findings import Location
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
 from analyzers.project.ports import Port
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.mapping.tables import symbolic_rules
 from analyzers.weights.state import PortState, RuleText
-from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.tables import symbolic_rules
 
 Attribute: TypeAlias = Literal[
     "param_names_mapping", "reverse_param_names_mapping", "lora_param_names_mapping"

@@ -17,11 +17,11 @@ from analyzers.project.index import Project
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.module_lines import module_line
 from analyzers.project.ports import Port
-from analyzers.weights.fault_texts import has_not, in_words
 from analyzers.weights.known import proof_of, rules_of, state_of
-from analyzers.weights.rule_uses import made_pattern
+from analyzers.weights.mapping.tables import symbolic_rules
+from analyzers.weights.proving.fault_texts import has_not, in_words
+from analyzers.weights.proving.rule_uses import made_pattern
 from analyzers.weights.state import PortState
-from analyzers.weights.tables import symbolic_rules
 from analyzers.weights.verdicts import Fault, RuleUse, ShapeFault, WeightProof
 
 _OF_CHECKPOINTS: Final = {"missing": "DIT701", "unexpected": "DIT702", "shape": "DIT703", "dtype": "DIT703"}

@@ -23,12 +23,12 @@ from analyzers.project.mappings import MappingTable
 from analyzers.project.module_trees import lack
 from analyzers.project.ports import Port
 from analyzers.weights.deciding import Attribute, deciding_rules
-from analyzers.weights.dump_forms import MalformedDump
-from analyzers.weights.dumps import dump_in, find_dumps
-from analyzers.weights.proof import prove
-from analyzers.weights.proposals import Proposal, propose
+from analyzers.weights.files.dump_forms import MalformedDump
+from analyzers.weights.files.dumps import dump_in, find_dumps
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.proposing.proposals import Proposal, propose
+from analyzers.weights.proving.proof import prove
 from analyzers.weights.state import PortState, StateDict
-from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.verdicts import WeightProof
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyzers.findings import Severity
-from analyzers.weights.headers import Checkpoint
-from analyzers.weights.layout_findings import LayoutFinding
-from analyzers.weights.symbolic import SymbolicRule
+from analyzers.weights.files.headers import Checkpoint
+from analyzers.weights.layout.findings import LayoutFinding
+from analyzers.weights.mapping.symbolic import SymbolicRule
 from analyzers.weights.verdicts import Verdict, WeightProof
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
-from analyzers.weights.dumps import MalformedDump, Side, dump_path, read_dump, write_dump
+from analyzers.weights.files.dumps import MalformedDump, Side, dump_path, read_dump, write_dump
 from analyzers.weights.state import PortState, StateDict
 from lsp_server.checks.errors import CheckError
 from lsp_server.entries import write_atomically

@@ -17,18 +17,18 @@ from analyzers.project.index import Project
 from analyzers.project.official import Official
 from analyzers.project.ports import Port
 from analyzers.project.profile import Profile
-from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
 from analyzers.weights.deciding import DecidingRules, Written, contradicted, deciding_rules, written_rules
-from analyzers.weights.dumps import MalformedDump, find_dumps, read_dump
 from analyzers.weights.faults import SHADOWED, code_of, keeps_out
-from analyzers.weights.headers import Checkpoint
-from analyzers.weights.kept_dtypes import KeptModules, kept_by_official, kept_by_port
+from analyzers.weights.files.checkpoints import NotACheckpoint, read_checkpoint
+from analyzers.weights.files.dumps import MalformedDump, find_dumps, read_dump
+from analyzers.weights.files.headers import Checkpoint
 from analyzers.weights.known import is_stale
-from analyzers.weights.layout import LayoutReport, probe_layout
-from analyzers.weights.layout_findings import LayoutFinding, findings, settle
-from analyzers.weights.proof import prove
-from analyzers.weights.proof_of_lora import LoraProof, prove_lora
-from analyzers.weights.proof_of_reverse import ReverseProof, prove_reverse
+from analyzers.weights.layout.findings import LayoutFinding, findings, settle
+from analyzers.weights.layout.kept_dtypes import KeptModules, kept_by_official, kept_by_port
+from analyzers.weights.layout.probing import LayoutReport, probe_layout
+from analyzers.weights.proving.proof import prove
+from analyzers.weights.proving.proof_of_lora import LoraProof, prove_lora
+from analyzers.weights.proving.proof_of_reverse import ReverseProof, prove_reverse
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import Fault, Verdict, WeightProof
 from lsp_server.checks.against import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from analyzers.project.ports import Port
-from analyzers.weights.headers import Checkpoint
-from analyzers.weights.layout_findings import LayoutFinding
-from analyzers.weights.proof_of_lora import LoraProof
-from analyzers.weights.proof_of_reverse import ReverseProof
+from analyzers.weights.files.headers import Checkpoint
+from analyzers.weights.layout.findings import LayoutFinding
+from analyzers.weights.proving.proof_of_lora import LoraProof
+from analyzers.weights.proving.proof_of_reverse import ReverseProof
 from analyzers.weights.verdicts import Fault, KeyPlacement, ShapeFault
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.judging import missing, unexpected

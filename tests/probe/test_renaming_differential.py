@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.profiles.base import Loading
-from analyzers.weights.merging import Source, assemble, concatenated
-from analyzers.weights.proof import prove
-from analyzers.weights.proof_of_reverse import prove_reverse
+from analyzers.weights.mapping.renaming import Renamed, positions, rename, rename_all
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.proving.merging import Source, assemble, concatenated
+from analyzers.weights.proving.proof import prove
+from analyzers.weights.proving.proof_of_reverse import prove_reverse
 from analyzers.weights.recent import Recent
-from analyzers.weights.renaming import Renamed, positions, rename, rename_all
 from analyzers.weights.state import PortState, StateDict, Tensor
-from analyzers.weights.symbolic import SymbolicRule
 
 SERVER = Path(__file__).resolve().parents[1] / "fixtures/loaders/serve_mappings.py"
 ERRORS = {"error": "error", "PatternError": "error", "IndexError": "IndexError"}

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analyzers.weights.headers import BITS
+from analyzers.weights.files.headers import BITS
 
 
 def entries(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> dict[str, dict[str, object]]:

@@ -16,10 +16,10 @@ from analyzers.project.profile import FASTVIDEO
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
-from analyzers.weights.proposals import Proposal, fix_of, propose, with_proposed
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.mapping.tables import as_texts
+from analyzers.weights.proposing.proposals import Proposal, fix_of, propose, with_proposed
 from analyzers.weights.state import Tensor
-from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.tables import as_texts
 
 PATH = "fastvideo/configs/models/dits/sound.py"
 ADD = find_operation("add-mapping-rules")

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.weights.families import Numbering, families
-from analyzers.weights.proposals import Proposal, propose, with_proposed
-from analyzers.weights.renaming import rename
+from analyzers.weights.mapping.renaming import rename
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.proposing.families import Numbering, families
+from analyzers.weights.proposing.proposals import Proposal, propose, with_proposed
+from analyzers.weights.proposing.vocabulary import contradict
 from analyzers.weights.state import Tensor
-from analyzers.weights.symbolic import SymbolicRule
-from analyzers.weights.vocabulary import contradict
 
 W = 64
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from safetensors_files import entries, header_bytes, write_file, write_tensors
 
-from analyzers.weights import checkpoints
-from analyzers.weights.checkpoints import NotACheckpoint, read_checkpoint
-from analyzers.weights.headers import Checkpoint
-from analyzers.weights.ranges import LocalFile
-from analyzers.weights.rows import TensorBytes
+from analyzers.weights.files import checkpoints
+from analyzers.weights.files.checkpoints import NotACheckpoint, read_checkpoint
+from analyzers.weights.files.headers import Checkpoint
+from analyzers.weights.files.ranges import LocalFile
+from analyzers.weights.files.rows import TensorBytes
 from analyzers.weights.state import Tensor
 
 Tensors = Mapping[str, tuple[str, Sequence[int]]]

@@ -18,7 +18,7 @@ import pytest
 from cli_testing import SOUND, Cli, cli, tree_at
 from test_cli_commands import STATUS, TEST, fake_python
 
-from analyzers.weights.dumps import write_dump
+from analyzers.weights.files.dumps import write_dump
 from analyzers.weights.state import GatedNames, PortState, StateDict, Tensor
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import BuiltSide, OnStage, StateAnswer, StateProblem, StateRequest

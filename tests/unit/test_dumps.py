@@ -16,7 +16,7 @@ from analyzers.project.profile import FASTVIDEO, SGLANG
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
-from analyzers.weights.dumps import (
+from analyzers.weights.files.dumps import (
     Dumps,
     MalformedDump,
     dump_in,

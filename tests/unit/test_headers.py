@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors_files import entries, header_bytes, write_file, write_tensors
 
-from analyzers.weights.headers import BITS, Header, read_header, size_text
-from analyzers.weights.ranges import EndOfData, LocalFile
-from analyzers.weights.rows import DataAbsent, TensorBytes
+from analyzers.weights.files.headers import BITS, Header, read_header, size_text
+from analyzers.weights.files.ranges import EndOfData, LocalFile
+from analyzers.weights.files.rows import DataAbsent, TensorBytes
 
 TWO = {"blocks.0.attn.to_q.weight": ("BF16", (4, 6)), "blocks.0.attn.to_k.weight": ("F32", (2,))}
 

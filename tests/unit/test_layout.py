@@ -15,12 +15,12 @@ from checkpoint_files import Values, cat, constant, proof_of, random_values, wri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyzers.weights.arrangements import AsIs, Heads, conceivable, form_of
-from analyzers.weights.casts import cast, through
-from analyzers.weights.checkpoints import read_checkpoint
-from analyzers.weights.headers import Checkpoint, TensorPlace
-from analyzers.weights.layout import LayoutReport, LayoutVerdict, probe_layout
-from analyzers.weights.rows import TensorBytes
+from analyzers.weights.files.checkpoints import read_checkpoint
+from analyzers.weights.files.headers import Checkpoint, TensorPlace
+from analyzers.weights.files.rows import TensorBytes
+from analyzers.weights.layout.arrangements import AsIs, Heads, conceivable, form_of
+from analyzers.weights.layout.casts import cast, through
+from analyzers.weights.layout.probing import LayoutReport, LayoutVerdict, probe_layout
 
 HEADS, WIDTH = 4, 48
 ROWS = 64

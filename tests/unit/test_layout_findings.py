@@ -9,11 +9,11 @@ import pytest
 from checkpoint_files import Values, cat, constant, proof_of, random_values, write_checkpoint
 
 from analyzers.findings import Severity
-from analyzers.weights.casts import cast
-from analyzers.weights.checkpoints import read_checkpoint
-from analyzers.weights.kept_dtypes import KeptModules, kept_by_official, kept_by_port
-from analyzers.weights.layout import LayoutReport, probe_layout
-from analyzers.weights.layout_findings import LayoutFinding, findings, settle
+from analyzers.weights.files.checkpoints import read_checkpoint
+from analyzers.weights.layout.casts import cast
+from analyzers.weights.layout.findings import LayoutFinding, findings, settle
+from analyzers.weights.layout.kept_dtypes import KeptModules, kept_by_official, kept_by_port
+from analyzers.weights.layout.probing import LayoutReport, probe_layout
 from analyzers.weights.state import Tensor
 from analyzers.weights.verdicts import Interchangeable, KeyPlacement, WeightProof
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.weights.languages import Languages
-from analyzers.weights.patterns import (
+from analyzers.weights.mapping.languages import Languages
+from analyzers.weights.mapping.patterns import (
     Unsupported,
     all_names,
     has_alternatives,
@@ -22,7 +22,7 @@ from analyzers.weights.patterns import (
     parse_pattern,
     parse_template,
 )
-from analyzers.weights.symbolic import SymbolicRule, merge_faults, shadows
+from analyzers.weights.mapping.symbolic import SymbolicRule, merge_faults, shadows
 
 LETTERS = "ab0."
 

@@ -21,8 +21,8 @@ from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.engine import check_file
 from analyzers.rules.examples import write_tree
-from analyzers.weights.symbolic import SymbolicRule, merge_faults, shadows
-from analyzers.weights.tables import as_texts
+from analyzers.weights.mapping.symbolic import SymbolicRule, merge_faults, shadows
+from analyzers.weights.mapping.tables import as_texts
 
 CONFIG = "fastvideo/configs/models/dits/echo.py"
 SHARED = "fastvideo/configs/models/dits/shared.py"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from analyzers.weights.crossings import crossed_merges, crossed_rules
-from analyzers.weights.opposed import Crossing, crossing, expected_order, turned
-from analyzers.weights.symbolic import SymbolicRule
+from analyzers.weights.mapping.crossings import crossed_merges, crossed_rules
+from analyzers.weights.mapping.opposed import Crossing, crossing, expected_order, turned
+from analyzers.weights.mapping.symbolic import SymbolicRule
 
 CROSSED = [
     ("b.0.to_q.weight", "b.0.to_k.weight", ("to_q", "to_k")),

@@ -8,12 +8,12 @@ import pytest
 
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.profiles.base import Loading
-from analyzers.weights.proof import prove
-from analyzers.weights.proof_of_lora import prove_lora
-from analyzers.weights.proof_of_reverse import prove_reverse
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.proving.proof import prove
+from analyzers.weights.proving.proof_of_lora import prove_lora
+from analyzers.weights.proving.proof_of_reverse import prove_reverse
 from analyzers.weights.recent import Recent
 from analyzers.weights.state import GatedNames, PortState, StateDict, Tensor
-from analyzers.weights.symbolic import SymbolicRule
 from analyzers.weights.verdicts import Fault, WeightProof
 
 BLOCKS = 12

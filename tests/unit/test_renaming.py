@@ -6,10 +6,17 @@ import re
 
 import pytest
 
-from analyzers.weights.merging import Assembly, Source, assemble, concatenated
+from analyzers.weights.mapping.renaming import (
+    Renamed,
+    as_mask,
+    common_beginning,
+    positions,
+    rename,
+    rename_all,
+)
+from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.proving.merging import Assembly, Source, assemble, concatenated
 from analyzers.weights.recent import Recent
-from analyzers.weights.renaming import Renamed, as_mask, common_beginning, positions, rename, rename_all
-from analyzers.weights.symbolic import SymbolicRule
 
 NAMES = ("blocks.0.attn.to_q.weight", "blocks.1.attn.to_q.weight", "blocks.1.norm1.weight", "head.weight")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.weights.patterns import parse_pattern
+from analyzers.weights.mapping.patterns import parse_pattern
 
 EXPONENTIAL = (
     r"^(a+)+b$",

@@ -1,0 +1,1 @@
+"""Names, shapes and bytes from files: safetensors headers, checkpoints, key dumps."""

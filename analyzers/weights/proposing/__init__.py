@@ -1,0 +1,1 @@
+"""Rules that a mapping lacks, proposed from names, shapes and neighbours."""
