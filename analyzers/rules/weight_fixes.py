@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from analyzers.findings import Applicability, Fix, JsonValue
 from analyzers.project.index import Project
@@ -15,6 +17,9 @@ from analyzers.weights.proposing.proposals import fix_of as writing
 
 MOST_TRIED = 200
 """So many names at most are put to a mended rule before its fix is offered."""
+
+MOST_GROUPS = 6
+"""So many groups at most are looked for in a target."""
 
 
 def fix_of(project: Project, placed: PlacedFault) -> Fix | None:
@@ -72,24 +77,64 @@ def _retargeting(project: Project, placed: PlacedFault) -> Fix | None:
     if proposal is None or rule is not placed.known.rule(index):
         return None
     wanted = dict(pair for proposed in proposal.rules for pair in proposed.pairs)
-    for proposed in proposal.rules:
-        same = proposed.replaces and proposed.pattern == rule.pattern
-        if same or _leads_to(project, placed, index, proposed.target, proposed.merge, wanted):
-            written: JsonValue = {
-                "pattern": rule.pattern,
-                "target": proposed.target,
-                "merge": list(proposed.merge) if proposed.merge is not None else None,
-                "before": None,
-                "after": None,
-                "replaces": True,
-            }
-            return Fix(
-                f"Change the target to '{proposed.target}'",
-                "add-mapping-rules",
-                {"path": rule.path, "container": rule.container, "rules": [written]},
-                Applicability.UNSAFE,
-            )
+    targets = [(proposed.target, proposed.merge) for proposed in proposal.rules]
+    same = [p for p in proposal.rules if p.replaces and p.pattern == rule.pattern]
+    merges = {name: proposed.merge for proposed in proposal.rules for name, _ in proposed.pairs}
+    taken = [name for name in _taken(placed, index) if merges.get(name) == rule.merge]
+    targets += [(target, rule.merge) for target in _targets(rule.pattern, taken, wanted)]
+    found = [(p.target, p.merge) for p in same] or [
+        made for made in targets if _leads_to(project, placed, index, *made, wanted)
+    ]
+    for target, merge in found[:1]:
+        written: JsonValue = {
+            "pattern": rule.pattern,
+            "target": target,
+            "merge": list(merge) if merge is not None else None,
+            "before": None,
+            "after": None,
+            "replaces": True,
+        }
+        return Fix(
+            f"Change the target to '{target}'",
+            "add-mapping-rules",
+            {"path": rule.path, "container": rule.container, "rules": [written]},
+            Applicability.UNSAFE,
+        )
     return None
+
+
+def _taken(placed: PlacedFault, index: int) -> tuple[str, ...]:
+    """The names that a rule decides."""
+    return next((use.matches for use in placed.known.proof.rules if use.rule == index), ())
+
+
+def _targets(text: str, names: Sequence[str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """Targets that lead one of the names where it belongs, by the groups of the pattern that takes it:
+    whole components of the wanted name that are what a group matched, the most of them first."""
+    pattern = parse_pattern(text)
+    if pattern is None:
+        return
+    matches = [match for name in names if name in wanted and (match := pattern.compiled.fullmatch(name))]
+    # Groups that matched alike cannot be told apart.
+    match = max(matches, key=lambda match: len(set(match.groups())), default=None)
+    if match is None:
+        return
+    target = wanted[match.string]
+    places = [
+        (found.start(), found.end(), group)
+        for group, value in enumerate(match.groups(), start=1)
+        if value
+        for found in re.finditer(rf"(?<![^.]){re.escape(value)}(?![^.])", target)
+    ]
+    for count in range(min(len(places), MOST_GROUPS), -1, -1):
+        for chosen in combinations(sorted(places), count):
+            made, done = "", 0
+            for start, end, group in chosen:
+                if start < done:
+                    break
+                made, done = f"{made}{target[done:start]}\\{group}", end
+            else:
+                yield made + target[done:]
 
 
 def _leads_to(
@@ -102,7 +147,7 @@ def _leads_to(
 ) -> bool:
     """Whether all names that a rule takes come where they belong once it has that target."""
     _, rules = rules_of(project, placed.known.port)
-    taken = next((use.matches for use in placed.known.proof.rules if use.rule == index), ())
+    taken = _taken(placed, index)
     if not taken or merge != rules[index].merge or not all(name in wanted for name in taken):
         return False
     changed = [replace(rule, target=target) if i == index else rule for i, rule in enumerate(rules)]
@@ -120,7 +165,7 @@ def _places_all(project: Project, placed: PlacedFault, index: int, pattern: str)
     changed = [replace(rule, pattern=pattern) if i == index else rule for i, rule in enumerate(rules)]
     if native is None or any(rule.parsed is None or rule.template is None for rule in changed):
         return False
-    taken = next((use.matches for use in placed.known.proof.rules if use.rule == index), ())
+    taken = _taken(placed, index)
     names = dict.fromkeys((*placed.fault.official, *taken))
     semantics = project.profile.mapping_semantics
     made = [rename(name, changed, semantics).target for name in list(names)[:MOST_TRIED]]

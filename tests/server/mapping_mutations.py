@@ -66,12 +66,21 @@ def _written(rule: MappingRule, text: str) -> Written:
     return Written(rule.pattern, rule.target, rule.merge, text)
 
 
-def mutations(text: str, table: MappingTable, names: Sequence[str]) -> Iterator[Mutation]:
-    """Every kind of fault at every rule where it changes what becomes of some name; and every anchor lost."""
+def mutations(
+    text: str,
+    table: MappingTable,
+    names: Sequence[str],
+    places: Sequence[int] | None = None,
+    kinds: Sequence[str] | None = None,
+) -> Iterator[Mutation]:
+    """Every kind of fault at every rule where it changes what becomes of some name; and every anchor lost.
+
+    `places`, `kinds`: the rules and the kinds, where not all are wanted.
+    """
     head, rules, tail = written_rules(text, table)
     before = {name: renamed(rules, name) for name in names}
-    for place in range(len(rules)):
-        for kind, make in _KINDS.items():
+    for place in range(len(rules)) if places is None else places:
+        for kind, make in ((k, _KINDS[k]) for k in kinds or _KINDS):
             for at, mutated, what in make(rules, place):
                 moved = sum(before[name] != _safely(mutated, name) for name in names)
                 if moved or kind == "unanchor":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from mapping_mutations import Mutation, mutations
+from mapping_mutations import Mutation, Written, mutations, renamed
 
 from analyzers.findings import Finding, Location
+from analyzers.fixes.base import Refused
+from analyzers.fixes.verify import apply_fix
 from analyzers.project.index import Project
 from analyzers.project.mappings import MappingTable
 from analyzers.project.ports import Port
@@ -44,6 +48,13 @@ _NORMS = {"norm.weight": "norm.gamma", "norm.bias": "norm.beta"}
 
 MOST = 45
 """Mutations of one kind and port: all of them are tried where there are fewer."""
+
+MENDED_KINDS = ("delete", "typo in target", "wrong group")
+"""Faults that a fix is offered for."""
+SAMPLE = 10
+"""Mutations of each of these kinds, over all ports."""
+FLOOR = 0.9
+"""The least part of deletions and typos that fixes mend completely."""
 
 
 def rules() -> tuple[Rule, ...]:
@@ -201,3 +212,137 @@ def _at(finding: Finding, line: int | None) -> Location | None:
     """The place at that line which a finding names."""
     places = (finding.location, *(related.location for related in finding.related))
     return next((place for place in places if place.span.line == line), None)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fault in the mapping of a port."""
+
+    port: Port
+    path: str
+    names: tuple[str, ...]
+    mutation: Mutation
+
+
+def test_offered_fixes_restore_the_mapping_and_nothing_else(
+    sources: Sources, states: dict[str, PortState]
+) -> None:
+    before = Project(sources, FASTVIDEO, Settings(), states)
+    tried: Counter[str] = Counter()
+    mended: Counter[str] = Counter()
+    left: list[str] = []
+    trials = _sample(before)
+    for trial in trials:
+        tried[trial.mutation.kind] += 1
+        if _mended(before, trial):
+            mended[trial.mutation.kind] += 1
+        else:
+            left.append(f"{trial.port.name}, {trial.mutation.kind}, {trial.mutation.what}")
+    assert {trial.port.name for trial in trials} == {*IN_DIFFUSERS, *PREFIXED}
+    assert tried == dict.fromkeys(MENDED_KINDS, SAMPLE)
+    for kind in ("delete", "typo in target"):
+        assert mended[kind] >= FLOOR * tried[kind], left
+    assert mended["wrong group"] >= 0.5 * tried["wrong group"], left
+
+
+def _sample(project: Project) -> list[Trial]:
+    """As many faults of every kind, the ports in turn."""
+    chance = random.Random(3)
+    by_kind: dict[str, list[list[Trial]]] = {kind: [] for kind in MENDED_KINDS}
+    for port, table in mapped_ports(project):
+        path = table.location.path
+        names = _official(project, port)
+        places = chance.sample(range(len(table.rules)), min(6, len(table.rules)))
+        text = project.sources.text(path) or ""
+        made = list(mutations(text, table, names, places, MENDED_KINDS))
+        for kind, of_ports in by_kind.items():
+            trials = [Trial(port, path, names, mutation) for mutation in made if mutation.kind == kind]
+            of_ports.append(chance.sample(trials, len(trials)))
+    return [
+        trial
+        for of_ports in by_kind.values()
+        for trial in [t for turn in zip_longest(*of_ports) for t in turn if t is not None][:SAMPLE]
+    ]
+
+
+def _official(project: Project, port: Port) -> tuple[str, ...]:
+    official = project.states[state_key(port)].official
+    assert official is not None
+    return tuple(official.names)
+
+
+def _mended(before: Project, trial: Trial) -> bool:
+    """Whether the fixes that are offered, one after the other, make the mapping do what it did.
+
+    No fix may send a name elsewhere than the mapping did, or touch what is none of its rules.
+    """
+    port, path = trial.port, trial.path
+    right = _outcomes(before, trial)
+    known = Counter(_mark(before, f) for f in _findings(before, port, path))
+    project = _with_text(before, path, trial.mutation.text)
+    while fixed := _first_fixed(project, _new(project, _findings(project, port, path), known), path):
+        finding, text = fixed
+        after = _with_text(before, path, text)
+        told = f"{trial.port.name}, {trial.mutation.kind}, {trial.mutation.what}: {finding.message}"
+        was, now = _outcomes(project, trial), _outcomes(after, trial)
+        wrong = [name for name in trial.names if now[name] not in (was[name], right[name])]
+        assert wrong == [], told
+        assert now != was, told
+        assert _without_rules(after, port, finding) == _without_rules(project, port, finding), told
+        project = after
+    return _outcomes(project, trial) == right
+
+
+def _with_text(project: Project, path: str, text: str) -> Project:
+    overlaid = Sources.overlaid(project.sources, {path: text})
+    return Project(overlaid, project.profile, project.settings, project.states)
+
+
+def _first_fixed(project: Project, found: list[Finding], path: str) -> tuple[Finding, str] | None:
+    """The first of these findings that a fix settles, with the text that it makes of the mapping's file."""
+    for finding in found:
+        if finding.fix is None:
+            continue
+        assert finding.fix.operation == "add-mapping-rules"
+        try:
+            texts = apply_fix(project, finding, finding.fix).texts
+        except Refused:
+            continue
+        assert set(texts) == {path}
+        return finding, texts[path]
+    return None
+
+
+def _table(project: Project, port: Port) -> MappingTable:
+    return next(table for known, table in mapped_ports(project) if state_key(known) == state_key(port))
+
+
+def _outcomes(project: Project, trial: Trial) -> dict[str, object]:
+    """What the mapping that is written makes of every official name."""
+    written = []
+    for rule in _table(project, trial.port).rules:
+        assert rule.pattern is not None
+        assert rule.target is not None
+        written.append(Written(rule.pattern, rule.target, rule.merge, ""))
+    return {name: renamed(written, name) for name in trial.names}
+
+
+def _without_rules(project: Project, port: Port, finding: Finding) -> str:
+    """The text of the mapping's file without what a fix writes: values that it replaces, lines that it
+    adds."""
+    assert finding.fix is not None
+    written = finding.fix.arguments["rules"]
+    assert isinstance(written, list)
+    table = _table(project, port)
+    lines = (project.sources.text(table.location.path) or "").split("\n")
+    replaces = {new["pattern"]: new["replaces"] for new in written if isinstance(new, dict)}
+    for rule in reversed(table.rules):
+        if rule.pattern not in replaces:
+            continue
+        key, value = rule.key.span, rule.value.span
+        if replaces[rule.pattern]:
+            kept = [lines[key.end_line][: key.end_column] + lines[value.end_line][value.end_column :]]
+            lines[key.end_line : value.end_line + 1] = kept
+        else:
+            del lines[key.line : value.end_line + 1]
+    return "\n".join(lines)
