@@ -377,7 +377,7 @@ class _Asking:
             wrong = [p for p in answer.problems if p.side == "official"]
             if not wrong:  # it did not come so far
                 raise self._cannot_be_built(answer)
-            if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
+            if against.assumed and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
             reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
             raise OfficialUnusable(*reason, wrong)
