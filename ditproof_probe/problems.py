@@ -90,7 +90,7 @@ def from_exception(error: BaseException, side: Side, stage: Stage, inside: Insid
     return problem(
         side,
         stage,
-        builtin_name(error),
+        _type_of(error),
         _message(error),
         missing=missing,
         path=path,
@@ -99,8 +99,8 @@ def from_exception(error: BaseException, side: Side, stage: Stage, inside: Insid
     )
 
 
-def builtin_name(error: BaseException) -> str:
-    """The exception's class, without its module; of one that explains another, the other's."""
+def _type_of(error: BaseException) -> str:
+    """The name of the exception's class; of one that explains another, of the other."""
     if isinstance(error, Unbuildable) and error.__cause__ is not None:
         return type(error.__cause__).__name__
     return type(error).__name__

@@ -67,7 +67,7 @@ def _of(proof: WeightProof, *kinds: str) -> Iterator[Fault]:
 
 
 def label(use: RuleUse, wrong: Container[str], state: PortState, line_of: LineOf) -> str:
-    """What one rule does, in a word or two. `wrong`: the keys that do not come out right (`wrong_keys`)."""
+    """What one rule does, in a word or two. `wrong`: the keys that do not come out right (`Survey.wrong`)."""
     if use.state == "shadowed":
         return f"shadowed by {line_of(use.by[0])}" if use.by else "shadowed"
     if use.state == "gated":
@@ -81,11 +81,6 @@ def label(use: RuleUse, wrong: Container[str], state: PortState, line_of: LineOf
     lost = sum(name in wrong for name in use.matches)
     taken = f"→ {_many(len(use.matches), 'key')}"
     return f"{taken}, {lost if lost < len(use.matches) else 'all'} wrong" if lost else taken
-
-
-def wrong_keys(proof: WeightProof) -> frozenset[str]:
-    """The official names that do not come out right."""
-    return frozenset(p.tensor.name for p in proof.placements if p.verdict == "broken")
 
 
 # ---------------------------------------------------------------------- the hover

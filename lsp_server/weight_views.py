@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from analyzers.findings import Span
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.project.ports import Port
-from analyzers.weights.known import proof_of, rules_of, state_of
+from analyzers.weights.known import rules_of, state_of, survey_of
+from analyzers.weights.proving.proof import Survey
 from analyzers.weights.state import PortState
 from analyzers.weights.verdicts import RuleUse, WeightProof
 from lsp_server.session import Session
-from lsp_server.weight_texts import card_of_use, label, wrong_keys
+from lsp_server.weight_texts import card_of_use, label
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Reading:
     port: Port
     table: MappingTable
     state: PortState | None
-    proof: WeightProof | None
+    survey: Survey | None
+
+    @property
+    def proof(self) -> WeightProof | None:
+        """What is proven; for hints the survey is enough."""
+        return self.survey.proof if self.survey is not None else None
 
     def uses(self) -> Iterator[tuple[MappingRule, RuleUse]]:
         """The rules that are written in the mapping itself, with what each does."""
-        for use in self.proof.rules if self.proof is not None else ():
+        for use in self.survey.rules if self.survey is not None else ():
             rule = self.table.rules[use.rule] if use.rule < len(self.table.rules) else None
             if rule is not None and rule.pattern is not None and self.table.owns(rule):
                 yield rule, use
@@ -43,7 +49,7 @@ class Reading:
 
 def readings(session: Session, path: str, *, proven: bool = False) -> list[Reading]:
     """The ports that read the mappings of a file, mapping by mapping; with `proven` only those of which
-    there is a proof, which is cheap at every key."""
+    there is a proof. Cheap at every key as long as nobody asks for the proofs themselves."""
     project = session.project
     found = []
     for port in session.port_classes:
@@ -52,7 +58,7 @@ def readings(session: Session, path: str, *, proven: bool = False) -> list[Readi
             continue
         table, _ = rules_of(project, port)
         if table is not None and table.location.path == path:
-            found.append(Reading(port, table, state, proof_of(project, port)))
+            found.append(Reading(port, table, state, survey_of(project, port)))
     return sorted(found, key=lambda reading: (reading.table.location, reading.port.name))
 
 
@@ -72,9 +78,9 @@ def hints(session: Session, path: str) -> list[Hint]:
     """What stands at the end of each rule of a file; ports that say the same share one."""
     said: dict[tuple[Span, Span], dict[str, list[str]]] = {}
     for reading in readings(session, path, proven=True):
-        if reading.proof is None or reading.state is None:
+        if reading.survey is None or reading.state is None:
             continue
-        wrong = wrong_keys(reading.proof)
+        wrong = reading.survey.wrong
         for rule, use in reading.uses():
             told = label(use, wrong, reading.state, reading.line_of)
             said.setdefault((rule.value.span, rule.key.span), {}).setdefault(told, []).append(
@@ -110,7 +116,7 @@ def card_at(session: Session, path: str, point: Span, *, faults: bool = True) ->
     around: Span | None = None
     lines = session.lines(path)
     for reading in readings(session, path, proven=True):
-        if reading.proof is None or reading.state is None:
+        if reading.survey is None or reading.state is None:
             continue
         for rule, use in reading.uses():
             key, value = rule.key.span, rule.value.span
@@ -118,6 +124,6 @@ def card_at(session: Session, path: str, point: Span, *, faults: bool = True) ->
             span = Span(key.line, key.column, end.line, end.column)
             if span.contains(point):
                 around = span
-                card = card_of_use(reading.proof, reading.state, use, reading.line_of, faults=faults)
+                card = card_of_use(reading.survey.proof, reading.state, use, reading.line_of, faults=faults)
                 cards.append(f"`{reading.port.name}`: {card}")
     return (around, "\n\n---\n\n".join(dict.fromkeys(cards))) if around is not None else None

@@ -11,7 +11,8 @@ from analyzers.facts.model import Collection, Constant, Expr, Mapping, Starred
 from analyzers.findings import Finding, Location, Severity
 from analyzers.project.mappings import MappingRule, MappingTable
 from analyzers.rules.base import Context, Example, Expected, Rule, Tier
-from analyzers.weights.mapping.patterns import Pattern, parse_template
+from analyzers.weights.mapping.patterns import Pattern
+from analyzers.weights.mapping.templates import parse_template
 
 _DOLLAR = re.compile(r"\$(?:\d|\{\w+\})")
 """How other languages refer to a group in a replacement."""

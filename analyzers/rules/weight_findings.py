@@ -12,7 +12,8 @@ from analyzers.project.mappings import MappingRule
 from analyzers.rules.base import Context
 from analyzers.rules.weight_fixes import fix_of
 from analyzers.weights.faults import PlacedFault, placed_faults
-from analyzers.weights.mapping.patterns import parse_pattern, parse_template
+from analyzers.weights.mapping.patterns import parse_pattern
+from analyzers.weights.mapping.templates import parse_template
 
 _INVALID: Final = ("DIT306", "mapping-invalid")
 

@@ -1,5 +1,5 @@
-"""What weight names and headers prove without a tensor being read.
+"""What weight names, headers and a few rows prove, without a model or a tensor being loaded.
 
-`languages` decides questions about sets of names, `patterns` turns a mapping's regular expressions
-into such sets, `symbolic` asks about whole mappings.
+`state` and `verdicts` are the nouns. `files` reads, `mapping` knows the rules, `proving` puts every name
+through them, `proposing` finds the rules that are lacking, `layout` compares the rows of two checkpoints.
 """

@@ -27,7 +27,7 @@ from analyzers.weights.files.dump_forms import MalformedDump
 from analyzers.weights.files.dumps import dump_in, find_dumps
 from analyzers.weights.mapping.symbolic import SymbolicRule
 from analyzers.weights.proposing.proposals import Proposal, propose
-from analyzers.weights.proving.proof import prove
+from analyzers.weights.proving.proof import Survey, survey
 from analyzers.weights.state import PortState, StateDict
 from analyzers.weights.verdicts import WeightProof
 
@@ -69,27 +69,37 @@ def rules_of(project: Project, port: Port, name: Attribute = "param_names_mappin
 def proof_of(project: Project, port: Port) -> WeightProof | None:
     """The proof that the official names fill the port; None where the names of a side, or the rules
     between them, are not known."""
+    found = survey_of(project, port)
+    return found.proof if found is not None else None
+
+
+def survey_of(project: Project, port: Port) -> Survey | None:
+    """Where the rules bring the official names, which is cheap at every key, with the proof that is made
+    of it when it is asked for; None where there is no proof."""
     state = state_of(project, port)
     if state is None or state.native is None or state.official is None:
         return None
-    known = state
+    known, official = state, state.official
     if rules_of(project, port)[0] is None and known.mapping is None:
         return None
     cls = port.cls
     key = ("weight proof", cls.path, cls.fact.name, cls.line, known.digest)
-    return project.sources.memory.about(cls.path, cls.fact, key, lambda: _proof(project, port, known))
+    return project.sources.memory.about(
+        cls.path, cls.fact, key, lambda: _survey(project, port, known, official)
+    )
 
 
-def _proof(project: Project, port: Port, state: PortState) -> WeightProof:
+def _survey(project: Project, port: Port, state: PortState, official: StateDict) -> Survey:
     _, rules = rules_of(project, port)
     profile = project.profile
     keep = project.sources.bodies.derive_texts
-    kept = keep(("weight proofs", state_key(port)), _Kept[WeightProof])
+    kept = keep(("weight proofs", state_key(port)), _Kept[Survey])
     question = (state.digest, rules, profile.mapping_semantics, profile.loading, port.name)
     return kept.answer(
         question,
-        lambda: prove(
+        lambda: survey(
             state,
+            official,
             rules,
             semantics=profile.mapping_semantics,
             loading=profile.loading,

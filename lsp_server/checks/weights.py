@@ -271,23 +271,29 @@ def report_on(
     other = _loaded_instead(project, measured.port)
     if verdict == "proven" and other is not None:
         verdict, because = "unknown", other
-    port, state = measured.port, measured.state
-    back: ReverseProof | None = None
-    adapter: LoraProof | None = None
-    if reverse:
-        own = deciding_rules(project, port, state, "reverse_param_names_mapping")
-        patterns = own.rules if own.known else ()
-        back = prove_reverse(state, proof, patterns, semantics=profile.mapping_semantics)
-    if lora:
-        own = deciding_rules(project, port, state, "lora_param_names_mapping")
-        adapter = prove_lora(state, deciding.rules, own.rules, semantics=profile.mapping_semantics)
-        if not own.known:
-            missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
-            adapter = replace(adapter, because=missing)
+    back = _reverse(project, measured, proof) if reverse else None
+    adapter = _lora(project, measured, deciding) if lora else None
     seconds = time.monotonic() - began
     return WeightReport(
         measured, deciding, proof, verdict, because, seconds, layout, found, loading, back, adapter
     )
+
+
+def _reverse(project: Project, measured: Measured, proof: WeightProof) -> ReverseProof:
+    own = deciding_rules(project, measured.port, measured.state, "reverse_param_names_mapping")
+    patterns = own.rules if own.known else ()
+    return prove_reverse(measured.state, proof, patterns, semantics=project.profile.mapping_semantics)
+
+
+def _lora(project: Project, measured: Measured, deciding: DecidingRules) -> LoraProof:
+    own = deciding_rules(project, measured.port, measured.state, "lora_param_names_mapping")
+    adapter = prove_lora(
+        measured.state, deciding.rules, own.rules, semantics=project.profile.mapping_semantics
+    )
+    if own.known:
+        return adapter
+    missing = "the class has no lora_param_names_mapping, which is read where an adapter is loaded"
+    return replace(adapter, because=missing)
 
 
 def _loaded_instead(project: Project, port: Port) -> str | None:
@@ -377,7 +383,7 @@ class _Asking:
             wrong = [p for p in answer.problems if p.side == "official"]
             if not wrong:  # it did not come so far
                 raise self._cannot_be_built(answer)
-            if against.assumed and wrong and wrong[0].stage == "import" and wrong[0].missing is None:
+            if against.assumed and wrong[0].stage == "import" and wrong[0].missing is None:
                 raise no_counterpart(self.port)
             reason = _told(wrong, f"The official class {against.ref} cannot be had", self.question)
             raise OfficialUnusable(*reason, wrong)

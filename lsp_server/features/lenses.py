@@ -91,11 +91,11 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
     name = path.rpartition("/")[2]
     on_mappings = sorted(
         readings(session, path),
-        key=lambda r: (r.table.location, r.proof is None, not r.port.cls.path.endswith(f"/{name}")),
+        key=lambda r: (r.table.location, r.survey is None, not r.port.cls.path.endswith(f"/{name}")),
     )
     for reading in on_mappings:
         several = sum(1 for r in on_mappings if r.table.location == reading.table.location) > 1
-        if several and reading.port.oracle is None and reading.proof is None:
+        if several and reading.port.oracle is None and reading.survey is None:
             continue  # of the ports that share a mapping, those that are compared with something
         whose = f"{reading.port.name}: " if several else ""
         title = _title(session, reading.port, known)

@@ -155,8 +155,7 @@ class WeightChecks:
     @property
     def measures(self) -> bool:
         """Whether an opened or saved file is measured."""
-        settings = self._server.settings
-        return settings.trusted and settings.weights_on_save
+        return self.why_not is None
 
     def _wish(self, tree: Tree, *, opened: str | None = None, saved: str | None = None) -> None:
         path = opened or saved or ""
@@ -545,15 +544,14 @@ def _package_of(measured: Measured) -> Package | None:
 def _trouble(problems: Sequence[StateProblem]) -> str | None:
     """What keeps a side from being there, in one line."""
     for problem in problems:
-        who = {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
         if problem.missing:
-            return f"no module '{problem.missing}' for {who}"
-        return f"{who}: {_first_line(problem.message) or problem.type}"
+            return f"no module '{problem.missing}' for {_who(problem)}"
+        return f"{_who(problem)}: {_first_line(problem.message) or problem.type}"
     return None
 
 
 def _finding(tree: Tree, port: Port, problem: StateProblem) -> Finding:
-    """The port's own failure is a warning; what its surroundings lack is information."""
+    """The port's own failure is a warning; what the official side or the environment lacks is information."""
     place = _in_tree(tree, problem) or port.location
     return Finding(
         "DIT907",
@@ -575,9 +573,14 @@ def _in_tree(tree: Tree, problem: StateProblem) -> Location | None:
 
 
 def _said(problem: StateProblem) -> str:
-    who = {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
     step = f" {problem.next_step}" if problem.next_step else ""
-    return f"{who} ({problem.stage}) {problem.type}: {_first_line(problem.message).rstrip('.')}.{step}"
+    return (
+        f"{_who(problem)} ({problem.stage}) {problem.type}: {_first_line(problem.message).rstrip('.')}.{step}"
+    )
+
+
+def _who(problem: StateProblem) -> str:
+    return {"port": "the port", "official": "the official model"}.get(problem.side, "the code base")
 
 
 def _first_line(text: str) -> str:

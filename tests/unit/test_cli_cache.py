@@ -350,7 +350,13 @@ def test_every_question_to_the_disk_is_traced() -> None:
     traced = {name for name, value in vars(TracedSources).items() if callable(value) and name[0] != "_"}
     built_on_those = {"facts", "problem", "words"}
     no_questions = {"open", "close", "refresh", "is_open", "hold_for"}
-    assert asked - no_questions - built_on_those == traced
+    nothing_is_open = {"saved"}  # which then gives these very sources
+    assert asked - no_questions - nothing_is_open - built_on_those == traced
+
+
+def test_without_open_files_what_is_saved_is_traced(tmp_path: Path) -> None:
+    sources = TracedSources(tmp_path)
+    assert sources.saved() is sources
 
 
 def test_a_cache_that_cannot_be_written_is_told_once(

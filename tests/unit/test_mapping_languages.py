@@ -10,19 +10,15 @@ from hypothesis import strategies as st
 
 from analyzers.weights.mapping.languages import Languages
 from analyzers.weights.mapping.patterns import (
-    Unsupported,
     all_names,
     has_alternatives,
-    indices,
-    is_identity,
     is_name,
-    leading_path,
-    made_names,
     matched_names,
     parse_pattern,
-    parse_template,
 )
 from analyzers.weights.mapping.symbolic import SymbolicRule, merge_faults, shadows
+from analyzers.weights.mapping.syntax import Unsupported
+from analyzers.weights.mapping.templates import indices, is_identity, leading_path, made_names, parse_template
 
 LETTERS = "ab0."
 

@@ -9,7 +9,7 @@ import pytest
 from analyzers.project.profile import FASTVIDEO
 from analyzers.project.profiles.base import Loading
 from analyzers.weights.mapping.symbolic import SymbolicRule
-from analyzers.weights.proving.proof import prove
+from analyzers.weights.proving.proof import prove, survey
 from analyzers.weights.proving.proof_of_lora import prove_lora
 from analyzers.weights.proving.proof_of_reverse import prove_reverse
 from analyzers.weights.recent import Recent
@@ -589,3 +589,45 @@ def test_adapters_of_layers_whose_rules_name_the_leaf() -> None:
     assert proof(narrow).verdict == "proven"
     found = prove_lora(state, narrow, ())
     assert len(found.lost) == BLOCKS
+
+
+# --------------------------------------------------------------------------- what a key asks
+
+EDITS: list[tuple[str, dict[str, object]]] = [
+    ("as it is", {}),
+    ("a target that is not there", {"target": r"blocks.\1.nowhere.\2"}),
+    ("a target of another", {"target": r"blocks.\1.to_k.\2"}),
+    ("one target for all", {"target": "proj_out.weight"}),
+    ("a target that is left out", {"target": r"blocks.\1._extra_state"}),
+    ("renamed to nothing", {"target": ""}),
+    ("another shape", {"target": r"blocks.\1.ffn.fc_in.\2"}),
+    ("a merge that lacks one", {"merge": (0, 2)}),
+    ("a merge without its first", {"merge": (1, 1)}),
+    ("takes everything", {"pattern": "^(b)(.*)$"}),
+    ("`re` rejects it", {"pattern": "^blocks("}),
+    ("too costly", {"pattern": r"^(b|bl|blo|b.*)*(\d+.*)*(.*)*$"}),
+    ("cannot be read", {"target": None}),
+]
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["first-match", "chained"])
+@pytest.mark.parametrize("cls", ["TinyTransformer3DModel", "Cosmos25Tiny"])
+@pytest.mark.parametrize("native", [NATIVE, FUSED, None], ids=["split", "fused", "not built"])
+@pytest.mark.parametrize("changes", [c for _, c in EDITS], ids=[what for what, _ in EDITS])
+def test_what_is_wrong_is_known_before_the_faults(
+    changes: dict[str, object], native: list[Tensor] | None, cls: str, chained: bool
+) -> None:
+    rules = with_rule(MERGES if native is FUSED else RULES, 0, **changes)
+    state = PortState(native=side(native) if native is not None else None, official=side(OFFICIAL))
+    assert state.official is not None
+    semantics, loading = ("chained", Loading()) if chained else ("first-match", FASTVIDEO.loading)
+    found = survey(
+        state,
+        state.official,
+        rules,
+        semantics=semantics,  # type: ignore[arg-type]
+        loading=loading,
+        cls=cls,
+    )
+    assert found.wrong == {p.tensor.name for p in found.proof.placements if p.verdict == "broken"}
+    assert found.rules == found.proof.rules

@@ -443,13 +443,13 @@ def test_an_anchor_is_offered_where_it_mends_the_names(tmp_path: Path) -> None:
 
 def test_a_key_beside_the_rules_proves_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proved: list[str] = []
-    real = known.prove
+    real = known.survey
 
     def counted(*arguments: object, **keywords: object) -> object:
         proved.append(str(keywords["cls"]))
         return real(*arguments, **keywords)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(known, "prove", counted)
+    monkeypatch.setattr(known, "survey", counted)
     write_tree(tmp_path, dumped())
     sources = Sources(tmp_path)
 

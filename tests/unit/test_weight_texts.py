@@ -7,7 +7,7 @@ from typing import Any
 
 from analyzers.weights.state import GatedNames, PortState, StateDict, Tensor
 from analyzers.weights.verdicts import Fault, KeyPlacement, RuleUse, ShapeFault, WeightProof
-from lsp_server.weight_texts import card_of_use, label, summary, wrong_keys
+from lsp_server.weight_texts import card_of_use, label, summary
 
 KEYS = tuple(Tensor(f"blocks.{n}.attn.to_q.weight", (8, 8)) for n in range(4))
 OWN = tuple(Tensor(f"blocks.{n}.to_q.weight", (8, 8)) for n in range(4))
@@ -55,7 +55,8 @@ def line_of(rule: int) -> str:
 
 
 def hint(use: RuleUse, proof: WeightProof = PROVEN) -> str:
-    return label(use, wrong_keys(proof), STATE, line_of)
+    wrong = {p.tensor.name for p in proof.placements if p.verdict == "broken"}
+    return label(use, wrong, STATE, line_of)
 
 
 def test_a_proven_mapping_counts_its_keys() -> None:

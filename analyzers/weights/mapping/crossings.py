@@ -14,8 +14,9 @@ from itertools import combinations, islice
 from typing import Final, TypeAlias
 
 from analyzers.weights.mapping.opposed import Crossing, crossing, expected_order, merge_word, turned
-from analyzers.weights.mapping.patterns import Pattern, Template
+from analyzers.weights.mapping.patterns import Pattern
 from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.mapping.templates import Template
 
 _AN_END: Final = re.compile(r"(?:^|[._])(?:in|out)(?:[._]|$)")
 _SHIFTED: Final = re.compile(r"(?P<list>\w+)\.(?P<number>\d+)")

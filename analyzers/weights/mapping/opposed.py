@@ -227,18 +227,3 @@ def _one_difference(one: str, two: str) -> tuple[str, str] | None:
     """The only components in which two names differ; a name that goes on behind them may be longer."""
     different = [pair for pair in zip(parts(one), parts(two)) if pair[0] != pair[1]]  # noqa: B905
     return different[0] if different else None
-
-
-# --------------------------------------------------------------------------- names that are alike
-
-
-def differing_parts(names: Sequence[str]) -> tuple[str, ...]:
-    """What tells names apart, one text a name: the components in which they differ."""
-    split = [parts(name) for name in names]
-    if len({len(components) for components in split}) != 1:
-        return tuple(names)
-    places = [place for place, column in enumerate(zip(*split)) if len(set(column)) > 1]  # noqa: B905
-    if not places:
-        return tuple("" for _ in names)
-    first, last = places[0], places[-1]
-    return tuple(".".join(components[first : last + 1]) for components in split)

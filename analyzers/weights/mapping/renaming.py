@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 
 from analyzers.project.profiles.base import MappingSemantics
 from analyzers.weights.mapping.languages import Languages, TooLarge
-from analyzers.weights.mapping.patterns import Pattern, Unsupported, matched_names, parse_pattern
+from analyzers.weights.mapping.patterns import Pattern, matched_names, parse_pattern
 from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.mapping.syntax import Unsupported
 from analyzers.weights.recent import Keep, no_keeping
 
 

@@ -19,18 +19,15 @@ from typing import Final, TypeAlias
 
 from analyzers.weights.mapping.languages import Languages, TooLarge
 from analyzers.weights.mapping.opposed import OPPOSED, WORDS
-from analyzers.weights.mapping.patterns import (
-    Pattern,
+from analyzers.weights.mapping.patterns import Pattern, all_names, matched_names, parse_pattern
+from analyzers.weights.mapping.syntax import Unsupported
+from analyzers.weights.mapping.templates import (
     Template,
-    Unsupported,
-    all_names,
     canonical,
     indices,
     is_identity,
     leading_path,
     made_names,
-    matched_names,
-    parse_pattern,
     parse_template,
 )
 

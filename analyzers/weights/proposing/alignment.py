@@ -106,8 +106,6 @@ class Alignment:
 
     matches: tuple[Match, ...]
     splits: tuple[tuple[Family, tuple[Family, ...]], ...]
-    left_official: tuple[Family, ...]
-    left_native: tuple[Family, ...]
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ class _Aligner:
         filled = {id(match.native) for match in matches}
         left = tuple(family for family in self._free if id(family) not in used)
         gaps = tuple(family for family in self._open if id(family) not in filled)
-        return Alignment(matches, tuple(_splits(left, gaps)), left, gaps)
+        return Alignment(matches, tuple(_splits(left, gaps)))
 
     def _weighed(self, matches: Sequence[Match]) -> tuple[Match, ...]:
         """The matches, each told whether it has support: all of them speak for and against each other."""

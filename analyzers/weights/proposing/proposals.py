@@ -27,17 +27,16 @@ class ProposedRule:
     """One rule that a mapping lacks.
 
     `merge`: index and n. `pairs`: official name and the parameter that it goes to, for every name that the
-    rule is meant for. `confidence`: 0 to 1. `rivals`: parameters (as paths) that fit nearly as well; a rule
-    that has some and is not `certain` is for a person to judge. `before`: the pattern of the rule that it
-    must stand in front of; `after`: of the one that it stands behind; both None at the end. `replaces`: the
-    mapping has a rule of this pattern already, whose target is wrong.
+    rule is meant for. `rivals`: parameters (as paths) that fit nearly as well; a rule that has some and is
+    not `certain` is for a person to judge. `before`: the pattern of the rule that it must stand in front of;
+    `after`: of the one that it stands behind; both None at the end. `replaces`: the mapping has a rule of
+    this pattern already, whose target is wrong.
     """
 
     pattern: str
     target: str
     merge: tuple[int, int] | None
     pairs: tuple[tuple[str, str], ...]
-    confidence: float
     certain: bool
     rivals: tuple[str, ...] = ()
     before: str | None = None
@@ -226,10 +225,7 @@ def _moves(match: Match, one: Path, two: Path) -> bool:
 def _general(one: Path, two: Path, below: Sequence[Match]) -> ProposedRule:
     pattern, target, groups = _texts(one, two)
     pairs = tuple(pair for match in below for pair in _pairs(match, 0))
-    confidence = min(_confidence(match) for match in below)
-    return ProposedRule(
-        f"^{pattern}\\.(.*)$", f"{target}.\\{groups + 1}", None, pairs, confidence, certain=True
-    )
+    return ProposedRule(f"^{pattern}\\.(.*)$", f"{target}.\\{groups + 1}", None, pairs, certain=True)
 
 
 def _own_rules(match: Match, place: int, names: Iterable[str]) -> Iterator[ProposedRule]:
@@ -239,11 +235,10 @@ def _own_rules(match: Match, place: int, names: Iterable[str]) -> Iterator[Propo
     merge = (place, len(match.official)) if len(match.official) > 1 else None
     rivals = (match.rival,) if match.rival is not None else ()
     pairs = _pairs(match, place)
-    sure = _confidence(match)
 
     def rule(behind: str, made: str, some: tuple[tuple[str, str], ...]) -> ProposedRule:
         whole = f"^{pattern}{behind}$", f"{target}{made}"
-        return ProposedRule(*whole, merge, some, sure, match.certain, rivals)
+        return ProposedRule(*whole, merge, some, match.certain, rivals)
 
     if family.words == native.words and "" not in family.words:
         own = {tensor.name for tensor in family.tensors.values()}
@@ -283,10 +278,6 @@ def _pairs(match: Match, place: int) -> tuple[tuple[str, str], ...]:
         by_indices = {indices: tensor for (_, indices), tensor in native.tensors.items()}
         return tuple((t.name, by_indices[i].name) for (_, i), t in family.tensors.items())
     return tuple((t.name, native.tensors[key].name) for key, t in family.tensors.items())
-
-
-def _confidence(match: Match) -> float:
-    return round(min(1.0, match.score * min(1.0, 0.5 + 2 * match.margin)), 2)
 
 
 # --------------------------------------------------------------------------- places and check

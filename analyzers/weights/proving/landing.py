@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -134,34 +135,66 @@ class Landed:
         return {filling.tensor.name: filling for filling in self.fillings}
 
 
-def land(sides: Sides, shares: Sequence[Share], keep: Keep) -> tuple[Landed, ...]:
-    """Where all shares land. What depends on a share alone is kept by its contents."""
+class Part(NamedTuple):
+    """Shares of one way through the proof: one with those of its targets that are its own, or several that
+    meet at targets. `names`: the targets that are contested among all shares; of one share those that are
+    not judged with it, of several those that are. `key`: equal for equal contents."""
+
+    shares: tuple[Share, ...]
+    names: AbstractSet[str]
+    alone: bool
+    key: tuple[object, ...]
+
+
+def parts_of(shares: Sequence[Share], keep: Keep) -> tuple[Part, ...]:
+    """The shares, parted so that what becomes of a part depends on nothing beside it."""
     targets = [keep(("targets", share.key), partial(_targets, share)) for share in shares]
     contested = _contested(shares, targets)
-    landed: list[Landed] = []
+    parts: list[Part] = []
     clusters: dict[str, int] = {}
     together: list[set[int]] = []
     for number, share in enumerate(shares):
         mine = frozenset(targets[number].keys() & contested)
         if share.merge is None:
-            alone = ("landed", sides.key, share.key, share.path, mine)
-            landed.append(keep(alone, partial(_alone, sides, share, mine)))
+            parts.append(Part((share,), mine, True, (share.key, share.path, mine)))
         _gather(number, mine, clusters, together)
     for cluster in together:
-        members = [shares[number] for number in sorted(cluster)]
+        members = tuple([shares[number] for number in sorted(cluster)])
         names = frozenset().union(*(targets[number].keys() & contested for number in cluster))
-        several = ("contested", sides.key, tuple((share.key, share.path) for share in members), names)
-        landed.append(keep(several, partial(_together, sides, members, names)))
+        parts.append(
+            Part(members, names, False, (tuple((share.key, share.path) for share in members), names))
+        )
+    return tuple(parts)
+
+
+def land(sides: Sides, parts: Sequence[Part], keep: Keep) -> tuple[Landed, ...]:
+    """Where all shares land. What depends on a part alone is kept by its contents."""
+    landed: list[Landed] = []
+    for part in parts:
+        question = ("landed", sides.key, part.alone, part.key)
+        if part.alone:
+            landed.append(keep(question, partial(_alone, sides, part.shares[0], part.names)))
+        else:
+            landed.append(keep(question, partial(_together, sides, part.shares, part.names)))
     return tuple(landed)
+
+
+def broken_in(sides: Sides, parts: Sequence[Part], keep: Keep) -> set[int]:
+    """The positions of the tensors whose placements are broken where their parts land, without the
+    placements: a key may move thousands of them."""
+    broken: set[int] = set()
+    for part in parts:
+        question = ("broken", sides.key, part.alone, part.key)
+        if part.alone:
+            broken.update(keep(question, partial(_broken_alone, sides, part.shares[0], part.names)))
+        else:
+            broken.update(keep(question, partial(_broken_together, sides, part.shares, part.names)))
+    return broken
 
 
 def _targets(share: Share) -> Mapping[str, int]:
     """The names made, with how many tensors become each."""
-    made: dict[str, int] = {}
-    for place in positions(share.mask):
-        target = share.targets[place]
-        made[target] = made.get(target, 0) + 1
-    return made
+    return Counter(map(share.targets.__getitem__, positions(share.mask)))
 
 
 def _contested(shares: Sequence[Share], targets: Sequence[Mapping[str, int]]) -> AbstractSet[str]:
@@ -253,6 +286,33 @@ def _alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> Landed:
     )
 
 
+def _broken_alone(sides: Sides, share: Share, contested: AbstractSet[str]) -> list[int]:
+    """Those of `_alone` that are broken."""
+    natives, tensors, targets = sides.natives, sides.official.tensors, share.targets
+    strict, skipped = sides.is_strict, sides.loading.skipped
+    broken: list[int] = []
+    for place in positions(share.mask):
+        target = targets[place]
+        if target in contested:
+            continue
+        native = natives.get(target)
+        if native is None:
+            if (strict and not target.endswith(skipped)) or _has_no_place(sides, target):
+                broken.append(place)
+            continue
+        tensor = tensors[place]
+        if native.shape == tensor.shape and native.shape is not None and native.dtype == tensor.dtype:
+            continue
+        if _arrival(native, (place,), tensors).verdict == "broken":
+            broken.append(place)
+    return broken
+
+
+def _has_no_place(sides: Sides, target: str) -> bool:
+    """Whether a tensor is broken whose target is no name of the port."""
+    return sides.native is not None and sides.passed_over(target) is None
+
+
 def without_place(
     sides: Sides, tensor: Tensor, target: str, path: tuple[int, ...], merge: tuple[int, int] | None
 ) -> KeyPlacement:
@@ -342,6 +402,38 @@ def _together(sides: Sides, shares: Sequence[Share], names: AbstractSet[str]) ->
         sum(part.by_name for part in parts),
         sum(part.merged for part in parts),
     )
+
+
+def _broken_together(sides: Sides, shares: Sequence[Share], names: AbstractSet[str]) -> list[int]:
+    """Those of `_together` that are broken."""
+    natives, tensors = sides.natives, sides.official.tensors
+    strict, skipped = sides.is_strict, sides.loading.skipped
+    broken: list[int] = []
+    sources: dict[str, list[Source]] = {}
+    for share in shares:
+        for place in positions(share.mask):
+            target = share.targets[place]
+            if target not in names:
+                continue
+            if strict and target not in natives and not target.endswith(skipped):
+                broken.append(place)  # whatever else is sent there
+            else:
+                sources.setdefault(target, []).append(Source(place, share.merge))
+    for target, found in sources.items():
+        if _is_broken(sides, tensors, target, sorted(found)):
+            broken.extend(source.place for source in found)
+    return broken
+
+
+def _is_broken(sides: Sides, tensors: Sequence[Tensor], target: str, found: Sequence[Source]) -> bool:
+    """Whether the sources of one target are broken, which all of them are if one is."""
+    native = sides.natives.get(target)
+    assembly = assemble(found)
+    if native is not None:
+        return not assembly.is_clean or _arrival(native, assembly.used, tensors).verdict == "broken"
+    if sides.native is not None:
+        return _has_no_place(sides, target)
+    return not assembly.is_clean and not target.endswith(sides.loading.skipped)
 
 
 def _target(sides: Sides, target: str, found: Sequence[tuple[Source, tuple[int, ...]]]) -> Landed:

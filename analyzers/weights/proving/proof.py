@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from analyzers.project.profiles.base import Loading, MappingSemantics
 from analyzers.weights.mapping.patterns import parse_pattern
@@ -18,7 +19,7 @@ from analyzers.weights.mapping.renaming import Renaming, positions, rename_all
 from analyzers.weights.mapping.symbolic import SymbolicRule
 from analyzers.weights.proving.attribution import Evidence, attribute
 from analyzers.weights.proving.fault_texts import main_fact
-from analyzers.weights.proving.landing import Landed, Sides, land
+from analyzers.weights.proving.landing import Landed, Part, Sides, broken_in, land, parts_of
 from analyzers.weights.proving.rule_uses import uses_of
 from analyzers.weights.proving.telling import Disagreement, disagreements, interchangeable
 from analyzers.weights.recent import Keep, Recent, no_keeping
@@ -32,7 +33,7 @@ from analyzers.weights.verdicts import (
     WeightProof,
 )
 
-__all__ = ["prove"]
+__all__ = ["Survey", "prove", "survey"]
 
 _MAY_COMPLETE = "its group lacks others, which may be among the names that could not be followed"
 _NOTHING = "nothing fills it"
@@ -60,20 +61,40 @@ def prove(
     """
     if state.official is None:
         return _without_official(state, rules)
-    sides = Sides(state.official, state.native, loading, cls, semantics)
-    recent = keep(("weight proof", sides.key, semantics, state.gated), Recent)
+    found = survey(state, state.official, rules, semantics=semantics, loading=loading, cls=cls, keep=keep)
+    return found.proof
+
+
+def survey(
+    state: PortState,
+    official: StateDict,
+    rules: Sequence[SymbolicRule],
+    *,
+    semantics: MappingSemantics,
+    loading: Loading,
+    cls: str,
+    keep: Keep = no_keeping,
+) -> Survey:
+    """The same, as far as every key that is typed asks for it; `Survey.proof` goes on from there.
+
+    `official`: the official names of `state`. Otherwise as `prove`.
+    """
+    sides = Sides(official, state.native, loading, cls, semantics)
+    question = ("weight proof", sides.key, semantics, state.gated)
+    recent = keep(question, Recent)
     recent.begin()
     renaming = rename_all(
-        sides.official.names,
-        sides.official.digest,
+        official.names,
+        official.digest,
         rules,
         semantics,
         valid=sides.natives.keys() if semantics == "chained" and sides.native is not None else None,
         keep=recent,
     )
-    landed = land(sides, renaming.shares, recent)
-    opposed = disagreements(sides.official, sides.natives, renaming.shares, recent)
-    return _Proof(state, sides, rules, renaming, landed, opposed, recent).told()
+    parts = parts_of(renaming.shares, recent)
+    # What only proofs ask for has its own rounds: between two of them lie many keys.
+    proved = keep((*question, "faults"), Recent)
+    return Survey(state, sides, rules, renaming, parts, recent, proved)
 
 
 def _without_official(state: PortState, rules: Sequence[SymbolicRule]) -> WeightProof:
@@ -90,30 +111,56 @@ def _without_official(state: PortState, rules: Sequence[SymbolicRule]) -> Weight
 
 
 @dataclass(frozen=True)
-class _Proof:
-    """Everything that is known, and the verdict made of it."""
+class Survey:
+    """Where all names go, and what is made of it when it is asked for.
+
+    `rules` and `wrong` cost a key what the edited rule decides. `proof` finds causes for everything that
+    is wrong, which may be thousands of names, and is for when the typist rests.
+    """
 
     state: PortState
     sides: Sides
-    rules: Sequence[SymbolicRule]
+    symbolic: Sequence[SymbolicRule]
     renaming: Renaming
-    landed: Sequence[Landed]
-    opposed: Sequence[Disagreement]
+    parts: Sequence[Part]
     keep: Recent
+    keep_of_proofs: Recent
 
-    def told(self) -> WeightProof:
-        """The proof."""
-        stopped = self._stopped()
+    @cached_property
+    def rules(self) -> tuple[RuleUse, ...]:
+        """What each rule does."""
+        natives = self.sides.natives
+        return uses_of(self.renaming, self.symbolic, self.state.gated, natives, self.keep, self.sides.key)
+
+    @cached_property
+    def wrong(self) -> frozenset[str]:
+        """The official names that do not come out right: those whose placement in the proof is broken."""
+        broken = broken_in(self.sides, self.parts, self.keep)
+        stopped = self._stopped
+        if stopped:
+            broken.difference_update(self._waiting(), stopped)
+            broken.update(place for place, (_, verdict) in stopped.items() if verdict == "broken")
+        return frozenset(map(self.sides.official.names.__getitem__, broken))
+
+    @cached_property
+    def landed(self) -> Sequence[Landed]:
+        """Where the names land, each with the reason."""
+        return land(self.sides, self.parts, self.keep_of_proofs)
+
+    @cached_property
+    def proof(self) -> WeightProof:
+        """The verdict, with a cause for everything that is wrong."""
+        self.keep_of_proofs.begin()
+        stopped = self._stopped
         excused = self._excused()
         filled: dict[str, ParameterFilling] = {}
         for part in self.landed:
             filled.update(part.filled)
         natives = self.sides.natives
         empty = tuple(name for name in natives if name not in filled and name not in excused)
-        uses = uses_of(self.renaming, self.rules, self.state.gated, natives, self.keep, self.sides.key)
         faults = attribute(
-            Evidence(self.sides, self.rules, self.renaming, self.landed, empty, uses, bool(stopped)),
-            self.keep,
+            Evidence(self.sides, self.symbolic, self.renaming, self.landed, empty, self.rules, bool(stopped)),
+            self.keep_of_proofs,
         )
         placements = self._placements(stopped)
         fillings = self._fillings(filled, excused, bool(stopped))
@@ -125,16 +172,22 @@ class _Proof:
             "names" if by_name else "names and shapes",
             placements,
             fillings,
-            uses,
+            self.rules,
             faults,
-            interchangeable(self.sides.native, self.opposed, self.keep),
+            interchangeable(self.sides.native, self._opposed, self.keep_of_proofs),
             self._exclusions(excused, filled),
             sum(part.merged for part in self.landed),
             (*self.state.notes, *self._notes()),
         )
 
+    @cached_property
+    def _opposed(self) -> Sequence[Disagreement]:
+        sides = self.sides
+        return disagreements(sides.official, sides.natives, self.renaming.shares, self.keep_of_proofs)
+
     # ------------------------------------------------------------------ keys
 
+    @cached_property
     def _stopped(self) -> dict[int, tuple[str, Verdict]]:
         """The names that a rule keeps from being decided, or at which the loader stops."""
         found: dict[int, tuple[str, Verdict]] = {}
@@ -158,7 +211,7 @@ class _Proof:
             tensor = tensors[place]
             placed[place] = KeyPlacement(tensor, tensor.name, (), None, verdict, because)
         placements = list(map(placed.__getitem__, range(len(tensors))))  # every name has one
-        if self.opposed:
+        if self._opposed:
             doubts = self._doubts()
             for place, placement in enumerate(placements):
                 doubt = doubts.get((placement.rules, placement.target))
@@ -176,7 +229,7 @@ class _Proof:
     def _doubts(self) -> dict[tuple[tuple[int, ...], str], str]:
         """The targets whose names speak against their sources, with the ways that lead there."""
         kinds: dict[tuple[int, ...], list[Disagreement]] = {}
-        for disagreement in self.opposed:
+        for disagreement in self._opposed:
             kinds.setdefault(disagreement.path, []).append(disagreement)
         doubts: dict[tuple[tuple[int, ...], str], str] = {}
         names = self.sides.official.names
@@ -191,7 +244,7 @@ class _Proof:
 
     def _excused(self) -> Mapping[str, str]:
         """The parameters that may stay empty, with the reason."""
-        return self.keep(("excused", self.sides.key, self.state.ignored), self._all_excused)
+        return self.keep_of_proofs(("excused", self.sides.key, self.state.ignored), self._all_excused)
 
     def _all_excused(self) -> Mapping[str, str]:
         excused: dict[str, str] = {}
@@ -215,7 +268,9 @@ class _Proof:
     ) -> tuple[ParameterFilling, ...]:
         question = ("empty", self.sides.key, self.state.ignored, stopped)
         natives = self.sides.natives
-        empty = self.keep(question, lambda: {n: self._empty(t, excused, stopped) for n, t in natives.items()})
+        empty = self.keep_of_proofs(
+            question, lambda: {n: self._empty(t, excused, stopped) for n, t in natives.items()}
+        )
         return tuple({**empty, **filled}.values())  # the order of the first one's keys, which are all
 
     def _empty(self, tensor: Tensor, excused: Mapping[str, str], stopped: bool) -> ParameterFilling:
@@ -248,8 +303,8 @@ class _Proof:
             return "unknown", f"{len(stopped)} of {names} names: rule {rule + 1}: {self.renaming.why[rule]}"
         if self.sides.native is None:
             return "unknown", "the names of the port are not known"
-        if self.opposed:
-            first = self.opposed[0]
+        if self._opposed:
+            first = self._opposed[0]
             return "unknown", first.text
         doubtful = next((filling for filling in fillings if filling.verdict == "unknown"), None)
         if doubtful is not None:
@@ -266,7 +321,7 @@ class _Proof:
     def _notes(self) -> list[str]:
         notes: list[str] = []
         left = self.renaming.left.bit_count()
-        if left and self.rules:
+        if left and self.symbolic:
             some = "1 official name is left as it is: no rule matches it"
             many = f"{left} official names are left as they are: no rule matches them"
             notes.append(some if left == 1 else many)
@@ -274,7 +329,7 @@ class _Proof:
             fields = ", ".join(f"{name} = {value}" for name, value in self.state.dropped)
             notes.append(f"the arch config has no field for {fields}: update_model_arch drops them")
         official = self.sides.official
-        notes.extend(self.keep(("tied", official.digest), lambda: _tied(official)))
+        notes.extend(self.keep_of_proofs(("tied", official.digest), lambda: _tied(official)))
         return notes
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from analyzers.weights.mapping.patterns import Node, constants
 from analyzers.weights.mapping.renaming import Renaming, positions
 from analyzers.weights.mapping.symbolic import SymbolicRule
+from analyzers.weights.mapping.syntax import Node, constants
 from analyzers.weights.recent import Keep
 from analyzers.weights.state import GatedNames
 from analyzers.weights.verdicts import RuleUse
