@@ -164,22 +164,20 @@ def test_help_stays_within_its_budget(ditproof: Run) -> None:
     assert min(_cpu(lambda: ditproof("--help")) for _ in range(3)) < 0.2
 
 
-def test_a_second_check_of_the_real_package_stays_within_its_budget(ditproof: Run, fastvideo: Path) -> None:
-    first = ditproof("check", "--root", fastvideo, "--format", "json")
-    second = None
+def test_a_second_check_of_the_real_package_costs_a_fraction(ditproof: Run, fastvideo: Path) -> None:
+    answers = []
 
-    def again() -> None:
-        nonlocal second
-        second = ditproof("check", "--root", fastvideo, "--format", "json")
+    def check() -> None:
+        answers.append(ditproof("check", "--root", fastvideo, "--format", "json"))
 
-    seconds = min(_cpu(again) for _ in range(3))
-    assert second is not None
-    documents = [json.loads(done.stdout) for done in (first, second)]
+    cold = _cpu(check)
+    cached = min(_cpu(check) for _ in range(3))
+    documents = [json.loads(done.stdout) for done in answers[:2]]
     for document in documents:
         del document["summary"]["seconds"]
     assert documents[0] == documents[1]
     assert documents[0]["summary"]["ports"] > 20
-    assert seconds < 0.5
+    assert cached < cold / 8
 
 
 def test_runs_at_once_share_one_cache(environment: dict[str, str], root: Path) -> None:
