@@ -115,3 +115,7 @@ def test_the_report_of_the_weights_is_a_document(parts: Parts) -> None:
 
 def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:
     _must_be_well(parts, "untrusted")
+
+
+def test_an_untrusted_workspace_is_told_why_its_weights_are_not_proven(parts: Parts) -> None:
+    _must_be_well(parts, "untrusted-weights")

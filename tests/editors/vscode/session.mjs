@@ -1,7 +1,16 @@
 // A private VS Code (code-server) with our extension, in a private Chromium.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, createWriteStream, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -266,11 +275,13 @@ export class Session {
     });
     await beforeChoosing?.();
     const focused = async () => (await menu.locator(".monaco-list-row.focused").allTextContents()).join("");
-    for (let step = 0; step < 12 && !title.test(await focused()); step++) {
+    await retry(12, async () => {
+      const before = await focused();
+      if (title.test(before)) return;
       await this.page.keyboard.press("ArrowDown");
-      await this.page.waitForTimeout(50);
-    }
-    if (!title.test(await focused())) throw new Error(`the quick-fix menu has no entry ${title}`);
+      await waitFor("the quick-fix menu to move", 2000, async () => (await focused()) !== before);
+      assert.match(await focused(), title);
+    });
     // Enter is lost while the menu is being drawn anew.
     await retry(5, async () => {
       if (await entry.first().isVisible()) await this.page.keyboard.press("Enter");
@@ -283,16 +294,50 @@ export class Session {
     await this.page.locator(".panel .viewpane-filter input:visible").first().fill(text);
   }
 
-  /** Waits for a problem that the panel shows under a filter. What arrives while the filter is being applied
-   *  stays hidden until it is applied again. */
+  /** Waits for a problem that the panel shows under a filter, without others. What arrives while the filter is
+   *  being applied stays hidden, or is shown against it, until it is applied again. */
   async shownProblem(filter, ...texts) {
     const found = this.problem(filter, ...texts);
-    await retry(12, async () => {
+    const rows = this.page.locator(".markers-panel .monaco-list-row");
+    const others = rows.filter({ hasText: /DIT\d/ }).filter({ hasNotText: filter }).first();
+    await retry(30, async () => {
       await this.filterPanel("");
       await this.filterPanel(filter);
-      await found.waitFor({ timeout: 5000 });
+      await found.waitFor({ timeout: 2000 });
+      await others.waitFor({ state: "detached", timeout: 2000 });
     });
     return found;
+  }
+
+  /** Waits for the number of errors of the status bar: the panel's list is at times not drawn after a filter. */
+  async errorCount(expected) {
+    const item = this.page.locator(".statusbar-item[id='status.problems']");
+    const count = async () => (await item.innerText()).trim().split(/\s+/)[0];
+    await waitFor(`the number of errors to be ${expected}`, 30_000, async () => expected.test(await count()));
+  }
+
+  /** Brings the panel of problems up; its key would hide it again. */
+  async showProblems() {
+    const panel = this.page.locator(".markers-panel");
+    await retry(5, async () => {
+      if (!(await panel.isVisible())) await this.page.keyboard.press("Control+Shift+M");
+      await panel.waitFor({ timeout: 3000 });
+    });
+  }
+
+  /** Saves the file in the editor, and sees to it that the disk then holds what it should. */
+  async save(path, expected) {
+    const file = join(this.workspace, path);
+    await retry(5, async () => {
+      await this.page.keyboard.press("Control+1");
+      await this.page.keyboard.press("Control+S");
+      await waitFor(`${path} to be saved with ${expected}`, 5000, () => expected.test(readFileSync(file, "utf8")));
+    });
+  }
+
+  /** Waits until no check runs and none has left a verdict. */
+  async idle(timeout) {
+    await this.statusItem().locator(".codicon-beaker").waitFor({ timeout });
   }
 
   problem(...texts) {
