@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 FIX_ALL = "source.fixAll.ditproof"
-PATIENCE = {True: 20.0, False: 0.35}
+PATIENCE = {True: 15.0, False: 0.35}
 """Seconds that an answer waits for the edit worker: when somebody asked, and when the editor did. Whoever
-asks rather waits for a worker that is still reading the tree than hears that there is no fix."""
+asks rather waits for a worker that is still reading the tree than hears that there is no fix; but not as
+long as a hung worker is given (`edit_client.LIMIT`)."""
 MOST_FIXES = 8
 CONTENT_MODIFIED = -32801
 
