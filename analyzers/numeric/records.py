@@ -120,8 +120,8 @@ class Reading:
     `compared` for both; `layout`: all values are there in another order; `absent`: a side was not called
     that often; `incomparable`: other shapes, and no layout brings them together. `error`: relative L2 after
     `layout` was undone. `plain_error`: before; None where the shapes differ. `max_abs`: largest absolute
-    difference. `norm`: of the official value. `floor`: error that rounding alone makes here (the official module in
-    float32 against float64, on the same inputs), None where it was not measured.
+    difference. `norm`: of the official value. `floor`: error that rounding alone makes here (the official
+    module in float32 against float64, on the same inputs), None where it was not measured.
     `layout`: the order that was found, in words (`axes (0, 2, 1, 3)`, `heads flattened`, `tokens reversed`);
     `reorders`: it exchanges values of equal shape, so it is no mere matter of form.
     `replaced`: the native value was replaced by the official one, so that what comes later is judged alone.
