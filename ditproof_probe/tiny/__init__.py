@@ -1,0 +1,1 @@
+"""Tiny parity: both models from one shrunken configuration, with random weights."""
