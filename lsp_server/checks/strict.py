@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -101,7 +102,7 @@ class Places:
     def below(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Those that lie in the root, relative to it, each once, in order."""
         inside = (self.inside(path) for path in paths)
-        return tuple(sorted({path for path in inside if not os.path.isabs(path)}))
+        return tuple(sorted({path for path in inside if not posixpath.isabs(path)}))
 
     def _find(self, path: str) -> str:
         for base in self._bases:
