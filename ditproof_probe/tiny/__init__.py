@@ -1,1 +1,1 @@
-"""Tiny parity: both models from one shrunken configuration, with random weights."""
+"""Both models of a port, small, with random weights, on equal inputs."""
