@@ -1,10 +1,10 @@
 """Which tensors went into a module's call and came out of it, each under a label.
 
-Labels as in `analyzers.numeric.records.Tap`: of inputs the parameter's name in `forward` (`args[1]` for what
-a `*args` took, the keyword itself for what a `**kwargs` took), of outputs `out`; what lies in a container goes
-on with `[0]` (sequences) or `.name` (mappings and dataclasses). So `out[0]` and `out.sample` are the labels of
-FastVideo's own trace (`fastvideo/hooks/activation_trace.py`, `_flatten_tensors`), which passes dataclasses
-over.
+Labels as in `analyzers.numeric.records.Tap`. Of inputs: the parameter's name in `forward` (`args[1]` for
+what a `*args` took, the keyword itself for what a `**kwargs` took); of outputs: `out`; what lies in a
+container goes on with `[0]` (sequences) or `.name` (mappings and dataclasses). So `out[0]` and `out.sample`
+are the labels of FastVideo's own trace (`fastvideo/hooks/activation_trace.py`, `_flatten_tensors`), which
+passes dataclasses over.
 """
 
 from __future__ import annotations

@@ -344,11 +344,13 @@ def _operation(item: object, where: str, places: Places) -> Operation:
 def _operand(item: object, where: str) -> Operand:
     told = as_object(item, where)
     constant = optional(told.get("constant"), f"{where}.constant", as_text)
+    held = as_list(told.get("held", []), f"{where}.held")
     return Operand(
         value=optional(told.get("value"), f"{where}.value", as_size),
         variable=optional(told.get("variable"), f"{where}.variable", as_text),
         constant=redact(constant) if constant is not None else None,
         keyword=optional(told.get("keyword"), f"{where}.keyword", as_text),
+        held=tuple(optional(name, f"{where}.held", as_text) for name in held),
     )
 
 
@@ -376,6 +378,7 @@ def _same(item: object, where: str) -> Same:
         native=as_size(told.get("native"), f"{where}.native"),
         layout=optional(told.get("layout"), f"{where}.layout", as_text),
         error=as_number(told.get("error"), f"{where}.error"),
+        reorders=as_flag(told.get("reorders", False), f"{where}.reorders"),
     )
 
 
