@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from ditproof_probe.problems import Problem, Side, Stopped, from_exception, problem
+from ditproof_probe.problems import Problem, Stopped, problem
 from ditproof_probe.taps.fingerprints import difference, nonfinite, statistics
 from ditproof_probe.taps.frames import CodeLine
 from ditproof_probe.taps.hooks import Address, Held, Recorded, Recorder, Watcher, watching
@@ -111,10 +111,8 @@ class Instrument:
                     self._layouts[case, reading.pair] = reading.found
         own: Mapping[Address, Reading] = {}
         floors_error = None
-        if kind is not torch.float32:
-            own, floors_error = self._own_rounding(case, asked, reference, twin.official, kind)
-        elif floors:
-            own, floors_error = self._own_rounding(case, asked, reference, self._in_float64(), torch.float64)
+        if kind is not torch.float32 or floors:
+            own, floors_error = self._own_rounding(case, asked, reference, kind)
         return {
             "readings": [
                 _with_floor(
@@ -134,9 +132,13 @@ class Instrument:
     def _reference(self, case: str) -> Reference:
         known = self._references.get(case)
         if known is None:
+            if case not in self.twin.cases:
+                raise _bad(f"there is no case {case!r}; there are {', '.join(self.twin.cases)}")
             recorder = Recorder()
             kwargs = self.twin.inputs(case, torch.float32)[0]
-            result, error = self._run_official(self.twin, self.twin.official, kwargs, recorder)
+            result, error = self._run(
+                "official", self.twin.official, recorder, lambda: self.twin.run_official(kwargs)
+            )
             known = self._references[case] = Reference(recorder, recorder.taps(), result, error)
         return known
 
@@ -145,13 +147,21 @@ class Instrument:
         case: str,
         pairs: Sequence[Pair],
         reference: Reference,
-        model: torch.nn.Module,
         dtype: torch.dtype,
     ) -> tuple[dict[Address, Reading], Problem | None]:
-        """The official model in another dtype, in lockstep with its own float32 values."""
+        """The official model in another dtype (for float32: in float64), in lockstep with its own float32
+        values."""
         addresses = list(dict.fromkeys(pair.official for pair in pairs))
-        twin = self.twin if dtype is torch.float64 else self._converted(dtype)
-        kwargs = twin.inputs(case, dtype)[0]
+        in_float64 = dtype is torch.float32
+        model = self._in_float64() if in_float64 else self._converted(dtype).official
+        kwargs = self.twin.inputs(case, torch.float64 if in_float64 else dtype)[0]
+
+        def run() -> Any:
+            if not in_float64:
+                return self._converted(dtype).run_official(kwargs)
+            with Widened():
+                return model(**kwargs)
+
         watcher = Lockstep(
             to_themselves(addresses),
             reference.taps,
@@ -160,25 +170,20 @@ class Instrument:
             search_layouts=False,
         )
         try:
-            if dtype is torch.float64:
-                with Widened():
-                    _, error = self._run_official(twin, model, kwargs, watcher)
-            else:
-                _, error = self._run_official(twin, model, kwargs, watcher)
+            _, error = self._run("official", model, watcher, run)
         finally:
             watcher.finish()
         return {addresses[number]: reading for number, reading in watcher.readings.items()}, error
 
-    def _run_official(
-        self, twin: Twin, model: torch.nn.Module, kwargs: Arguments, watcher: Watcher
-    ) -> tuple[Any, Problem | None]:
-        return self._run("official", model, watcher, lambda: twin.run_official(kwargs, model=model))
-
     def _run_native(self, twin: Twin, kwargs: Arguments, watcher: Watcher) -> tuple[Any, Problem | None]:
-        return self._run("port", twin.port, watcher, lambda: twin.run_native(kwargs))
+        return self._run("native", twin.port, watcher, lambda: twin.run_native(kwargs))
 
     def _run(
-        self, side: Side, model: torch.nn.Module, watcher: Watcher, run: Callable[[], Any]
+        self,
+        side: Literal["official", "native"],
+        model: torch.nn.Module,
+        watcher: Watcher,
+        run: Callable[[], Any],
     ) -> tuple[Any, Problem | None]:
         """The result, or what the model raised. Random numbers are the same in every run."""
         torch.manual_seed(0)
@@ -186,7 +191,7 @@ class Instrument:
             with watching(model, watcher), torch.no_grad():
                 return run(), None
         except Exception as error:  # noqa: BLE001 - the user's model runs: what it raises is the answer
-            return None, from_exception(error, side, "forward", self.twin.inside)
+            return None, self.twin.problem_of(error, side)
 
     def _converted(self, dtype: torch.dtype) -> Twin:
         if dtype not in self._twins:
@@ -203,7 +208,8 @@ class Instrument:
     ) -> list[dict[str, Any]]:
         if reference.error is not None or error is not None:
             return []
-        return _outputs(*twin.outputs(reference.result, result))
+        right, left = twin.outputs(reference.result, "official"), twin.outputs(result, "native")
+        return _outputs(dict(right), dict(left))
 
 
 def _state(model: torch.nn.Module) -> Iterator[torch.Tensor]:
@@ -305,9 +311,8 @@ def _with_floor(reading: Reading, own: Reading | None, dtype: torch.dtype) -> di
     return reading.as_json(own.error, None if dtype is torch.float32 else own.dtypes[1])
 
 
-def _outputs(official: Any, native: Any) -> list[dict[str, Any]]:
+def _outputs(right: Mapping[str, torch.Tensor], left: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
     """Outputs of equal label together; without such, in their order. What has no partner is told alone."""
-    right, left = dict(tensors(official)), dict(tensors(native))
     if right.keys() & left.keys():
         couples = [(label, label) for label in right if label in left]
     else:
