@@ -21,9 +21,7 @@ def inputs(case):
     times = (batch, 1, frames, 1, 1) if case.get("per_frame") else (batch,)
     return {
         "hidden_states": case.randn(batch, config["in_channels"] - 1, frames, height, width),
-        "timestep": case.uniform(
-            0.1, 4.0, *((batch, 1, frames, 1, 1) if case.get("per_frame") else (batch,))
-        ),
+        "timestep": case.uniform(0.1, 4.0, *times),
         "encoder_hidden_states": case.randn(batch, case.text, config["text_embed_dim"]),
         "attention_mask": case.mask(batch, case.text).bool(),
         "fps": 30,

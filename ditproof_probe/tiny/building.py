@@ -202,13 +202,12 @@ def build(
                 next_step="Name it: --official REF, [tool.ditproof.oracles], or OFFICIAL in the recipe.",
             )
         )
-    stage(OFFICIAL)
+    stage(IMPORTING)
     path = list(sys.path)
     with _blamed("official", "import", inside):
         found = official_side.find_class(ref, root)
     sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
     config = _tiny_config(found, own.get("config"), found_recipe, inside)
-    stage(IMPORTING)
     with _blamed("port", "import", inside):
         port = port_side.find_class(name["module"], name["class"])
     plan = _Plan(
