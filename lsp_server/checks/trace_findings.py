@@ -35,7 +35,8 @@ def findings_of_trace(
 ) -> list[Finding]:
     """One finding for each error of the port, sorted by place.
 
-    `port`: the class name. `port_class`: where its name stands. `lines`: of a file, to mark the statement's text.
+    `port`: the class name. `port_class`: where its name stands. `lines`: of a file, to
+    mark the statement's text.
     """
     found = [_finding(divergence, port, port_class, lines) for divergence in verdict.divergences]
     return sorted(found, key=lambda finding: finding.sort_key)
