@@ -22,8 +22,8 @@ class Row:
 
     `forward`: which call of the model, from 0. `number`: the order in which the calls of this forward began;
     `parent`: the number of the call around it; `index`: how many calls of this module came before in this
-    forward. `end`: `in` or `out`. `part`: (i, n) where only the i-th of n equal slices along the last axis was
-    measured, so that it can be held against one of the projections that were merged.
+    forward. `end`: `in` or `out`. `part`: (i, n) where only the i-th of n equal slices along the last axis
+    was measured, so that it can be held against one of the projections that were merged.
     """
 
     forward: int
