@@ -98,7 +98,7 @@ class Tracer:
 
     def _before(self, name: str) -> Callable[..., None]:
         def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if name == "" and not (self._active and self._stack):
+            if name == "":
                 self._begin()
             if not self._active:
                 return
