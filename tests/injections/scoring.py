@@ -14,7 +14,7 @@ BRACKET = 8
 
 Outputs: TypeAlias = Literal["same", "differ", "bfloat16"]
 """`differ`: the outputs of the mutated port, in the highest precision. `bfloat16`: only where it runs in
-bfloat16. `same`: to the last bit or to rounding."""
+bfloat16, a matter of casts. `same`: to the last bit or to rounding."""
 
 Outcome: TypeAlias = Literal[
     "exact",
@@ -24,6 +24,7 @@ Outcome: TypeAlias = Literal[
     "wrong-line",
     "wrong-place",
     "missed",
+    "cast-silent",
     "unlocated",
     "equivalent-said",
     "equivalent-silent",
@@ -37,7 +38,8 @@ Outcome: TypeAlias = Literal[
 * `exact`: the first divergence is the edited statement, in a module whose code it is.
 * `bracket`: at most `BRACKET` lines that hold it. `later`: another divergence, not the first, is it.
 * `wrong-module`: its lines, in another module. `wrong-line`: another line of the right module. `wrong-place`.
-* `missed`: passed, although the outputs differ. `unlocated`: they differ, it is said, and no place is named.
+* `missed`: passed, although the outputs differ; `cast-silent`: though they differ in bfloat16, where a cast
+  may also cost nothing: neither right nor wrong. `unlocated`: they differ, it is said, and no place is named.
 * `equivalent-said`: the outputs are the same, and it is said that a difference inside does not reach them;
   `equivalent-silent`: passed, which is right too. `false-alarm`: said to reach outputs that are the same.
 * `load-refused`: the strict load fails, and the right parameter is named.
@@ -125,7 +127,8 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
             return Score("false-alarm", false)
         return Score("equivalent-said" if hits else "equivalent-silent", false)
     if not hits:
-        return Score("unlocated" if told.status == "failed" else "missed", false)
+        silent: Outcome = "cast-silent" if truth.outputs == "bfloat16" else "missed"
+        return Score("unlocated" if told.status == "failed" else silent, false)
     if hits[0] in ("exact", "bracket"):
         return Score(hits[0], false)
     return Score("later" if "exact" in hits or "bracket" in hits else hits[0], false)
