@@ -1,7 +1,7 @@
 """What is so, found without hooks: run by the project's interpreter, asked over standard input.
 
-A request is a JSON line {"module", "class", "official", "recipe", "seed", "clean": FILE, "record": bool}. A
-forked child imports the port as it lies on the disk, builds it with the weights that the seed gives, and runs
+A request is a JSON line: "module", "class", "official", "recipe", "seed", "clean" (a file), "record". A forked
+child imports the port as it lies on the disk, builds it with the weights that the seed gives, and runs
 it on every case. With `record` it is taken for the clean one: its outputs go to FILE, and the answer holds the
 lines of ports that were executed. Without, its outputs are compared with those of FILE.
 """
@@ -14,12 +14,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ditproof_probe import fastvideo_side, warm
 from ditproof_probe.problems import Inside, Stopped
 
-_DITS = os.path.join("fastvideo", "models", "dits")
+_DITS = "fastvideo/models/dits/"
 _ROUNDING = 1e-10
 """Relative L2 of two outputs in float64 below which they are the same: rounding of float64 is 1e-15, tables
 that were made in float32 are the same on both sides, and an epsilon's error is 1e-7."""
@@ -27,7 +28,7 @@ that were made in float32 are the same on both sides, and an epsilon's error is 
 
 def main(root: str) -> None:
     """Serve until standard input ends."""
-    root = os.path.abspath(root)
+    root = str(Path(root).resolve())
     warm.set_environment()
     _, failed = warm.import_packages("fastvideo", root)
     sys.path.insert(0, root)
@@ -181,7 +182,7 @@ class _traced:  # noqa: N801 - a context
     """Notes the executed lines (from 0) of ports."""
 
     def __init__(self, root: str, executed: dict[str, set[int]], wanted: bool) -> None:
-        self._folder = os.path.join(root, _DITS) + os.sep
+        self._folder = f"{root}/{_DITS}"
         self._root, self._executed, self._wanted = root, executed, wanted
 
     def __enter__(self) -> None:
@@ -216,8 +217,8 @@ def _frames(error: BaseException, root: str) -> list[list[Any]]:
 def _places(error: BaseException, root: str) -> Iterator[tuple[str, int]]:
     cause = error.__cause__ if isinstance(error, Stopped) else error
     for frame in traceback.extract_tb(None if cause is None else cause.__traceback__):
-        path = os.path.abspath(frame.filename)
-        if path.startswith(root + os.sep):
+        path = str(Path(frame.filename).resolve())
+        if path.startswith(f"{root}/"):
             yield os.path.relpath(path, root), (frame.lineno or 1) - 1
 
 

@@ -47,6 +47,8 @@ Outcome: TypeAlias = Literal[
 * `error`: no verdict where there should be one.
 """
 
+Hit: TypeAlias = Literal["exact", "bracket", "later", "wrong-module", "wrong-line", "wrong-place"]
+_IS_IT: frozenset[Hit] = frozenset({"exact", "bracket", "later"})
 NAMED: frozenset[Outcome] = frozenset(
     {"exact", "bracket", "equivalent-said", "equivalent-silent", "load-refused", "crash-told"}
 )
@@ -115,7 +117,7 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
         hit = hit or (bool(truth.raised) and truth.raised[-1] in told.frames)
         return Score("crash-told" if hit else "crash-untold", 0)
     hits = [_hit(injection, spots, modules) for spots in told.divergences]
-    false = sum(hit not in ("exact", "bracket") for hit in hits)
+    false = sum(hit not in _IS_IT for hit in hits)
     if truth.refused:
         named = set(told.names) & set(truth.refused)
         if named:
@@ -131,7 +133,7 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
         return Score("unlocated" if told.status == "failed" else silent, false)
     if hits[0] in ("exact", "bracket"):
         return Score(hits[0], false)
-    return Score("later" if "exact" in hits or "bracket" in hits else hits[0], false)
+    return Score("later" if _IS_IT & set(hits) else hits[0], false)
 
 
 def score_several(
@@ -140,24 +142,21 @@ def score_several(
     """Of several errors at once: (how many are named, how many divergences are none of them)."""
     named, false = set(), 0
     for spots in told.divergences:
-        hits = [n for n, error in enumerate(errors) if _hit(error, spots, modules) in ("exact", "bracket")]
+        hits = [n for n, error in enumerate(errors) if _hit(error, spots, modules) in _IS_IT]
         named.update(hits)
         false += not hits
     return len(named), false
 
 
-def _hit(
-    injection: Injection, spots: Sequence[Spot], modules: Mapping[str, ModuleKind]
-) -> Literal["exact", "bracket", "wrong-module", "wrong-line", "wrong-place"]:
-    best = "wrong-place"
-    ranks = ("exact", "bracket", "wrong-module", "wrong-line", "wrong-place")
-    for spot in spots:
-        found = _place(injection, spot, modules)
-        best = min(best, found, key=ranks.index)
-    return best  # type: ignore[return-value]
+def _hit(injection: Injection, spots: Sequence[Spot], modules: Mapping[str, ModuleKind]) -> Hit:
+    """Where a divergence's own spot lies; `later` where only one of its further spots is the error."""
+    first, *further = (_place(injection, spot, modules) for spot in spots)
+    if first not in ("exact", "bracket") and any(hit in ("exact", "bracket") for hit in further):
+        return "later"
+    return first
 
 
-def _place(injection: Injection, spot: Spot, modules: Mapping[str, ModuleKind]) -> str:
+def _place(injection: Injection, spot: Spot, modules: Mapping[str, ModuleKind]) -> Hit:
     right_module = _owns(injection, spot.module, modules)
     if spot.path == injection.path and spot.lines is not None:
         for lines in injection.after:
