@@ -58,7 +58,7 @@ def settle(
         (places[pair.number].official, places[pair.number].native) for pair in kept
     }
     notes = tuple(
-        f"'{native}' and the official '{official}' were no counterparts by their values, and were not compared"
+        f"'{native}' and the official '{official}' are no counterparts by their values: not compared"
         for official, native in sorted(dropped)
     )
     return replace(
