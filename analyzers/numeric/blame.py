@@ -25,8 +25,14 @@ _CERTAIN: Mapping[str, int] = {
     "value": 2,
 }
 
+_HOPELESS = 30.0
+"""What an account may cost to be believed at all."""
+
 _BRACKET = 12
 """Lines that a bracket spans at most."""
+
+_PLAUSIBLE = 7.0
+"""What an account may cost to be believed before simpler signs."""
 
 _What = Literal["operation", "constant", "operand", "dtype", "value", "lacking", "extra"]
 
@@ -114,6 +120,12 @@ class _Case:
 
     def first(self) -> _Finding | None:
         """The change to blame: the certain ones before matters of form, the first in the port's order."""
+        if not self._account.complete or self._account.cost > _PLAUSIBLE:
+            found = self._from_nothing()
+            if found is not None:
+                return found
+        if self._account.cost > _HOPELESS:
+            return None
         changes = [change for change in self._account.changes if change.kind in _CERTAIN]
         heavy = [change for change in changes if change.cost >= 0.5] or changes
         if not self._account.complete and not any(self._grounded(change) for change in heavy):
@@ -122,6 +134,47 @@ class _Case:
         if not heavy:
             return None
         return self._read(heavy[0], heavy)
+
+    def _from_nothing(self) -> _Finding | None:
+        """The first wrong value that was computed from constants alone (rotary angles, a mask, frequencies):
+        whatever way the official model takes to its own, the port's was made by the code that led there."""
+        region = self._account.native
+        closed: set[int] = set()
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            if given <= closed:
+                closed.update(operation.outputs)
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            wrong = sorted(given & closed)
+            if wrong and given - closed:
+                maker = region.slice.makers[wrong[0]]
+                place = self._native.statement(maker)
+                if place is None:
+                    continue
+                place = self._with_arguments(place)
+                text = self._written(maker)
+                change = Change("operand", None, None, (wrong[0], -1), 1.0, operation)
+                message = (
+                    f"{operands.shown(operation)} takes {text}, a value that the official model never has"
+                )
+                return _Finding(change, "operand", place, None, text, None, message)
+        return None
+
+    def _with_arguments(self, place: Range) -> Range:
+        """A statement together with those right above it that only prepare plain arguments for it."""
+        node = self._sources.statement(place.path, place.line)
+        lines, first = self._lines(place.path), place.line
+        for name in sorted(statements.names_in(node)) if node is not None else ():
+            bound = self._sources.definition(place.path, place.line, name, lines)
+            if bound is None:
+                continue
+            near = statements.range_of(place.path, bound)
+            if place.line - near.end_line <= 2 and not any(
+                near.line <= line <= near.end_line for line in lines
+            ):
+                first = min(first, near.line)
+        return Range(place.path, first, place.end_line)
 
     def _grounded(self, change: Change) -> bool:
         """Whether the port's operation has only operands that both sides have."""
@@ -427,11 +480,17 @@ class _Case:
     def bracketed(self) -> Divergence:
         """The divergence with its spots over all statements between agreeing values and the wrong one."""
         divergence = self._divergence
-        native = _span(self._native, self._account.native.operations)
+        ours = self._account.native.operations
+        native = _span(self._native, ours) or _span(self._native, self._frontier(ours))
         official = _span(self._official, self._account.official.operations)
         return replace(
             divergence, native=_spot(divergence.native, native), official=_spot(divergence.official, official)
         )
+
+    def _frontier(self, operations: Iterable[Operation]) -> list[Operation]:
+        """The operations that only take what both sides have."""
+        made = set(self._account.native.made)
+        return [each for each in operations if not {operand.value for operand in each.operands} & made]
 
     def _written(self, operation: Operation) -> str:
         return operands.written(operation, self._operations.native.values)
@@ -443,16 +502,18 @@ class _Case:
 def _span(house: House, operations: Iterable[Operation]) -> Range | None:
     """The lines of one function that the operations stand in; None where they stand in several."""
     places: list[Range] = []
-    functions = set()
+    functions = []
     for operation in operations:
         at = house.frame(operation)
         if at is None:
             continue
-        places.append(house.at(operation.stack[at]))
-        functions.add((operation.stack[at].path, operation.stack[at].function))
-    if not places or len(functions) != 1:
+        frame = operation.stack[at]
+        places.append(house.at(frame))
+        functions.append(house.sources.function(frame.path, frame.line))
+    if not places or any(function is not functions[0] for function in functions):
         return None
-    return Range(places[0].path, min(place.line for place in places), max(place.end_line for place in places))
+    first, last = min(place.line for place in places), max(place.end_line for place in places)
+    return Range(places[0].path, first, last) if last - first <= _BRACKET else None
 
 
 def _held(operand: Operand, frame: int | None) -> str | None:

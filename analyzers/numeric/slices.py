@@ -168,6 +168,11 @@ class Account:
     equality: Equality
 
     @property
+    def cost(self) -> float:
+        """How far-fetched the account is: about one for each change that counts."""
+        return sum(change.cost for change in self.changes)
+
+    @property
     def complete(self) -> bool:
         """Whether every difference found its counterpart."""
         return bool(self.changes) and all(change.kind != "unlike" for change in self.changes)
