@@ -47,7 +47,7 @@ def answer(request: Mapping[str, Any], root: str, code_base: str, report: Report
         if _prepare(code_base, root, inside, report):
             report.stage(PORT)
             _port(request, official, inside, report)
-    report.part("files", _files(inside))
+    report.part("files", loaded_files(inside))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _port(request: Mapping[str, Any], official: _Official | None, inside: Inside
         report.part("problems", problems)
 
 
-def _files(inside: Inside) -> list[str]:
+def loaded_files(inside: Inside) -> list[str]:
     """The modules below the root, or in the official clone, that are loaded."""
     own = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     found = set()

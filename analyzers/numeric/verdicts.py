@@ -64,6 +64,8 @@ class Divergence:
     `error` and `floor`: relative L2. `after`: aligned modules whose values it was computed from and that
     agree. `also`: further spots of the same cause (a swapped pair's other use, each numbered block).
     `message`: one sentence for a person. `calls`: how many aligned places show the same cause.
+    `reaches_outputs`: whether this one changes the outputs beyond rounding, None where that was not told
+    apart from other errors; `output_error`: by how much (relative L2, the largest of the outputs).
     """
 
     kind: DivergenceKind
@@ -78,6 +80,8 @@ class Divergence:
     hypothesis: Hypothesis | None = None
     also: tuple[Spot, ...] = ()
     calls: int = 1
+    reaches_outputs: bool | None = None
+    output_error: float | None = None
 
 
 @dataclass(frozen=True)

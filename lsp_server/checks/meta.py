@@ -40,11 +40,11 @@ from lsp_server.checks.processes import MARKER, group_memory, kill_marked
 from lsp_server.checks.redact import redact
 from lsp_server.checks.state_records import (
     BuiltSide,
-    MalformedAnswer,
     StateAnswer,
     StateProblem,
     read_answer,
 )
+from lsp_server.checks.strict import MalformedAnswer
 
 __all__ = (
     "BuiltSide",
