@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from ditproof_probe.problems import Problem, Stopped, problem
+from ditproof_probe.problems import Problem, Side, Stopped, from_exception, problem
 from ditproof_probe.taps.fingerprints import difference, nonfinite, statistics
 from ditproof_probe.taps.frames import CodeLine
 from ditproof_probe.taps.hooks import Address, Held, Recorded, Recorder, Watcher, watching
@@ -29,6 +29,7 @@ _DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+_SIDES: Mapping[Literal["official", "native"], Side] = {"official": "official", "native": "port"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Instrument:
             if not in_float64:
                 return self._converted(dtype).run_official(kwargs)
             with Widened():
-                return model(**kwargs)
+                return self.twin.run_official(kwargs, model=model)
 
         watcher = Lockstep(
             to_themselves(addresses),
@@ -191,7 +192,12 @@ class Instrument:
             with watching(model, watcher), torch.no_grad():
                 return run(), None
         except Exception as error:  # noqa: BLE001 - the user's model runs: what it raises is the answer
-            return None, self.twin.problem_of(error, side)
+            return None, self._problem(error, side)
+
+    def _problem(self, error: Exception, side: Literal["official", "native"]) -> Problem:
+        if isinstance(error, Stopped):
+            return error.problem
+        return from_exception(error, _SIDES[side], "forward", self.twin.inside)
 
     def _converted(self, dtype: torch.dtype) -> Twin:
         if dtype not in self._twins:
@@ -208,8 +214,8 @@ class Instrument:
     ) -> list[dict[str, Any]]:
         if reference.error is not None or error is not None:
             return []
-        right, left = twin.outputs(reference.result, "official"), twin.outputs(result, "native")
-        return _outputs(dict(right), dict(left))
+        official, native = twin.outputs(reference.result, result)
+        return _outputs(dict(tensors(official)), dict(tensors(native)))
 
 
 def _state(model: torch.nn.Module) -> Iterator[torch.Tensor]:

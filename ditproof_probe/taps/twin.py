@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
-from ditproof_probe.problems import Problem
+from ditproof_probe.problems import Inside
 
 Arguments = Mapping[str, Any]
 """Keyword arguments of a model's `forward`."""
@@ -16,7 +16,7 @@ Arguments = Mapping[str, Any]
 class Twin(Protocol):
     """An official model and its port, loaded with the same weights, in `eval` mode.
 
-    Every method that runs user code raises what that code raises.
+    `inside`: whose files are the user's. Every method that runs user code raises what that code raises.
     """
 
     @property
@@ -25,25 +25,24 @@ class Twin(Protocol):
     def port(self) -> torch.nn.Module: ...
     @property
     def cases(self) -> tuple[str, ...]: ...
+    @property
+    def inside(self) -> Inside: ...
 
     def inputs(self, case: str, dtype: torch.dtype) -> tuple[Arguments, Arguments]:
         """The arguments of both models for a case: equal values, fresh clones, floats in `dtype`."""
         ...
 
-    def run_official(self, arguments: Arguments) -> Any:
-        """Run the official model without gradients."""
+    def run_official(self, kwargs: Arguments, model: torch.nn.Module | None = None) -> Any:
+        """Run the official model without gradients; `model`: a copy of it in another dtype."""
         ...
 
-    def run_native(self, arguments: Arguments) -> Any:
+    def run_native(self, kwargs: Arguments) -> Any:
         """Run the port without gradients, within what FastVideo sets up around a forward."""
         ...
 
-    def outputs(self, result: Any, side: Literal["official", "native"]) -> list[tuple[str, torch.Tensor]]:
-        """Every tensor of a result, labelled (`out`, `out.sample`). Raises Stopped for unknown containers."""
-        ...
-
-    def problem_of(self, error: BaseException, side: Literal["official", "native"]) -> Problem:
-        """The record of what a run raised."""
+    def outputs(self, official: Any, native: Any) -> tuple[Any, Any]:
+        """What is to be compared of both results; the same objects where no recipe says otherwise. Raises
+        Stopped for unknown containers."""
         ...
 
     def to(self, dtype: torch.dtype) -> Twin:

@@ -17,8 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 
@@ -41,7 +40,6 @@ IMPORTING = "importing the code base"
 PORT = "building the port"
 LOADING = "loading the weights"
 
-End: TypeAlias = Literal["official", "native"]
 _LONGEST_SETTING = 80
 
 
@@ -97,9 +95,10 @@ class Twin:
         """The port."""
         return self.native_model.module
 
-    def model(self, side: End) -> Model:
-        """The model of a side."""
-        return self.official_model if side == "official" else self.native_model
+    @property
+    def inside(self) -> Inside:
+        """Whose files are the user's."""
+        return self.plan.inside
 
     def inputs(self, case: str, dtype: torch.dtype | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """The arguments of both forwards: fresh tensors, equal for equal arguments.
@@ -121,41 +120,43 @@ class Twin:
 
         return _mapped(official, placed), _mapped(native, placed)
 
-    def run(self, side: End, arguments: Mapping[str, Any]) -> Any:
-        """One forward, without gradients; what it returns. Raises what the model's code raises."""
-        return self.run_official(arguments) if side == "official" else self.run_native(arguments)
-
-    def run_official(self, arguments: Mapping[str, Any]) -> Any:
-        """A forward of the official model."""
+    def run_official(self, kwargs: Mapping[str, Any], model: torch.nn.Module | None = None) -> Any:
+        """A forward of the official model, or of a copy of it, without gradients. Raises what its code
+        raises."""
         torch.manual_seed(self.plan.seed)
         with torch.no_grad():
-            return self.official(**arguments)
+            return (self.official if model is None else model)(**kwargs)
 
-    def run_native(self, arguments: Mapping[str, Any]) -> Any:
-        """A forward of the port, as FastVideo's stages do it."""
+    def run_native(self, kwargs: Mapping[str, Any]) -> Any:
+        """A forward of the port without gradients, within what FastVideo's stages set up. Raises what its
+        code raises."""
         context: Any = importlib.import_module("fastvideo.forward_context")
         torch.manual_seed(self.plan.seed)
         with torch.no_grad(), context.set_forward_context(current_timestep=0, attn_metadata=None):
-            return self.port(**arguments)
+            return self.port(**kwargs)
 
-    def outputs(self, result: Any, side: End) -> list[tuple[str, torch.Tensor]]:
-        """Every tensor that a forward returned, labelled: `out`, `out[0]`, `out.sample`.
+    def outputs(self, official: Any, native: Any) -> tuple[Any, Any]:
+        """What is to be compared of two results: as the recipe's `outputs` and `port_outputs` give it, the
+        same objects where it has none.
 
-        Raises Stopped for a container that is not known.
+        Raises Stopped for a container that is not known, or one without a tensor.
         """
-        name = "outputs" if side == "official" else "port_outputs"
-        given = self.plan.recipe.call(name, result, result)
-        found = list(_labelled(given, "out"))
-        unknown = [(label, value) for label, value in found if not isinstance(value, torch.Tensor)]
-        if unknown or not found:
-            label, value = unknown[0] if unknown else ("out", given)
-            raise self.plan.recipe.wrong(
-                f"The {'official' if side == 'official' else 'port'} forward returns a "
-                f"{type(value).__name__} ({label}); which tensors are to be compared is not known.",
-                name,
-                f"Define {name}(out) in the recipe: it returns a tensor, a tuple or a dict of tensors.",
-            )
-        return found
+        found = []
+        for name, result in (("outputs", official), ("port_outputs", native)):
+            given = self.plan.recipe.call(name, result, result)
+            leaves = list(_leaves(given))
+            unknown = [value for value in leaves if not isinstance(value, torch.Tensor)]
+            if unknown or not leaves:
+                side = "official" if name == "outputs" else "port's"
+                what = type(unknown[0] if unknown else given).__name__
+                raise self.plan.recipe.wrong(
+                    f"What of the {side} result is to be compared is not known: it has "
+                    + (f"a {what} in it." if unknown else f"no tensor (a {what})."),
+                    name,
+                    f"Define {name}(out) in the recipe: it returns a tensor, a tuple or a dict of tensors.",
+                )
+            found.append(given)
+        return found[0], found[1]
 
     def to(self, dtype: torch.dtype) -> Twin:
         """Fresh copies of both models in another dtype, as each side's own loader makes them.
@@ -165,33 +166,6 @@ class Twin:
         `_get_parameter_dtype`. Raises Stopped as `build` does.
         """
         return _assembled(self.plan, dtype, self.official.state_dict(), lambda _: None)
-
-    def problem_of(self, error: BaseException, side: End, stage: Stage = "forward") -> Problem:
-        """The record of what a run raised."""
-        if isinstance(error, Stopped):
-            return error.problem
-        who: Side = "official" if side == "official" else "port"
-        return from_exception(error, who, stage, self.plan.inside)
-
-    @cached_property
-    def answer(self) -> dict[str, Any]:
-        """The twin as JSON."""
-        plan = self.plan
-        return {
-            "official": _side(self.official_model),
-            "native": _side(self.native_model),
-            "fillings": [[native, list(sources)] for native, sources in self.loaded.fillings],
-            "missing": list(self.loaded.missing),
-            "unexpected": list(self.loaded.unexpected),
-            "shapes": [[name, list(own), list(came)] for name, own, came in self.loaded.shapes],
-            "filled": list(self.loaded.filled),
-            "cases": list(self.cases),
-            "dropped": self.dropped,
-            "recipe": plan.recipe.source,
-            "problems": list(self.problems),
-            "files": sorted({*loaded_files(plan.inside), plan.recipe.path}),
-            "seconds": round(self.seconds, 3),
-        }
 
     def _case(self, name: str) -> recipe.Case:
         return self.plan.recipe.case(name, self.official_model.config, self.plan.seed)
@@ -228,13 +202,12 @@ def build(
                 next_step="Name it: --official REF, [tool.ditproof.oracles], or OFFICIAL in the recipe.",
             )
         )
-    stage(OFFICIAL)
+    stage(IMPORTING)
     path = list(sys.path)
     with _blamed("official", "import", inside):
         found = official_side.find_class(ref, root)
     sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
     config = _tiny_config(found, own.get("config"), found_recipe, inside)
-    stage(IMPORTING)
     with _blamed("port", "import", inside):
         port = port_side.find_class(name["module"], name["class"])
     plan = _Plan(
@@ -248,6 +221,25 @@ def build(
         inside,
     )
     return _assembled(plan, torch.float32, None, stage)
+
+
+def describe(twin: Twin) -> dict[str, Any]:
+    """The twin as JSON. Paths are absolute, lines count from 0."""
+    return {
+        "official": _side(twin.official_model),
+        "native": _side(twin.native_model),
+        "fillings": [[native, list(sources)] for native, sources in twin.loaded.fillings],
+        "missing": list(twin.loaded.missing),
+        "unexpected": list(twin.loaded.unexpected),
+        "shapes": [[name, list(own), list(came)] for name, own, came in twin.loaded.shapes],
+        "filled": list(twin.loaded.filled),
+        "cases": list(twin.cases),
+        "dropped": twin.dropped,
+        "recipe": twin.plan.recipe.source,
+        "problems": list(twin.problems),
+        "files": sorted({*loaded_files(twin.inside), twin.plan.recipe.path}),
+        "seconds": round(twin.seconds, 3),
+    }
 
 
 def _tiny_config(
@@ -440,21 +432,19 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     return value
 
 
-def _labelled(value: Any, label: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any) -> Iterator[Any]:
     """Tensors below a value, and what is neither one nor a container."""
-    if value is None:
-        return
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _labelled(item, f"{label}.{key}")
+        for item in value.values():
+            yield from _leaves(item)
     elif isinstance(value, (list, tuple)):
-        for number, item in enumerate(value):
-            yield from _labelled(item, f"{label}[{number}]")
+        for item in value:
+            yield from _leaves(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
-            yield from _labelled(getattr(value, field.name), f"{label}.{field.name}")
-    else:
-        yield label, value
+            yield from _leaves(getattr(value, field.name))
+    elif value is not None:
+        yield value
 
 
 def _side(model: Model) -> dict[str, Any]:

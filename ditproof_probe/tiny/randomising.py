@@ -61,4 +61,4 @@ def _is_projection(module: torch.nn.Module) -> bool:
 
 def _fan_in(weight: torch.Tensor) -> int:
     """Of a weight [out, in, ...], as `nn.Linear` and convolutions have it."""
-    return max(1, weight.numel() // weight.shape[0])
+    return max(1, int(weight.numel()) // int(weight.shape[0]))
