@@ -6,13 +6,10 @@ import importlib
 import os
 from types import SimpleNamespace
 
-from ditproof_probe import fastvideo_side
 from ditproof_probe.problems import Stopped, problem
 
 
 def build(request, root, code_base, inside, stage):
-    stage("importing the code base")
-    fastvideo_side.register(root)
     stage("building the port")
     if request["recipe"] is not None:
         raise Stopped(problem("port", "recipe", "NoRecipe", "There is no recipe.", next_step="Write one."))
