@@ -26,10 +26,11 @@ COMMANDS: Mapping[str, str] = {
     "rule": "Explain a rule, or list all rules.",
     "weights": "Prove that a port's mapping brings every checkpoint name to its place.",
     "parity": "Run a parity test and show how far each output drifts.",
+    "trace-diff": "Compare two traces: where they first differ.",
     "serve": "Run the language server over standard input and output.",
     "doctor": "Show what was found, what cannot run, and what to do about it.",
 }
-"""Name -> help line; the command itself is `command` in `lsp_server.commands.<name>`."""
+"""Name -> help line; the command itself is `command` in `lsp_server.commands.<name, with _ for ->`."""
 
 
 class LazyGroup(click.Group):
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"lsp_server.commands.{cmd_name}").command
+        command = import_module(f"lsp_server.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

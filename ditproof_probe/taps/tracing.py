@@ -22,8 +22,8 @@ class Row:
 
     `forward`: which call of the model, from 0. `number`: the order in which the calls of this forward began;
     `parent`: the number of the call around it; `index`: how many calls of this module came before in this
-    forward. `end`: `in` or `out`. `part`: (i, n) where only the i-th of n equal slices along the last axis was
-    measured, so that it can be held against one of the projections that were merged.
+    forward. `end`: `in` or `out`. `part`: (i, n) where only the i-th of n equal slices along the last axis
+    was measured, so that it can be held against one of the projections that were merged.
     """
 
     forward: int
@@ -98,7 +98,7 @@ class Tracer:
 
     def _before(self, name: str) -> Callable[..., None]:
         def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if name == "" and not (self._active and self._stack):
+            if name == "":
                 self._begin()
             if not self._active:
                 return

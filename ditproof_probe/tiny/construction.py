@@ -24,8 +24,9 @@ _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # n
 def recorded() -> Iterator[dict[int, tuple[Frame, ...]]]:
     """While it lasts, every module that is constructed is noted: id -> its frames, innermost first.
 
-    An id counts while its module lives, and is only there of one that lives at the end. Left out are torch's frames, the constructor of the module
-    itself with those that it calls of its base classes, and everything from this package outwards.
+    Only modules that live at the end are there, and an id counts while its module lives. Left out are
+    torch's frames, the constructor of the module itself with those that it calls of its base classes, and
+    everything from this package outwards.
     """
     sites: dict[int, tuple[Frame, ...]] = {}
     alive: dict[int, weakref.ref[torch.nn.Module]] = {}

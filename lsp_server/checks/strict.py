@@ -14,6 +14,8 @@ from lsp_server.checks.redact import redact
 
 T = TypeVar("T")
 
+_NOT_FINITE = ("nan", "inf", "-inf")
+
 
 class MalformedAnswer(Exception):
     """The worker said something that is no answer; the message says where."""
@@ -57,10 +59,15 @@ def as_size(value: object, where: str) -> int:
 
 
 def as_number(value: object, where: str) -> float:
-    """A number; NaN and the infinities are numbers too, as Python's JSON writes them."""
+    """A number."""
     if type(value) not in (int, float):
         raise MalformedAnswer(f"{where} is no number")
     return float(cast("float", value))
+
+
+def as_measure(value: object, where: str) -> float:
+    """A number that was measured: `nan`, `inf` and `-inf` come as texts, since JSON has no such numbers."""
+    return float(value) if value in _NOT_FINITE else as_number(value, where)
 
 
 def as_flag(value: object, where: str) -> bool:

@@ -7,6 +7,7 @@ of the records of the same name:
 =============  =================================================================================
 code line      `[path, line, function]`
 filling        `[native, [official, ...]]`
+measure        a number, or one of the texts `nan`, `inf` and `-inf`
 values         of a slice: a list of values
 pair           `{"number", "official": [module, index, end, label], "native", "part": [i, n]}`
 =============  =================================================================================
@@ -45,6 +46,7 @@ from lsp_server.checks.strict import (
     Places,
     as_flag,
     as_list,
+    as_measure,
     as_named_text,
     as_number,
     as_object,
@@ -253,9 +255,9 @@ def _tap(item: object, where: str) -> Tap:
         value=as_size(told.get("value"), f"{where}.value"),
         shape=_shape(told.get("shape"), f"{where}.shape"),
         dtype=as_text(told.get("dtype"), f"{where}.dtype"),
-        norm=as_number(told.get("norm"), f"{where}.norm"),
-        minimum=as_number(told.get("minimum"), f"{where}.minimum"),
-        maximum=as_number(told.get("maximum"), f"{where}.maximum"),
+        norm=as_measure(told.get("norm"), f"{where}.norm"),
+        minimum=as_measure(told.get("minimum"), f"{where}.minimum"),
+        maximum=as_measure(told.get("maximum"), f"{where}.maximum"),
         nonfinite=as_size(told.get("nonfinite"), f"{where}.nonfinite"),
     )
 
@@ -267,7 +269,7 @@ def _reading(item: object, where: str) -> Reading:
     told = as_object(item, where)
 
     def number(name: str) -> float | None:
-        return optional(told.get(name), f"{where}.{name}", as_number)
+        return optional(told.get(name), f"{where}.{name}", as_measure)
 
     return Reading(
         pair=as_size(told.get("pair"), f"{where}.pair"),
@@ -293,7 +295,7 @@ def _output(item: object, where: str) -> OutputReading:
     told = as_object(item, where)
 
     def number(name: str) -> float | None:
-        return optional(told.get(name), f"{where}.{name}", as_number)
+        return optional(told.get(name), f"{where}.{name}", as_measure)
 
     return OutputReading(
         official=as_text(told.get("official"), f"{where}.official"),
@@ -366,7 +368,7 @@ def _value(item: object, where: str) -> Value:
         name=optional(told.get("name"), f"{where}.name", as_text),
         shape=_shape(told.get("shape"), f"{where}.shape"),
         dtype=as_text(told.get("dtype"), f"{where}.dtype"),
-        norm=as_number(told.get("norm"), f"{where}.norm"),
+        norm=as_measure(told.get("norm"), f"{where}.norm"),
         nonfinite=as_size(told.get("nonfinite"), f"{where}.nonfinite"),
     )
 
@@ -377,7 +379,7 @@ def _same(item: object, where: str) -> Same:
         official=as_size(told.get("official"), f"{where}.official"),
         native=as_size(told.get("native"), f"{where}.native"),
         layout=optional(told.get("layout"), f"{where}.layout", as_text),
-        error=as_number(told.get("error"), f"{where}.error"),
+        error=as_measure(told.get("error"), f"{where}.error"),
         reorders=as_flag(told.get("reorders", False), f"{where}.reorders"),
     )
 

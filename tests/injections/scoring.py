@@ -14,7 +14,7 @@ BRACKET = 8
 
 Outputs: TypeAlias = Literal["same", "differ", "bfloat16"]
 """`differ`: the outputs of the mutated port, in the highest precision. `bfloat16`: only where it runs in
-bfloat16. `same`: to the last bit or to rounding."""
+bfloat16, a matter of casts. `same`: to the last bit or to rounding."""
 
 Outcome: TypeAlias = Literal[
     "exact",
@@ -24,6 +24,7 @@ Outcome: TypeAlias = Literal[
     "wrong-line",
     "wrong-place",
     "missed",
+    "cast-silent",
     "unlocated",
     "equivalent-said",
     "equivalent-silent",
@@ -37,7 +38,8 @@ Outcome: TypeAlias = Literal[
 * `exact`: the first divergence is the edited statement, in a module whose code it is.
 * `bracket`: at most `BRACKET` lines that hold it. `later`: another divergence, not the first, is it.
 * `wrong-module`: its lines, in another module. `wrong-line`: another line of the right module. `wrong-place`.
-* `missed`: passed, although the outputs differ. `unlocated`: they differ, it is said, and no place is named.
+* `missed`: passed, although the outputs differ; `cast-silent`: though they differ in bfloat16, where a cast
+  may also cost nothing: neither right nor wrong. `unlocated`: they differ, it is said, and no place is named.
 * `equivalent-said`: the outputs are the same, and it is said that a difference inside does not reach them;
   `equivalent-silent`: passed, which is right too. `false-alarm`: said to reach outputs that are the same.
 * `load-refused`: the strict load fails, and the right parameter is named.
@@ -45,6 +47,8 @@ Outcome: TypeAlias = Literal[
 * `error`: no verdict where there should be one.
 """
 
+Hit: TypeAlias = Literal["exact", "bracket", "later", "wrong-module", "wrong-line", "wrong-place"]
+_IS_IT: frozenset[Hit] = frozenset({"exact", "bracket", "later"})
 NAMED: frozenset[Outcome] = frozenset(
     {"exact", "bracket", "equivalent-said", "equivalent-silent", "load-refused", "crash-told"}
 )
@@ -113,7 +117,7 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
         hit = hit or (bool(truth.raised) and truth.raised[-1] in told.frames)
         return Score("crash-told" if hit else "crash-untold", 0)
     hits = [_hit(injection, spots, modules) for spots in told.divergences]
-    false = sum(hit not in ("exact", "bracket") for hit in hits)
+    false = sum(hit not in _IS_IT for hit in hits)
     if truth.refused:
         named = set(told.names) & set(truth.refused)
         if named:
@@ -125,10 +129,11 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
             return Score("false-alarm", false)
         return Score("equivalent-said" if hits else "equivalent-silent", false)
     if not hits:
-        return Score("unlocated" if told.status == "failed" else "missed", false)
+        silent: Outcome = "cast-silent" if truth.outputs == "bfloat16" else "missed"
+        return Score("unlocated" if told.status == "failed" else silent, false)
     if hits[0] in ("exact", "bracket"):
         return Score(hits[0], false)
-    return Score("later" if "exact" in hits or "bracket" in hits else hits[0], false)
+    return Score("later" if _IS_IT & set(hits) else hits[0], false)
 
 
 def score_several(
@@ -137,24 +142,21 @@ def score_several(
     """Of several errors at once: (how many are named, how many divergences are none of them)."""
     named, false = set(), 0
     for spots in told.divergences:
-        hits = [n for n, error in enumerate(errors) if _hit(error, spots, modules) in ("exact", "bracket")]
+        hits = [n for n, error in enumerate(errors) if _hit(error, spots, modules) in _IS_IT]
         named.update(hits)
         false += not hits
     return len(named), false
 
 
-def _hit(
-    injection: Injection, spots: Sequence[Spot], modules: Mapping[str, ModuleKind]
-) -> Literal["exact", "bracket", "wrong-module", "wrong-line", "wrong-place"]:
-    best = "wrong-place"
-    ranks = ("exact", "bracket", "wrong-module", "wrong-line", "wrong-place")
-    for spot in spots:
-        found = _place(injection, spot, modules)
-        best = min(best, found, key=ranks.index)
-    return best  # type: ignore[return-value]
+def _hit(injection: Injection, spots: Sequence[Spot], modules: Mapping[str, ModuleKind]) -> Hit:
+    """Where a divergence's own spot lies; `later` where only one of its further spots is the error."""
+    first, *further = (_place(injection, spot, modules) for spot in spots)
+    if first not in ("exact", "bracket") and any(hit in ("exact", "bracket") for hit in further):
+        return "later"
+    return first
 
 
-def _place(injection: Injection, spot: Spot, modules: Mapping[str, ModuleKind]) -> str:
+def _place(injection: Injection, spot: Spot, modules: Mapping[str, ModuleKind]) -> Hit:
     right_module = _owns(injection, spot.module, modules)
     if spot.path == injection.path and spot.lines is not None:
         for lines in injection.after:
