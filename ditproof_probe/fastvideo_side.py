@@ -50,6 +50,7 @@ _COMMON = (
     "models.parameter",
     "models.utils",
     "models.loader.utils",
+    "models.loader.fsdp_load",
 )
 """Imported before the fork. None of them imports a model or its config, which are what a porter edits. A
 module that is missing here only costs time, one that does not exist in some version nothing."""

@@ -6,6 +6,8 @@ import json
 import os
 import select
 import signal
+import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +16,11 @@ _CHUNK = 1 << 16
 
 # Bound before any code of the user's runs, which may put others in their place.
 _encode = json.JSONEncoder(allow_nan=False).encode
+_decode = json.JSONDecoder().decode
 _write = os.write
+_read = os.read
+_select = select.select
+_monotonic = time.monotonic
 
 
 def as_line(message: Message) -> bytes:
@@ -37,14 +43,63 @@ class Lines:
     """Whole lines out of what a pipe delivers."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that `data` completes, without empty ones."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        first, *others = data.split(b"\n")
+        self._rest.append(first)
+        for piece in others:
+            line = b"".join(self._rest)
+            self._rest = [piece]
             if line.strip():
                 yield line
+
+
+class Outgoing:
+    """What is still to be written to a pipe that may be full: nobody else's silence must block the writer."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._left: deque[memoryview] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def add(self, data: bytes) -> None:
+        """Write this when its turn comes."""
+        self._left.append(memoryview(data))
+
+    def clear(self) -> None:
+        """Write none of it."""
+        self._left.clear()
+
+    def write(self, descriptor: int) -> None:
+        """Write what a pipe that `select` calls writable takes without blocking. Raises OSError."""
+        first = self._left.popleft()
+        rest = first[_write(descriptor, first[: self._at_once]) :]
+        if rest:
+            self._left.appendleft(rest)
+
+
+class Ear:
+    """Messages from a pipe, for a process in which the user's code runs."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines = Lines()
+        self._heard: deque[Message] = deque()
+
+    def hear(self, seconds: float) -> Message | None:
+        """The next message; None where none comes in that time, or none can come any more."""
+        deadline = _monotonic() + seconds
+        while not self._heard:
+            ready, _, _ = _select([self._descriptor], [], [], max(deadline - _monotonic(), 0))
+            data = _read(self._descriptor, _CHUNK) if ready else b""
+            if not data:
+                return None
+            self._heard.extend(_decode(line.decode("ascii")) for line in self._lines.feed(data))
+        return self._heard.popleft()
 
 
 class Inbox:

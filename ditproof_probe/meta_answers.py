@@ -18,11 +18,15 @@ IMPORTING = "importing the code base"
 OFFICIAL = "building the official model"
 PORT = "building the port"
 GATES = "trying gates"
+LOADING = "loading the weights"
+RUNNING = "running both models"
 
 _SIDES: dict[str, tuple[Side, Stage]] = {
     OFFICIAL: ("official", "build"),
     PORT: ("port", "build"),
     GATES: ("port", "build"),
+    LOADING: ("port", "load"),
+    RUNNING: ("code base", "trace"),
 }
 _FIELDS: dict[str, dict[str, Any]] = {
     "ready": {"python": str, "torch": str, "seconds": (int, float)},
@@ -30,6 +34,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "log": {"text": str},
     "stage": {"id": object, "stage": str},
     "part": {"id": object, "name": str, "value": object},
+    "answer": {"id": object, "n": int},
     "done": {"id": object},
     "ended": {"id": object, "code": (int, type(None)), "signal": (str, type(None))},
 }
@@ -41,27 +46,53 @@ _PARTS: dict[str, Any] = {
     "files": list,
     "problems": list,
 }
+_KINDS = ("state", "tiny", "ask", "cancel")
+_NAMED = {"port": ("module", "class", "path"), "official": ("ref",)}
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
 
 def checked(line: bytes) -> Message:
     """A line from the client as a request. Raises ValueError where it is none."""
     message = json.loads(line)
-    if not isinstance(message, dict) or message.get("kind") not in ("state", "cancel") or "id" not in message:
-        raise ValueError('a request is {"kind": "state" or "cancel", "id": ...}')
-    if message["kind"] == "state":
-        for name, fields in (("port", ("module", "class", "path")), ("official", ("ref",))):
-            part = message.get(name)
-            if part is not None and not (
-                isinstance(part, dict) and all(isinstance(part.get(field), str) for field in fields)
-            ):
-                raise ValueError(f"{name} needs {', '.join(fields)}")
-        for config in (message.get("config"), (message.get("official") or {}).get("config")):
-            if config is not None and not isinstance(config, dict):
-                raise ValueError("config is an object, or null")
-        if message.get("port") is None and message.get("official") is None:
-            raise ValueError("neither port nor official is named")
+    if not isinstance(message, dict) or message.get("kind") not in _KINDS or "id" not in message:
+        raise ValueError('a request is {"kind": "state", "tiny", "ask" or "cancel", "id": ...}')
+    if message["kind"] == "ask":
+        _check_ask(message)
+    elif message["kind"] != "cancel":
+        _check_models(message)
+        if message["kind"] == "tiny":
+            _check_tiny(message)
     return message
+
+
+def _check_models(message: Message) -> None:
+    for name, fields in _NAMED.items():
+        part = message.get(name)
+        if part is not None and not (
+            isinstance(part, dict) and all(isinstance(part.get(field), str) for field in fields)
+        ):
+            raise ValueError(f"{name} needs {', '.join(fields)}")
+    for config in (message.get("config"), (message.get("official") or {}).get("config")):
+        if config is not None and not isinstance(config, dict):
+            raise ValueError("config is an object, or null")
+    if message.get("port") is None and message.get("official") is None:
+        raise ValueError("neither port nor official is named")
+
+
+def _check_tiny(message: Message) -> None:
+    if message.get("port") is None:
+        raise ValueError("a tiny comparison needs a port")
+    if not isinstance(message.get("recipe"), (str, type(None))):
+        raise ValueError("recipe is a path, or null")
+    if not isinstance(message.get("device"), str) or type(message.get("seed")) is not int:
+        raise ValueError("device is a text and seed a whole number")
+
+
+def _check_ask(message: Message) -> None:
+    if type(message.get("n")) is not int or message["n"] < 1 or not isinstance(message.get("ask"), str):
+        raise ValueError("an ask needs n, a number from 1, and ask, a text")
+    if not isinstance(message.get("arguments", {}), dict):
+        raise ValueError("arguments is an object")
 
 
 def new_answer(request_id: Any) -> Message:
@@ -88,11 +119,24 @@ def report_of(line: bytes) -> Message | None:
     if fields is None or not all(isinstance(message.get(name), kind) for name, kind in fields.items()):
         sys.stderr.write(f"not a report: {line[:200]!r}\n")
         return None
-    if message["kind"] == "part" and not isinstance(message["value"], _PARTS.get(message["name"], ())):
-        sys.stderr.write(f"not a part of an answer: {line[:200]!r}\n")
-        return None
     found: Message = message
+    if message["kind"] == "answer" and isinstance(message.get("value"), dict) == (
+        isinstance(message.get("problem"), dict)
+    ):
+        sys.stderr.write(f"an answer has a value or a problem: {line[:200]!r}\n")
+        return None
+    if message["kind"] == "done" and not isinstance(message.get("problem"), (dict, type(None))):
+        sys.stderr.write(f"not a problem: {line[:200]!r}\n")
+        return None
     return found
+
+
+def is_part(report: Message) -> bool:
+    """Whether a report of the kind `part` holds what its name promises; a word in the log where not."""
+    fits = isinstance(report["value"], _PARTS.get(report["name"], ()))
+    if not fits:
+        sys.stderr.write(f"not a part of an answer: {str(report)[:200]}\n")
+    return fits
 
 
 def _is_kind(message: Message) -> bool:
@@ -114,17 +158,25 @@ def refused(line: bytes, reason: str) -> Message | None:
     if asked is None:
         sys.stderr.write(f"not a request ({reason}): {line[:200]!r}\n")
         return None
+    found = problem("code base", "config", "BadRequest", reason)
+    if parsed.get("kind") == "ask":
+        return {"kind": "answer", "id": asked, "n": parsed.get("n"), "problem": found}
+    if parsed.get("kind") == "tiny":
+        return {"kind": "ended", "id": asked, "problem": found, "seconds": 0.0}
     answer = new_answer(asked)
-    add_part(answer, "problems", [problem("code base", "config", "BadRequest", reason)])
-    return {**answer, "seconds": 0.0}
+    add_part(answer, "problems", [found])
+    return {"kind": "state", **answer, "seconds": 0.0}
 
 
-def cancelled_in_line(request_id: Any) -> Message:
-    """The answer to a request that was cancelled before its turn came."""
-    answer = new_answer(request_id)
-    text = f"Request {request_id} was cancelled."
-    add_part(answer, "problems", [problem("code base", "import", "Cancelled", text)])
-    return answer
+def no_such_session(request_id: Any) -> Problem:
+    """Something was asked of a conversation that is over."""
+    return problem(
+        "code base",
+        "trace",
+        "NoSession",
+        f"No comparison of the number {request_id} is under way.",
+        next_step="Begin it again.",
+    )
 
 
 def no_torch(type: str, message: str) -> Problem:

@@ -1,13 +1,15 @@
 """The processes below the meta worker's server: base, zygote and one child a request.
 
-Commands come down a pipe, one line each: `{"request": {...}}` or `{"cancel": id}`; the end of the pipe means
-that the level above is gone. Reports go up one pipe that all levels share (`ditproof_probe.messages`):
+Commands come down a pipe, one line each: `{"request": {...}}`, `{"ask": {...}}` (for the child; only when it
+listens) or `{"cancel": id}`; the end of the pipe means that the level above is gone. Reports go up one pipe
+that all levels share (`ditproof_probe.messages`):
 
 ==========  ====================================================================================
 `ready`     torch is imported: python, torch, seconds
 `stage`     id, stage
 `part`      id, name, value: a field of the answer
-`done`      id: the child has reported all
+`answer`    id, n, value or problem: of a conversation, to what was asked as number n
+`done`      id: the child has reported all; problem: why a conversation ended, where nobody asked for its end
 `ended`     id, level (`base`, `zygote`, `child`), code or signal: what worked on the request ended
 `log`       text
 ==========  ====================================================================================
@@ -25,12 +27,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from ditproof_probe import warm
-from ditproof_probe.messages import Inbox, Message, send
+from ditproof_probe.messages import Ear, Inbox, Message, send
 from ditproof_probe.processes import die_with, meaning
 
 STALE = 87
@@ -53,13 +55,15 @@ def leave(status: int) -> NoReturn:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the worker works: the project's root, its code base, a folder of its own, the way up."""
+    """Where the worker works: the project's root, its code base, a folder of its own, the way up; and what of
+    the user's environment is replaced (`warm.set_environment`)."""
 
     root: str
     code_base: str
     run_dir: str
     reports: int
     started: float
+    hidden: Mapping[str, str | None] = field(default_factory=dict)
 
     def report(self, kind: str, **fields: Any) -> None:
         """Send a report up. Raises OSError where the server is gone."""
@@ -75,7 +79,7 @@ def run_base(place: Place, commands: int) -> None:
     for quiet in (signal.SIGINT, signal.SIGHUP):
         signal.signal(quiet, signal.SIG_IGN)  # meant for the client, which then closes our input
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    warm.set_environment()
+    place = replace(place, hidden=warm.set_environment())
     try:
         kept, failed = warm.import_packages(place.code_base, place.root)
         import torch
@@ -114,10 +118,16 @@ class _Base:
             for message in messages:
                 if "request" in message:
                     self._take(message)
-                elif self._request is not None and message["cancel"] == self._request["request"]["id"]:
+                elif "ask" in message:
+                    if message["ask"]["id"] == self._current():
+                        self._hand_down(message)
+                elif message["cancel"] == self._current():
                     self._cancel()
             if at_end:
                 leave(0)
+
+    def _current(self) -> Any:
+        return None if self._request is None else self._request["request"]["id"]
 
     def _take(self, message: Message) -> None:
         if self._watch.changed():
@@ -125,12 +135,11 @@ class _Base:
         self._request, self._cancelled = message, False
         if self._zygote is None:
             self._fork_zygote()
-        self._pass_on()
+        self._hand_down(message)
 
-    def _pass_on(self) -> None:
-        assert self._request is not None
+    def _hand_down(self, message: Message) -> None:
         try:
-            send(self._to_zygote, self._request)
+            send(self._to_zygote, message)
         except BrokenPipeError:
             pass  # it ended just now: the signal of its end follows, and it is made anew
 
@@ -157,7 +166,7 @@ class _Base:
         code, name = meaning(status)
         if code == STALE and self._request is not None and not self._cancelled:
             self._fork_zygote()
-            self._pass_on()
+            self._hand_down(self._request)
             return
         if self._request is not None:
             self._place.report(
@@ -193,6 +202,7 @@ def _run_zygote(place: Place, commands: int) -> None:
     watch = warm.Watch({**imported, **warm.Watch.now(warm.folders_of(imported)).marks})
     inbox = Inbox(commands)
     child: int | None = None
+    to_child = -1
     request: Message | None = None
     while True:
         messages, at_end = inbox.wait()
@@ -204,35 +214,45 @@ def _run_zygote(place: Place, commands: int) -> None:
                 code = 0 if compiled else code
                 place.report("ended", id=request["id"], level="child", code=code, signal=name)
                 child = None
+                os.close(to_child)
                 if compiled and not warm.compiler_is_here():
                     # The answer is out. The next request would wait as long for the same import.
                     failure = warm.import_compiler()
                     place.report("log", text=failure or "preloaded what torch.compile needs")
         for message in messages:
+            if "ask" in message:
+                if child is not None:
+                    with contextlib.suppress(BrokenPipeError):  # it ended just now: that is reported next
+                        send(to_child, message["ask"])
+                continue
             if watch.changed():
                 leave(STALE)
             request = message["request"]
             _say_threads(place, "zygote")
-            child = _fork_child(place, inbox, request)
+            child, to_child = _fork_child(place, inbox, request)
         if at_end:
             leave(0)
 
 
-def _fork_child(place: Place, inbox: Inbox, request: Message) -> int:
+def _fork_child(place: Place, inbox: Inbox, request: Message) -> tuple[int, int]:
+    """The child that works on a request, and the pipe to what it hears."""
     own = os.getpid()
+    asks, to_child = os.pipe()
     gc.freeze()  # the child's collections then leave alone what the zygote holds: half a million objects
     pid = os.fork()
     if pid != 0:
-        return pid
+        os.close(asks)
+        return pid, to_child
     with no_return():
         die_with(own)
         inbox.leave()
+        os.close(to_child)
         for default in (signal.SIGINT, signal.SIGHUP):
             signal.signal(default, signal.SIG_DFL)
         with open(place.crash_file(), "w", encoding="utf-8") as crash:  # noqa: PTH123
             faulthandler.enable(crash)
             compiler = warm.compiler_is_here()
-            answer(place.root, place.code_base, request, place.report)
+            work(place.root, place.code_base, request, place.report, Ear(asks).hear, place.hidden)
             # Not sys.exit: shutdown can hang on what the user's code left behind.
             leave(COMPILED if warm.compiler_is_here() and not compiler else 0)
 
@@ -248,10 +268,34 @@ def no_return() -> Iterator[None]:
         leave(70)
 
 
-def answer(root: str, code_base: str, request: Message, report: Callable[..., None]) -> None:
-    """Work on one request and report every part of its answer."""
-    from ditproof_probe.meta_request import Report
-    from ditproof_probe.meta_request import answer as work
+Hear = Callable[[float], "Message | None"]
+"""The next message from the client: within so many seconds, or None."""
+
+
+def work(
+    root: str,
+    code_base: str,
+    request: Message,
+    report: Callable[..., None],
+    hear: Hear,
+    hidden: Mapping[str, str | None],
+) -> None:
+    """Work on one request and report all that there is to say of it.
+
+    `hidden`: the environment that `warm.set_environment` replaced.
+    """
+    if request["kind"] == "tiny":
+        if request["device"] != "cpu":
+            warm.show_devices(hidden)
+        _converse(root, code_base, request, report, hear)
+    else:
+        _answer(root, code_base, request, report)
+    sys.stdout.flush()  # last: whatever the user's code has put in its place may fail
+    sys.stderr.flush()
+
+
+def _answer(root: str, code_base: str, request: Message, report: Callable[..., None]) -> None:
+    from ditproof_probe.meta_request import Report, answer
 
     def part(name: str, value: Any) -> None:
         report("part", id=request["id"], name=name, value=value)
@@ -259,10 +303,17 @@ def answer(root: str, code_base: str, request: Message, report: Callable[..., No
     def stage(text: str) -> None:
         report("stage", id=request["id"], stage=text)
 
-    work(request, root, code_base, Report(part, stage))
+    answer(request, root, code_base, Report(part, stage))
     report("done", id=request["id"])
-    sys.stdout.flush()  # after it: whatever the user's code has put in its place may fail
-    sys.stderr.flush()
+
+
+def _converse(root: str, code_base: str, request: Message, report: Callable[..., None], hear: Hear) -> None:
+    from ditproof_probe.tiny.session import SILENCE, hold
+
+    def say(kind: str, **fields: Any) -> None:
+        report(kind, id=request["id"], **fields)
+
+    hold(request, root, code_base, say, lambda: hear(SILENCE))
 
 
 def _say_threads(place: Place, level: str) -> None:

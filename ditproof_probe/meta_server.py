@@ -21,21 +21,16 @@ from collections import deque
 from typing import Any
 
 from ditproof_probe import meta_levels
-from ditproof_probe.messages import Lines, Message, as_line, write_all
-from ditproof_probe.meta_answers import (
-    IMPORTING,
-    STARTING,
-    add_part,
-    at_stage,
-    cancelled_in_line,
-    checked,
-    ended,
-    new_answer,
-    no_torch,
-    refused,
-    report_of,
-)
+from ditproof_probe.messages import Lines, Message, Outgoing, as_line
+from ditproof_probe.meta_answers import IMPORTING, STARTING, checked, ended, no_torch, report_of
 from ditproof_probe.meta_levels import Place, no_return, run_base
+from ditproof_probe.meta_replies import (
+    Reply,
+    TinyReply,
+    reply_to,
+    reply_to_nonsense,
+    reply_to_stray_ask,
+)
 from ditproof_probe.problems import Problem
 from ditproof_probe.processes import adopt_orphans, die_with, kill_children, meaning
 from ditproof_probe.records import VERSION
@@ -75,13 +70,11 @@ class Server:
         self._to_base = -1
         self._ready = False
         self._said_ready = False
-        self._waiting: deque[Message] = deque()
-        self._current: Message | None = None
-        self._answer: Message | None = None
-        self._stage = STARTING
+        self._waiting: deque[Reply] = deque()
+        self._current: Reply | None = None
         self._given_again = False
-        self._since = 0.0
-        self._outgoing = b""
+        self._outgoing = Outgoing(_AT_ONCE)
+        self._commands = Outgoing(_AT_ONCE)
         self._last_asked = time.monotonic()
 
     def run(self) -> None:
@@ -95,9 +88,12 @@ class Server:
         from_client, from_below = Lines(), Lines()
         while True:
             writable = [self._channel] if self._outgoing else []
+            writable += [self._to_base] if self._commands else []
             ready, able, _ = select.select([self._requests, self._reports], writable, [], 0.5)
-            if able:
+            if self._channel in able:
                 self._write()
+            if self._to_base in able:
+                self._write_commands()
             if self._requests in ready:
                 data = os.read(self._requests, _CHUNK)
                 if not data:
@@ -124,46 +120,52 @@ class Server:
         try:
             message = checked(line)
         except ValueError as error:
-            answer = refused(line, str(error))
-            if answer is not None:
-                self._say("state", **answer)
+            self._say_all(reply_to_nonsense(line, str(error)))
             return
         self._last_asked = time.monotonic()
-        if message["kind"] == "state":
-            self._waiting.append(message)
+        if message["kind"] in ("state", "tiny"):
+            self._waiting.append(reply_to(message))
             return
-        asked = message["id"]
-        if self._current is not None and self._current["id"] == asked:
-            if self._answer is not None:
-                self._cancelled(asked)
-                self._command({"cancel": asked})
-        elif any(waiting["id"] == asked for waiting in self._waiting):
-            self._waiting = deque(waiting for waiting in self._waiting if waiting["id"] != asked)
-            self._say("state", **cancelled_in_line(asked), seconds=0.0)
+        asked = self._with_id(message["id"])
+        if message["kind"] == "cancel":
+            self._cancel(asked)
+        elif isinstance(asked, TinyReply):
+            asked.ask(message)
+        else:
+            self._say_all(reply_to_stray_ask(message))
 
-    def _cancelled(self, asked: Any) -> None:
-        assert self._answer is not None
-        text = f"Request {asked} was cancelled."
-        add_part(self._answer, "problems", [at_stage(self._stage, "Cancelled", text)])
-        self._finish()
+    def _with_id(self, asked: Any) -> Reply | None:
+        """The request of that number, where something is still to be said of it."""
+        known = [*self._waiting, self._current]
+        return next(
+            (reply for reply in known if reply is not None and reply.id == asked and not reply.over), None
+        )
 
-    def _say(self, kind: str, **fields: Any) -> None:
-        self._outgoing += as_line({"v": VERSION, "kind": kind, **fields})
+    def _cancel(self, reply: Reply | None) -> None:
+        if reply is None:
+            return
+        self._say_all(reply.cancel())
+        if reply is self._current:
+            self._command({"cancel": reply.id})
+        else:
+            self._waiting.remove(reply)
+
+    def _say_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._outgoing.add(as_line({"v": VERSION, **message}))
 
     def _write(self) -> None:
-        """As much as a pipe takes without blocking: the client's silence must not make us deaf."""
         try:
-            written = os.write(self._channel, self._outgoing[:_AT_ONCE])
+            self._outgoing.write(self._channel)
         except OSError:
             self._end()
-            return
-        self._outgoing = self._outgoing[written:]
 
     # The processes below.
 
     def _start_base(self) -> None:
         own = os.getpid()
         commands, self._to_base = os.pipe()
+        self._commands.clear()
         self._ready = False
         pid = os.fork()
         if pid == 0:
@@ -177,86 +179,76 @@ class Server:
         self._base = pid
 
     def _command(self, message: Message) -> None:
+        self._commands.add(as_line(message))
+
+    def _write_commands(self) -> None:
         try:
-            write_all(self._to_base, as_line(message))
+            self._commands.write(self._to_base)
         except BrokenPipeError:
-            pass  # the base ended: `_look_after_base` sees to it
+            self._commands.clear()  # the base ended: `_look_after_base` sees to it
 
     def _next(self) -> None:
+        if isinstance(self._current, TinyReply):
+            ask = self._current.next_ask()
+            if ask is not None:
+                self._command({"ask": ask})
         if self._current is not None or not self._waiting:
             return
         if self._base is None:
             self._start_base()
-        request = self._waiting.popleft()
-        self._current, self._answer = request, new_answer(request["id"])
-        self._since, self._stage = time.monotonic(), IMPORTING if self._ready else STARTING
+        self._current = self._waiting.popleft()
+        self._current.begin(IMPORTING if self._ready else STARTING)
         self._given_again = False
         if self._ready:
-            self._command({"request": request})
+            self._command({"request": self._current.request})
         else:
-            self._say("progress", id=request["id"], stage=STARTING)
+            self._say_all([{"kind": "progress", "id": self._current.id, "stage": STARTING}])
 
     def _report(self, line: bytes) -> None:
         message = report_of(line)
         if message is None:
             return  # its writer's end is reported on a line of its own
         kind = message["kind"]
-        current = self._current is not None and self._current["id"] == message.get("id")
         if kind == "ready":
             self._is_ready(message)
         elif kind == "no-torch":
             self._no_torch(message)
         elif kind == "log":
             sys.stderr.write(message["text"] + "\n")
-        elif not current:
+        elif self._current is None or self._current.id != message.get("id"):
             return  # of a request that was answered, as one that was cancelled
         elif kind == "ended":
             self._worker_ended(message)
-        elif self._answer is None:
-            return
-        elif kind == "stage":
-            self._stage = message["stage"]
-            self._say("progress", id=message["id"], stage=self._stage)
-        elif kind == "part":
-            add_part(self._answer, message["name"], message["value"])
-        elif kind == "done":
-            self._finish()
+        else:
+            self._say_all(self._current.take(message))
 
     def _is_ready(self, message: Message) -> None:
         self._ready = True
         if not self._said_ready:
             self._said_ready = True
-            self._say("ready", python=message["python"], torch=message["torch"], seconds=message["seconds"])
+            self._say_all([message])
         if self._current is not None:
-            self._command({"request": self._current})
+            self._command({"request": self._current.request})
 
     def _no_torch(self, message: Message) -> None:
         """Every request waiting gets the answer; the next one tries again."""
         found = no_torch(message["type"], message["message"])
-        while self._current is not None or self._waiting:
-            if self._current is None:
-                self._current = self._waiting.popleft()
-                self._answer, self._since = new_answer(self._current["id"]), time.monotonic()
-            if self._answer is not None:
-                add_part(self._answer, "problems", [found])
-                self._finish()
-            self._current = None
+        replies = [self._current] if self._current is not None else []
+        replies += self._waiting
+        self._current = None
+        self._waiting.clear()
+        for reply in replies:
+            self._say_all(reply.close(found))
 
     def _worker_ended(self, message: Message) -> None:
-        if self._answer is not None:
-            add_part(self._answer, "problems", [self._end_of(message["code"], message["signal"])])
-            self._finish()
+        assert self._current is not None
+        self._say_all(self._current.close(self._end_of(self._current, message["code"], message["signal"])))
+        # Until now it was the current one, also where all was said: its process might still have been there.
         self._current = None
         kill_children(but=self._base)
 
-    def _end_of(self, code: int | None, name: str | None) -> Problem:
-        return ended(self._stage, code, name, self._place.crash_file(), self._place.root)
-
-    def _finish(self) -> None:
-        """Say the answer. The request stays the current one until its process ended."""
-        assert self._answer is not None
-        self._say("state", **self._answer, seconds=round(time.monotonic() - self._since, 3))
-        self._answer = None
+    def _end_of(self, reply: Reply, code: int | None, name: str | None) -> Problem:
+        return ended(reply.stage or STARTING, code, name, self._place.crash_file(), self._place.root)
 
     def _look_after_base(self) -> None:
         """Called when no report is waiting, so that what a base said before it ended is known."""
@@ -266,19 +258,20 @@ class Server:
         if pid == 0:
             return
         os.close(self._to_base)
-        self._base, self._ready = None, False
+        self._base, self._to_base, self._ready = None, -1, False
+        self._commands.clear()
         kill_children()
         code, name = meaning(status)
+        current = self._current
         if code == meta_levels.STALE:
             self._start_base()  # the current request follows when it is ready
-        elif self._answer is not None and code is None and not self._given_again:
+        elif current is not None and code is None and not self._given_again and current.can_begin_anew:
             # Killed, maybe from outside, as when memory is short. If it happens again, it was the request.
-            self._given_again, self._answer = True, new_answer(self._answer["id"])
+            self._given_again = True
+            current.begin_anew()
             self._start_base()
-        elif self._current is not None:
-            if self._answer is not None:
-                add_part(self._answer, "problems", [self._end_of(code, name)])
-                self._finish()
+        elif current is not None:
+            self._say_all(current.close(self._end_of(current, code, name)))
             self._current = None
 
     def _end(self) -> None:

@@ -67,13 +67,13 @@ def find_class(ref: str, root: str) -> OfficialClass:
     return OfficialClass(ref, cls, folder)
 
 
-def build(found: OfficialClass, config: Mapping[str, Any] | None) -> torch.nn.Module:
-    """Build the official model on the meta device. Raises whatever its code raises.
+def build(found: OfficialClass, config: Mapping[str, Any] | None, device: str = "meta") -> torch.nn.Module:
+    """Build the official model on a device. Raises whatever its code raises.
 
     `config`: the content of a `config.json`; None for the constructor's own defaults. Raises Unbuildable
     where the constructor asks for arguments that neither has.
     """
-    with torch.device("meta"):
+    with torch.device(device):
         from_config = getattr(found.cls, "from_config", None)
         if config is not None and callable(from_config) and hasattr(found.cls, "config_name"):
             built: torch.nn.Module = from_config(dict(config))
@@ -95,13 +95,19 @@ def config_of(
         return written
     if config is not None:
         return dict(config)
-    defaults = {
-        name: parameter.default
-        for name, parameter in _parameters(found.cls).items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    found_config: dict[str, Any] = as_json(defaults)
-    return {"_class_name": found.cls.__name__, **found_config}
+    return {"_class_name": found.cls.__name__, **defaults_of(found)}
+
+
+def defaults_of(found: OfficialClass) -> dict[str, Any]:
+    """The defaults of the constructor's arguments, as JSON has them (lists for tuples)."""
+    defaults: dict[str, Any] = as_json(
+        {
+            name: parameter.default
+            for name, parameter in _parameters(found.cls).items()
+            if parameter.default is not inspect.Parameter.empty
+        }
+    )
+    return defaults
 
 
 def describe(

@@ -1,7 +1,8 @@
 """What went wrong while a model was imported or built, as a record: where, what lacks, what to do next.
 
 Fields of a problem: `side` (`port`, `official`, `code base`), `stage` (`import`, `config`, `build`,
-`state`), `type` (of the exception, or `Crash`, `Exit`, `Cancelled`, `BadRequest`), `message`, `missing`
+`state`; of a tiny comparison also `recipe`, `load`, `forward`, `trace`), `type` (of the exception, or
+`Crash`, `Exit`, `Cancelled`, `BadRequest`, `Idle`, `UnknownAsk`, `BadAnswer`), `message`, `missing`
 (a package that is not installed, or None), `path` and `line` (from 0; None where nothing of the project
 is involved), `next_step` (or None).
 """
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 Side: TypeAlias = Literal["port", "official", "code base"]
-Stage: TypeAlias = Literal["import", "config", "build", "state"]
+Stage: TypeAlias = Literal["import", "config", "build", "state", "recipe", "load", "forward", "trace"]
 Problem: TypeAlias = "dict[str, Any]"
 
 _LONGEST = 2000
@@ -40,6 +41,14 @@ class Unbuildable(Exception):
     def __init__(self, message: str, next_step: str | None = None) -> None:
         super().__init__(message)
         self.next_step = next_step
+
+
+class Stopped(Exception):
+    """The work cannot go on, and `problem` is the whole record of why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem["message"])
+        self.problem = problem
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,26 @@ _ENVIRONMENT = {
 }
 
 
-def set_environment() -> None:
-    """Before torch is imported."""
+_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""What hides GPUs, of the above."""
+
+
+def set_environment() -> Mapping[str, str | None]:
+    """Before torch is imported. Returns what the variables were; None for one that was not set."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
+    return before
+
+
+def show_devices(before: Mapping[str, str | None]) -> None:
+    """Give a process that will not fork the GPUs that the user has. Before CUDA is initialised: the driver
+    reads the variables then, and torch asks NVML anew as long as it is not."""
+    for name in _DEVICES:
+        value = before.get(name)
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def import_packages(code_base: str, root: str) -> tuple[list[Any], list[str]]:

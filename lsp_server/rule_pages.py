@@ -125,6 +125,61 @@ REPORTS: tuple[Page, ...] = (
         "Provide what the reason names: a GPU, the weights, the official clone, an environment variable.",
     ),
     Page(
+        "DIT903",
+        "diverges-here",
+        Severity.ERROR,
+        "run",
+        "the first module or operation that computes something else than the official model",
+        "Reports, after `ditproof trace` or the editor's tiny check, the statement of the port where its own "
+        "error begins: its inputs are those of the official model (they are put right before each aligned "
+        "module), and its result differs by more than rounding does there. The message gives the error, the "
+        "measured floor, the operation or constant that differs, and whether the difference reaches the "
+        "outputs; the official line is the related place.",
+        "Everything after this line inherits the error. A difference that hardly shows in the outputs of a "
+        "tiny model grows over forty blocks and thirty steps.",
+        "Make the statement compute what the official line computes, or, where the port is meant to differ, "
+        "suppress the finding with the reason.",
+        "Other orders of the same values (axes, flattened heads) that are undone before the outputs: they "
+        "are stated in the report. A difference that reaches no output is information.",
+    ),
+    Page(
+        "DIT904",
+        "layout-here",
+        Severity.ERROR,
+        "run",
+        "the right values in another order: a permutation or packing error",
+        "Reports, after `ditproof trace`, the first place where port and official model hold the same values "
+        "in another order (tokens, heads, axes, halves against pairs), and the order is not undone before "
+        "the outputs. The message names the order that was found on the values.",
+        "Sums, means, norms and extremes agree, so nothing but a comparison of the order shows it.",
+        "Correct the reshape, permute, roll or concatenation at that statement.",
+    ),
+    Page(
+        "DIT905",
+        "dtype-here",
+        Severity.WARNING,
+        "run",
+        "the port computes in another dtype than the official model, and loses accuracy by it",
+        "Reports, after `ditproof trace`, a place where the two sides compute in different dtypes when the "
+        "models run in bfloat16, and the port's own error against the official float32 result stands above "
+        "what the official model loses there itself.",
+        "It is invisible in float32, and grows with depth: a residual stream that is rounded to bfloat16 at "
+        "every block is the usual cause.",
+        "Cast where the official model casts; its line is the related place.",
+        "Places where the port keeps more precision than the official model.",
+    ),
+    Page(
+        "DIT906",
+        "nonfinite-here",
+        Severity.ERROR,
+        "run",
+        "the first NaN or infinity that the official model does not have",
+        "Reports, after `ditproof trace`, the first statement of the port that makes a NaN or an infinity "
+        "from finite values where the official model makes none.",
+        "One such value fills the whole output within a block.",
+        "Look at the division, root, exponential or mask of that statement; the official line is beside it.",
+    ),
+    Page(
         "DIT907",
         "check-failed",
         Severity.ERROR,

@@ -178,12 +178,14 @@ class Value:
 @dataclass(frozen=True)
 class Operand:
     """One argument of an operation: a value, with the local variable that held it in the innermost frame of
-    the model's code (None: no variable), or a constant as text. `keyword`: None for a positional one."""
+    the model's code (None: no variable), or a constant as text. `keyword`: None for a positional one. `held`:
+    the variable that held it in each frame of the operation's `stack`, in that order."""
 
     value: int | None
     variable: str | None
     constant: str | None
     keyword: str | None = None
+    held: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,12 +217,14 @@ class Slice:
 
 class Same(NamedTuple):
     """Two values that are equal to rounding. `layout`: in another order or form (in words), None for the
-    same. `error`: relative L2 after the layout was undone."""
+    same. `error`: relative L2 after the layout was undone. `reorders`: the layout exchanges values of equal
+    shape, so it is no mere matter of form."""
 
     official: int
     native: int
     layout: str | None
     error: float
+    reorders: bool = False
 
 
 @dataclass(frozen=True)

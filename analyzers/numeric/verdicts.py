@@ -64,6 +64,8 @@ class Divergence:
     `error` and `floor`: relative L2. `after`: aligned modules whose values it was computed from and that
     agree. `also`: further spots of the same cause (a swapped pair's other use, each numbered block).
     `message`: one sentence for a person. `calls`: how many aligned places show the same cause.
+    `reaches_outputs`: whether this one changes the outputs beyond rounding, None where that was not told
+    apart from other errors; `output_error`: by how much (relative L2, the largest of the outputs).
     """
 
     kind: DivergenceKind
@@ -78,6 +80,8 @@ class Divergence:
     hypothesis: Hypothesis | None = None
     also: tuple[Spot, ...] = ()
     calls: int = 1
+    reaches_outputs: bool | None = None
+    output_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class NumericVerdict:
     through their hooks. `unaligned`: modules with values that found no counterpart (side, name).
     `unlocated`: the outputs differ and no place was found; that is our own error, and is said so.
     `drift`: every reading of the free run and of the lockstep run, in the order of the port's calls.
+    `outputs`: of the plainest case, then those of other cases that differ (`notes` name their cases).
+    `drifting`: the native labels of the outputs that differ beyond rounding.
     """
 
     status: NumericStatus
@@ -104,6 +110,7 @@ class NumericVerdict:
     aligned: int
     drift: tuple[tuple[Reading, Reading], ...]
     notes: tuple[str, ...] = ()
+    drifting: tuple[str, ...] = ()
 
     @property
     def first(self) -> Divergence | None:

@@ -25,8 +25,9 @@ KEYS = (
     "per-file-ignores",
     "baseline",
     "oracles",
+    "recipes",
 )
-NOT_YET = ("recipes", "on-save", "executor")
+NOT_YET = ("on-save", "executor")
 """Settings that the format reserves and that nothing in this version acts on."""
 
 
@@ -42,7 +43,8 @@ class SettingsProblem:
 class Settings:
     """What the user decided. Codes may be whole (`DIT401`), prefixes (`DIT4`), names, or `ALL`.
 
-    `baseline`: a file relative to the root, or absolute.
+    `baseline`: a file relative to the root, or absolute. `recipes`: class name -> a recipe's file, relative
+    to the root, or the name of a built-in one.
     """
 
     profile: str | None = None
@@ -52,6 +54,7 @@ class Settings:
     per_file_ignores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: str | None = None
     oracles: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     problems: tuple[SettingsProblem, ...] = ()
 
@@ -160,7 +163,7 @@ def _parse(key: str, value: object) -> object:
         if any(v is None for v in lists.values()):
             raise _WrongType("a table of lists of strings")
         return lists
-    if key == "oracles" and not all(isinstance(v, str) for v in value.values()):
+    if key in ("oracles", "recipes") and not all(isinstance(v, str) for v in value.values()):
         raise _WrongType("a table of strings")
     return value
 

@@ -9,9 +9,10 @@ passes dataclasses over.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -64,6 +65,59 @@ def _tensors(value: Any, label: str, deeper: int) -> Iterator[tuple[str, Any]]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from _tensors(getattr(value, field.name, None), f"{label}.{field.name}", deeper - 1)
+
+
+def renewed(value: Any, news: Iterator[Any]) -> Any:
+    """The value with its tensors exchanged: `news` yields, in the order of `tensors`, the new tensor or None
+    for one that stays.
+
+    Lists, mappings and dataclasses are changed themselves: whoever shares one with the caller (a cache that a
+    module fills) goes on sharing it. Tuples and frozen dataclasses are made anew where something changed.
+    """
+    return _renewed(value, news, _DEEPEST)
+
+
+def _renewed(value: Any, news: Iterator[Any], deeper: int) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        new = next(news)
+        return value if new is None else new
+    if deeper == 0:
+        return value
+    if isinstance(value, (tuple, list)):
+        items = [_renewed(item, news, deeper - 1) for item in value]
+        if all(new is old for new, old in zip(items, value, strict=True)):
+            return value
+        if isinstance(value, list):
+            value[:] = items
+            return value
+        make = getattr(type(value), "_make", type(value))
+        return make(items)
+    if isinstance(value, Mapping):
+        changed = {key: _renewed(item, news, deeper - 1) for key, item in value.items()}
+        changed = {key: item for key, item in changed.items() if item is not value[key]}
+        if changed and not isinstance(value, MutableMapping):
+            return type(value)({**value, **changed})  # type: ignore[call-arg]
+        for key, item in changed.items():
+            value[key] = item  # type: ignore[index]
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        holder = value
+        for field in dataclasses.fields(value):
+            old = getattr(value, field.name, None)
+            new = _renewed(old, news, deeper - 1)
+            if new is old:
+                continue
+            if _frozen(value) and holder is value:
+                holder = copy.copy(value)
+            object.__setattr__(holder, field.name, new)
+        return holder
+    return value
+
+
+def _frozen(value: Any) -> bool:
+    return bool(type(value).__dataclass_params__.frozen)
 
 
 def _parameters(cls: type) -> tuple[tuple[str, ...], str]:

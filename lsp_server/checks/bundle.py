@@ -29,8 +29,11 @@ def write_bundle(folder: Path) -> Path:
     may be another version.
     """
     package = folder / PACKAGE
+    sources = probe_sources()
     package.mkdir(parents=True)
-    for source in sorted(probe_sources().glob("*.py")):
-        shutil.copyfile(source, package / source.name)
+    for source in sorted(sources.rglob("*.py")):
+        target = package / source.relative_to(sources)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     shutil.copyfile(package / "__main__.py", folder / "__main__.py")
     return folder

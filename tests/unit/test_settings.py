@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "per-file-ignores": {"tests/*": ["DIT4"]},
     "baseline": "old.json",
     "oracles": {"A": "diffusers:A"},
+    "recipes": {"A": ".ditproof/recipes/a.py"},
 }
 WRONG: dict[str, Any] = {
     "string": "text",
@@ -39,6 +40,7 @@ ACCEPTED = {
     "per-file-ignores": {"table of lists"},
     "baseline": {"string"},
     "oracles": {"table"},
+    "recipes": {"table"},
 }
 
 
@@ -53,6 +55,7 @@ def test_every_key_is_read() -> None:
     assert found.per_file_ignores == {"tests/*": ("DIT4",)}
     assert found.baseline == "old.json"
     assert found.oracles == {"A": "diffusers:A"}
+    assert found.recipes == {"A": ".ditproof/recipes/a.py"}
     assert found.source == "ditproof.toml"
 
 

@@ -1,0 +1,548 @@
+"""From a divergence and the operations before it to the statement that is wrong."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from analyzers.numeric import operands, statements
+from analyzers.numeric.origins import House, Origins
+from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
+from analyzers.numeric.slices import Account, Change, Equality, account
+from analyzers.numeric.statements import Range, Sources
+from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
+
+_CERTAIN: Mapping[str, int] = {
+    "constant": 0,
+    "operand": 0,
+    "operation": 1,
+    "lacking": 1,
+    "extra": 1,
+    "value": 2,
+}
+
+_HOPELESS = 30.0
+"""What an account may cost to be believed at all."""
+
+_BRACKET = 12
+"""Lines that a bracket spans at most."""
+
+_PLAUSIBLE = 7.0
+"""What an account may cost to be believed before simpler signs."""
+
+_What = Literal["operation", "constant", "operand", "dtype", "value", "lacking", "extra"]
+
+
+@dataclass(frozen=True)
+class _Finding:
+    change: Change
+    what: _What
+    native: Range | None
+    official: Range | None
+    ours: str | None
+    theirs: str | None
+    message: str
+    also: tuple[Range, ...] = ()
+
+
+def blame(
+    divergence: Divergence, operations: Operations, built: Built, source: Callable[[str], str | None]
+) -> Divergence:
+    """The divergence with the first operation that differs, and with both spots at its statements.
+
+    `source`: text of a file by the path of its records, None where it cannot be read. Where the operations
+    say nothing certain, the spots span what was computed between agreeing values and the wrong one (as far as
+    that lies in one function), or stay as they are.
+    """
+    case = _Case(divergence, operations, built, Sources(source))
+    found = case.dtype() if divergence.kind == "dtype" else None
+    found = found or case.first()
+    if found is None:
+        return case.bracketed()
+    native = _spot(divergence.native, found.native)
+    official = _spot(divergence.official, found.official)
+    also = [_spot(divergence.native, place) for place in found.also if place != found.native]
+    return replace(
+        divergence,
+        native=native,
+        official=official,
+        message=found.message,
+        mismatch=Mismatch(
+            found.what,
+            found.ours,
+            found.theirs,
+            native if found.ours is not None else None,
+            official if found.theirs is not None else None,
+        ),
+        also=(*divergence.also, *also),
+    )
+
+
+def _spot(old: Spot, place: Range | None) -> Spot:
+    return old if place is None else Spot(old.module, place.path, place.line, place.end_line)
+
+
+class _Case:
+    """One divergence's operations, and what is asked of them."""
+
+    def __init__(
+        self, divergence: Divergence, operations: Operations, built: Built, sources: Sources
+    ) -> None:
+        self._operations = operations
+        self._divergence = divergence
+        self._sources = sources
+        self._native = House.of(built.native, sources)
+        self._official = House.of(built.official, sources)
+
+    @cached_property
+    def _account(self) -> Account:
+        return account(self._operations)
+
+    @cached_property
+    def _equality(self) -> Equality:
+        return self._account.equality
+
+    @cached_property
+    def _executed(self) -> Mapping[str, frozenset[int]]:
+        lines: dict[str, set[int]] = {}
+        for operation in self._operations.native.operations:
+            for frame in operation.stack:
+                lines.setdefault(frame.path, set()).add(frame.line)
+        return {path: frozenset(found) for path, found in lines.items()}
+
+    @cached_property
+    def _origins(self) -> Origins:
+        return Origins(self._native, self._executed)
+
+    def first(self) -> _Finding | None:
+        """The change to blame: the certain ones before matters of form, the first in the port's order."""
+        if not self._account.complete or self._account.cost > _PLAUSIBLE:
+            found = self._from_nothing()
+            if found is not None:
+                return found
+        if self._account.cost > _HOPELESS:
+            return None
+        changes = [change for change in self._account.changes if change.kind in _CERTAIN]
+        heavy = [change for change in changes if change.cost >= 0.5] or changes
+        if not self._account.complete and not any(self._grounded(change) for change in heavy):
+            return None
+        heavy = [change for change in heavy if self._grounded(change)] or heavy
+        if not heavy:
+            return None
+        return self._read(heavy[0], heavy)
+
+    def _from_nothing(self) -> _Finding | None:
+        """The first wrong value that was computed from constants alone (rotary angles, a mask, frequencies):
+        whatever way the official model takes to its own, the port's was made by the code that led there."""
+        region = self._account.native
+        closed: set[int] = set()
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            if given <= closed:
+                closed.update(operation.outputs)
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            wrong = sorted(given & closed)
+            if wrong and given - closed:
+                maker = region.slice.makers[wrong[0]]
+                place = self._native.statement(maker)
+                if place is None:
+                    continue
+                place = self._with_arguments(place)
+                text = self._written(maker)
+                change = Change("operand", None, None, (wrong[0], -1), 1.0, operation)
+                message = (
+                    f"{operands.shown(operation)} takes {text}, a value that the official model never has"
+                )
+                return _Finding(change, "operand", place, None, text, None, message)
+        return None
+
+    def _with_arguments(self, place: Range) -> Range:
+        """A statement together with those right above it that only prepare plain arguments for it."""
+        node = self._sources.statement(place.path, place.line)
+        lines, first = self._lines(place.path), place.line
+        for name in sorted(statements.names_in(node)) if node is not None else ():
+            bound = self._sources.definition(place.path, place.line, name, lines)
+            if bound is None:
+                continue
+            near = statements.range_of(place.path, bound)
+            if place.line - near.end_line <= 2 and not any(
+                near.line <= line <= near.end_line for line in lines
+            ):
+                first = min(first, near.line)
+        return Range(place.path, first, place.end_line)
+
+    def _grounded(self, change: Change) -> bool:
+        """Whether the port's operation has only operands that both sides have."""
+        operation = change.native or change.user
+        if operation is None:
+            return False
+        made = set(self._account.native.made)
+        values = {operand.value for operand in operation.operands if operand.value is not None}
+        if change.native is None or change.kind == "operand":
+            return change.values[0] not in made or not (values & made - {change.values[0]})
+        return not (values & made)
+
+    def _read(self, change: Change, changes: Iterable[Change]) -> _Finding:
+        if change.kind == "constant" and change.native is not None and change.official is not None:
+            return self._constant(change)
+        if change.kind == "operand":
+            return self._operand(change, [other for other in changes if other.kind == "operand"])
+        if change.kind == "lacking":
+            return self._lacking(change)
+        return self._operation(change)
+
+    # --- constants
+
+    def _constant(self, change: Change) -> _Finding:
+        ours, theirs = change.native, change.official
+        assert ours is not None
+        assert theirs is not None
+        one, other = change.constants
+        place = self._origins.constant(ours, one) or self._construction(ours) or self._native.statement(ours)
+        return _Finding(
+            change,
+            "constant",
+            place,
+            self._official.statement(theirs),
+            self._written(ours),
+            self._official_written(theirs),
+            _constant_message(ours, change.place, one, other),
+        )
+
+    def _construction(self, operation: Operation) -> Range | None:
+        module = self._native.library_module(operation)
+        return self._native.built(module) if module is not None else None
+
+    # --- operations
+
+    def _operation(self, change: Change) -> _Finding:
+        ours, theirs = change.native, change.official
+        place = None
+        if ours is not None:
+            place = self._construction(ours) or self._native.statement(ours)
+        official = self._official.statement(theirs) if theirs is not None else None
+        if theirs is None and change.official_user is not None:
+            official = self._official.statement(change.official_user)
+        one = self._written(ours) if ours is not None else None
+        other = self._official_written(theirs) if theirs is not None else None
+        if change.kind == "extra":
+            message, what = f"computes {one}, which the official model does not", "extra"
+        elif change.kind == "value":
+            message, what = (
+                f"{one} gives another result than the official {other} on the same values",
+                "value",
+            )
+        else:
+            message, what = f"computes {one} where the official model computes {other}", "operation"
+        return _Finding(change, what, place, official, one, other, message)  # type: ignore[arg-type]
+
+    def _lacking(self, change: Change) -> _Finding:
+        theirs = change.official
+        assert theirs is not None
+        other = self._official_written(theirs)
+        official = self._official.statement(theirs)
+        place: Range | None
+        if change.native is not None:
+            place = self._construction(change.native) or self._native.statement(change.native)
+        else:
+            place = self._gap(change, theirs, official)
+        message = f"lacks the official model's {other}"
+        ours = self._written(change.native) if change.native is not None else None
+        return _Finding(change, "lacking", place, official, ours, other, message)
+
+    def _gap(self, change: Change, theirs: Operation, official: Range | None) -> Range | None:
+        """Where the lacking operation should stand: in the statement that uses the value, in the one that
+        made it, or between them, as the official statements lie."""
+        user, maker = change.user, self._operations.native.makers.get(change.values[0])
+        use = self._native.statement(user) if user is not None else self._goal_use[0]
+        made = self._native.statement(maker) if maker is not None else None
+        inside = user is not None and self._native.library_module(user) is not None
+        if user is not None and inside and self._official_inside(theirs):
+            return self._construction(user) or use
+        official_user = change.official_user
+        official_use = (
+            self._official.statement(official_user)
+            if official_user is not None
+            else self._official_goal_use[0]
+        )
+        if use is not None and official is not None and official == official_use:
+            return use
+        variable, frame = self._used_as(user, change.position)
+        named = self._official_used_as(change)
+        other_name = variable is not None and named is not None and variable != named
+        if other_name and frame is not None and named is not None and self._bound(frame, named) is not None:
+            return use
+        if variable is not None and frame is not None:
+            bound = self._bound(frame, variable)
+            if bound is not None and self._passes_on(bound):
+                return bound
+            made = bound or made
+        makers = (
+            self._operations.official.makers.get(operand.value)
+            for operand in theirs.operands
+            if operand.value is not None
+        )
+        if made is not None and official in [
+            self._official.statement(each) for each in makers if each is not None
+        ]:
+            return made
+        return self._between(made, use)
+
+    def _between(self, made: Range | None, use: Range | None) -> Range | None:
+        """The lines from one statement to another of one function; the later one where they are far apart."""
+        if made is None or use is None:
+            return use or made
+        near = made.path == use.path and 0 <= use.line - made.line <= _BRACKET
+        if near and self._one_function(made, use):
+            return Range(use.path, made.line, use.end_line)
+        return use
+
+    @cached_property
+    def _goal_use(self) -> tuple[Range | None, str | None]:
+        """The statement that passes the goal on to the module where it is wrong, and in which variable."""
+        at = self._divergence.pair.native
+        return (self._native.use(at.module) if at.end == "in" else None) or (None, None)
+
+    @cached_property
+    def _official_goal_use(self) -> tuple[Range | None, str | None]:
+        at = self._divergence.pair.official
+        return (self._official.use(at.module) if at.end == "in" else None) or (None, None)
+
+    def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
+        """The port's variable that an operation (or the call at the goal) takes a value from, and the line of
+        that use."""
+        if user is None:
+            place, variable = self._goal_use
+            return variable, None if place is None else CodeLine(place.path, place.line, "")
+        at = self._native.frame(user)
+        return self._variable(user, position), user.stack[at] if at is not None else None
+
+    def _official_used_as(self, change: Change) -> str | None:
+        if change.official_user is None:
+            return self._official_goal_use[1]
+        return self._official_variable(change)
+
+    def _lines(self, path: str) -> frozenset[int]:
+        return self._executed.get(path, frozenset())
+
+    def _official_inside(self, operation: Operation) -> bool:
+        return self._official.library_module(operation) is not None
+
+    def _one_function(self, one: Range, other: Range) -> bool:
+        function = self._sources.function(one.path, one.line)
+        return function is not None and function is self._sources.function(other.path, other.line)
+
+    def _passes_on(self, place: Range) -> bool:
+        """Whether a statement only gives a value another name."""
+        node = self._sources.statement(place.path, place.line)
+        value = getattr(node, "value", None)
+        parts = value.elts if isinstance(value, ast.Tuple) else [value]
+        return all(isinstance(part, (ast.Name, ast.Attribute, ast.Constant)) for part in parts)
+
+    # --- operands
+
+    def _operand(self, change: Change, all_operands: Iterable[Change]) -> _Finding:
+        ours, theirs = change.user or change.native, change.official_user or change.official
+        official = self._official.statement(theirs) if theirs is not None else None
+        one = self._written(ours) if ours is not None else None
+        other = self._official_written(theirs) if theirs is not None else None
+        place, message = self._role(change, tuple(all_operands))
+        return _Finding(change, "operand", place, official, one, other, message)
+
+    def _role(self, change: Change, all_operands: tuple[Change, ...]) -> tuple[Range | None, str]:
+        user, (value, wanted) = change.user, change.values
+        if change.place == "part" and change.native is not None:
+            place = self._construction(change.native) or self._native.statement(change.native)
+            return place, f"takes another part of the result of {operands.shown(change.native)}"
+        maker = self._operations.native.makers.get(value)
+        use = self._native.statement(user) if user is not None else self._goal_use[0]
+        if maker is not None and operands.canonical(maker) in operands.FRESH:
+            text = self._written(maker)
+            return self._native.statement(maker), f"uses {text}, where the official model has another value"
+        variable, frame = self._used_as(user, change.position)
+        named, right = self._official_used_as(change), self._names_of(wanted)
+        operation = operands.shown(user) if user is not None else self._divergence.pair.native.module
+        message = _role_message(operation, variable, named, right)
+        if variable is None or frame is None:
+            leaf = self._operations.native.values.get(value)
+            if leaf is not None and leaf.source in ("buffer", "outside") and leaf.name:
+                return self._attribute(leaf.name) or use, message
+            return use, message
+        bound = self._bound(frame, variable)
+        if named is not None and named != variable and not right and self._bound(frame, named) is not None:
+            return use, message
+        if named == variable or variable in right:
+            if bound is not None and not right and not self._passes_on(bound):
+                return self._between(bound, use), message
+            return bound or use, message
+        exchanged = any(
+            other is not change and self._equality.agree(value, other.values[1]) for other in all_operands
+        )
+        if named not in right and bound is not None and (exchanged or self._passes_on(bound)):
+            return bound, message
+        return use, message
+
+    def _attribute(self, name: str) -> Range | None:
+        owner, _, own = name.rpartition(".")
+        module = self._native.modules.get(owner)
+        if module is None:
+            return None
+        if module.path is not None and module.line is not None and self._native.owns(module.path):
+            node = self._sources.attribute(module.path, module.line, own)
+            if node is not None:
+                return statements.range_of(module.path, node)
+        return self._native.built(module)
+
+    def _variable(self, user: Operation, position: int) -> str | None:
+        found = operands.tensors(user)
+        return _held(found[position], self._native.frame(user)) if position < len(found) else None
+
+    def _official_variable(self, change: Change) -> str | None:
+        user = change.official_user
+        if user is None:
+            return None
+        for operand in operands.tensors(user):
+            if operand.value == change.values[1]:
+                return _held(operand, self._official.frame(user))
+        return None
+
+    def _names_of(self, official: int) -> frozenset[str]:
+        """The port's variables that hold a value equal to an official one, most used first."""
+        values = set(self._equality.natives_of(official))
+        names: Counter[str] = Counter()
+        for operation in self._operations.native.operations:
+            at = self._native.frame(operation)
+            for operand in operation.operands:
+                name = _held(operand, at) if operand.value in values else None
+                if name is not None:
+                    names[name] += 1
+        return frozenset(names)
+
+    def _bound(self, frame: CodeLine, variable: str) -> Range | None:
+        """The statement that bound a variable before a line."""
+        if variable.startswith("self."):
+            node = self._sources.attribute(frame.path, frame.line, variable[5:])
+        else:
+            node = self._sources.definition(frame.path, frame.line, variable, self._lines(frame.path))
+        return statements.range_of(frame.path, node) if node is not None else None
+
+    # --- dtypes
+
+    def dtype(self) -> _Finding | None:
+        """The port's first operation that makes, from operands of the official dtypes, another dtype."""
+        native, official = self._operations.native, self._operations.official
+        partners = self._partners()
+        for operation in native.operations:
+            for value in operation.outputs:
+                other = partners.get(value)
+                if other is None or native.values[value].dtype == official.values[other].dtype:
+                    continue
+                if any(self._other_dtype(operand, partners) for operand in operation.operands):
+                    continue
+                theirs = official.makers.get(other)
+                one = f"{self._written(operation)} in {native.values[value].dtype}"
+                theirs_text = official.values[other].dtype
+                two = (
+                    f"{self._official_written(theirs)} in {theirs_text}"
+                    if theirs is not None
+                    else theirs_text
+                )
+                change = Change("constant", operation, theirs, (value, other), 1.0)
+                place = self._native.statement(operation)
+                where = self._official.statement(theirs) if theirs is not None else None
+                return _Finding(
+                    change, "dtype", place, where, one, two, f"computes {one}, the official model {two}"
+                )
+        return None
+
+    def _partners(self) -> dict[int, int]:
+        partners: dict[int, int] = {}
+        for pair in self._operations.same:
+            ours, theirs = self._operations.native.values, self._operations.official.values
+            old = partners.get(pair.native)
+            if old is None or theirs[old].dtype != ours[pair.native].dtype == theirs[pair.official].dtype:
+                partners[pair.native] = pair.official
+        return partners
+
+    def _other_dtype(self, operand: Operand, partners: Mapping[int, int]) -> bool:
+        if operand.value is None or operand.value not in partners:
+            return False
+        ours = self._operations.native.values[operand.value].dtype
+        return ours != self._operations.official.values[partners[operand.value]].dtype
+
+    # --- where nothing is certain
+
+    def bracketed(self) -> Divergence:
+        """The divergence with its spots over all statements between agreeing values and the wrong one."""
+        divergence = self._divergence
+        ours = self._account.native.operations
+        native = _span(self._native, ours) or _span(self._native, self._frontier(ours))
+        official = _span(self._official, self._account.official.operations)
+        return replace(
+            divergence, native=_spot(divergence.native, native), official=_spot(divergence.official, official)
+        )
+
+    def _frontier(self, operations: Iterable[Operation]) -> list[Operation]:
+        """The operations that only take what both sides have."""
+        made = set(self._account.native.made)
+        return [each for each in operations if not {operand.value for operand in each.operands} & made]
+
+    def _written(self, operation: Operation) -> str:
+        return operands.written(operation, self._operations.native.values)
+
+    def _official_written(self, operation: Operation) -> str:
+        return operands.written(operation, self._operations.official.values)
+
+
+def _span(house: House, operations: Iterable[Operation]) -> Range | None:
+    """The lines of one function that the operations stand in; None where they stand in several."""
+    places: list[Range] = []
+    functions = []
+    for operation in operations:
+        at = house.frame(operation)
+        if at is None:
+            continue
+        frame = operation.stack[at]
+        places.append(house.at(frame))
+        functions.append(house.sources.function(frame.path, frame.line))
+    if not places or any(function is not functions[0] for function in functions):
+        return None
+    first, last = min(place.line for place in places), max(place.end_line for place in places)
+    return Range(places[0].path, first, last) if last - first <= _BRACKET else None
+
+
+def _held(operand: Operand, frame: int | None) -> str | None:
+    if frame is not None and frame < len(operand.held):
+        return operand.held[frame]
+    return operand.variable if not operand.held else None
+
+
+_VERBS: Mapping[str, str] = {"add": "adds", "sub": "subtracts", "mul": "multiplies by", "div": "divides by"}
+
+
+def _constant_message(operation: Operation, place: str | None, one: str | None, other: str | None) -> str:
+    name = operands.canonical(operation)
+    verb = _VERBS.get(name)
+    if verb is not None and one is not None and other is not None and place != "alpha":
+        return f"{verb} {one} where the official model {verb} {other}"
+    label = (
+        f"{place} of {operands.shown(operation)}"
+        if place and not place.isdigit()
+        else operands.shown(operation)
+    )
+    return f"{label} is {one or 'not given'} where the official model has {other or 'none'}"
+
+
+def _role_message(operation: str, ours: str | None, theirs: str | None, right: Iterable[str]) -> str:
+    mine = f"`{ours}`" if ours is not None else "a value"
+    other = f"`{theirs}`" if theirs is not None else "another"
+    names = sorted(set(right) - {ours})
+    held = f", which the port holds in `{names[0]}`" if names else ""
+    if ours is not None and ours == theirs:
+        return f"{operation} takes {mine}, which holds another value than the official model's {other}{held}"
+    return f"{operation} takes {mine} where the official model takes {other}{held}"

@@ -1,0 +1,1 @@
+"""Both models of a port, small, with random weights, on equal inputs."""

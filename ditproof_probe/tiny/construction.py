@@ -1,0 +1,61 @@
+"""Where each module of a model was constructed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, TypeAlias
+
+import torch
+
+Frame: TypeAlias = "tuple[str, int, str]"
+"""(path, line from 0, function)."""
+
+_DEEPEST = 12
+_TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep  # noqa: PTH100, PTH120
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[dict[int, tuple[Frame, ...]]]:
+    """While it lasts, every module that is constructed is noted: id -> its frames, innermost first.
+
+    An id counts only while its module lives. Left out are torch's frames, the constructor of the module
+    itself with those that it calls of its base classes, and everything from this package outwards.
+    """
+    sites: dict[int, tuple[Frame, ...]] = {}
+    original = torch.nn.Module.__init__
+
+    def init(self: torch.nn.Module, *arguments: Any, **keywords: Any) -> None:
+        sites[id(self)] = _frames(self, sys._getframe(1))
+        original(self, *arguments, **keywords)
+
+    torch.nn.Module.__init__ = init
+    try:
+        yield sites
+    finally:
+        torch.nn.Module.__init__ = original
+
+
+def _frames(module: torch.nn.Module, frame: FrameType | None) -> tuple[Frame, ...]:
+    found: list[Frame] = []
+    constructing = True
+    while frame is not None and len(found) < _DEEPEST:
+        code = frame.f_code
+        if code.co_filename.startswith(_OWN):
+            break
+        if constructing:
+            constructing = _is_about(module, frame)
+        if not constructing and not code.co_filename.startswith(_TORCH):
+            found.append((os.path.abspath(code.co_filename), frame.f_lineno - 1, code.co_name))  # noqa: PTH100
+        frame = frame.f_back
+    return tuple(found)
+
+
+def _is_about(module: torch.nn.Module, frame: FrameType) -> bool:
+    """Whether a frame is a constructor of the module: its own, of a base class, or what wraps one."""
+    names = frame.f_code.co_varnames
+    return bool(names) and frame.f_locals.get(names[0]) is module
