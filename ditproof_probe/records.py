@@ -13,6 +13,8 @@ carries `v` (the version of this vocabulary) and `kind`:
 `comparison`    one pair of values that met in `assert_close`; see `ditproof_probe.recorder`
 `comparison_unmeasured`  test, call, message: a comparison ran and its numbers could not be taken
 `overflow`      test, limit: passing comparisons beyond this number are not recorded
+`traced`        one model's trace, written; see `ditproof_probe.parity_tracing`
+`untraced`      test, message: a test that could not be traced
 `outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
 `session`       exit_code of pytest, message
 `problem`       problem (`no-pytest`), message: the run cannot begin
