@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Literal
 
 from analyzers.numeric import operands, statements
 from analyzers.numeric.origins import House, Origins
-from analyzers.numeric.records import Built, Operand, Operation, Operations
+from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
@@ -23,6 +24,15 @@ _CERTAIN: Mapping[str, int] = {
     "extra": 1,
     "value": 2,
 }
+
+_HOPELESS = 30.0
+"""What an account may cost to be believed at all."""
+
+_BRACKET = 12
+"""Lines that a bracket spans at most."""
+
+_PLAUSIBLE = 7.0
+"""What an account may cost to be believed before simpler signs."""
 
 _What = Literal["operation", "constant", "operand", "dtype", "value", "lacking", "extra"]
 
@@ -48,11 +58,11 @@ def blame(
     say nothing certain, the spots span what was computed between agreeing values and the wrong one (as far as
     that lies in one function), or stay as they are.
     """
-    case = _Case(operations, built, Sources(source))
+    case = _Case(divergence, operations, built, Sources(source))
     found = case.dtype() if divergence.kind == "dtype" else None
-    found = found or case.first(divergence)
+    found = found or case.first()
     if found is None:
-        return case.bracketed(divergence)
+        return case.bracketed()
     native = _spot(divergence.native, found.native)
     official = _spot(divergence.official, found.official)
     also = [_spot(divergence.native, place) for place in found.also if place != found.native]
@@ -79,8 +89,11 @@ def _spot(old: Spot, place: Range | None) -> Spot:
 class _Case:
     """One divergence's operations, and what is asked of them."""
 
-    def __init__(self, operations: Operations, built: Built, sources: Sources) -> None:
+    def __init__(
+        self, divergence: Divergence, operations: Operations, built: Built, sources: Sources
+    ) -> None:
         self._operations = operations
+        self._divergence = divergence
         self._sources = sources
         self._native = House.of(built.native, sources)
         self._official = House.of(built.official, sources)
@@ -105,8 +118,14 @@ class _Case:
     def _origins(self) -> Origins:
         return Origins(self._native, self._executed)
 
-    def first(self, divergence: Divergence) -> _Finding | None:
+    def first(self) -> _Finding | None:
         """The change to blame: the certain ones before matters of form, the first in the port's order."""
+        if not self._account.complete or self._account.cost > _PLAUSIBLE:
+            found = self._layer_left_out() or self._from_nothing()
+            if found is not None:
+                return found
+        if self._account.cost > _HOPELESS:
+            return None
         changes = [change for change in self._account.changes if change.kind in _CERTAIN]
         heavy = [change for change in changes if change.cost >= 0.5] or changes
         if not self._account.complete and not any(self._grounded(change) for change in heavy):
@@ -114,7 +133,82 @@ class _Case:
         heavy = [change for change in heavy if self._grounded(change)] or heavy
         if not heavy:
             return None
-        return self._read(heavy[0], heavy, divergence)
+        return self._read(heavy[0], heavy)
+
+    def _layer_left_out(self) -> _Finding | None:
+        """An official layer with weights that the port does not come through: where both sides call it, it is
+        an aligned place of its own and no part of what lies between."""
+        native, official = self._account.native, self._account.official
+        if any(
+            value is not None and native.slice.values[value].source == "parameter"
+            for operation in native.operations
+            for value in (operand.value for operand in operation.operands)
+        ):
+            return None
+        for theirs in official.operations:
+            given = [operand.value for operand in theirs.operands if operand.value is not None]
+            weights = [value for value in given if official.slice.values[value].source == "parameter"]
+            if not weights or given[0] in weights:
+                continue
+            equal = self._equality.natives_of(given[0])
+            for user in native.slice.operations:
+                taken = [operand.value for operand in operands.tensors(user)]
+                position = next((at for at, value in enumerate(taken) if value in equal), None)
+                if position is None:
+                    continue
+                value = taken[position]
+                after = next(
+                    (
+                        each
+                        for each in official.slice.operations
+                        if any(operand.value in theirs.outputs for operand in each.operands)
+                    ),
+                    None,
+                )
+                pair = (equal[0] if value is None else value, theirs.outputs[0])
+                return self._lacking(Change("lacking", None, theirs, pair, 1.0, user, after, position))
+        return None
+
+    def _from_nothing(self) -> _Finding | None:
+        """The first wrong value that was computed from constants alone (rotary angles, a mask, frequencies):
+        whatever way the official model takes to its own, the port's was made by the code that led there."""
+        region = self._account.native
+        closed: set[int] = set()
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            if given <= closed:
+                closed.update(operation.outputs)
+        for operation in region.operations:
+            given = {operand.value for operand in operation.operands if operand.value is not None}
+            wrong = sorted(given & closed)
+            if wrong and given - closed:
+                maker = region.slice.makers[wrong[0]]
+                place = self._native.statement(maker)
+                if place is None:
+                    continue
+                place = self._with_arguments(place)
+                text = self._written(maker)
+                change = Change("operand", None, None, (wrong[0], -1), 1.0, operation)
+                message = (
+                    f"{operands.shown(operation)} takes {text}, a value that the official model never has"
+                )
+                return _Finding(change, "operand", place, None, text, None, message)
+        return None
+
+    def _with_arguments(self, place: Range) -> Range:
+        """A statement together with those right above it that only prepare plain arguments for it."""
+        node = self._sources.statement(place.path, place.line)
+        lines, first = self._lines(place.path), place.line
+        for name in sorted(statements.names_in(node)) if node is not None else ():
+            bound = self._sources.definition(place.path, place.line, name, lines)
+            if bound is None:
+                continue
+            near = statements.range_of(place.path, bound)
+            if place.line - near.end_line <= 2 and not any(
+                near.line <= line <= near.end_line for line in lines
+            ):
+                first = min(first, near.line)
+        return Range(place.path, first, place.end_line)
 
     def _grounded(self, change: Change) -> bool:
         """Whether the port's operation has only operands that both sides have."""
@@ -127,20 +221,21 @@ class _Case:
             return change.values[0] not in made or not (values & made - {change.values[0]})
         return not (values & made)
 
-    def _read(self, change: Change, changes: Iterable[Change], divergence: Divergence) -> _Finding:
+    def _read(self, change: Change, changes: Iterable[Change]) -> _Finding:
         if change.kind == "constant" and change.native is not None and change.official is not None:
             return self._constant(change)
         if change.kind == "operand":
             return self._operand(change, [other for other in changes if other.kind == "operand"])
         if change.kind == "lacking":
-            return self._lacking(change, divergence)
+            return self._lacking(change)
         return self._operation(change)
 
     # --- constants
 
     def _constant(self, change: Change) -> _Finding:
         ours, theirs = change.native, change.official
-        assert ours is not None and theirs is not None
+        assert ours is not None
+        assert theirs is not None
         one, other = change.constants
         place = self._origins.constant(ours, one) or self._construction(ours) or self._native.statement(ours)
         return _Finding(
@@ -180,7 +275,7 @@ class _Case:
             message, what = f"computes {one} where the official model computes {other}", "operation"
         return _Finding(change, what, place, official, one, other, message)  # type: ignore[arg-type]
 
-    def _lacking(self, change: Change, divergence: Divergence) -> _Finding:
+    def _lacking(self, change: Change) -> _Finding:
         theirs = change.official
         assert theirs is not None
         other = self._official_written(theirs)
@@ -198,40 +293,76 @@ class _Case:
         """Where the lacking operation should stand: in the statement that uses the value, in the one that
         made it, or between them, as the official statements lie."""
         user, maker = change.user, self._operations.native.makers.get(change.values[0])
-        use = self._native.statement(user) if user is not None else None
+        use = self._native.statement(user) if user is not None else self._goal_use[0]
         made = self._native.statement(maker) if maker is not None else None
-        if (
-            user is not None
-            and self._native.library_module(user) is not None
-            and self._official_inside(theirs)
-        ):
+        inside = user is not None and self._native.library_module(user) is not None
+        if user is not None and inside and self._official_inside(theirs):
             return self._construction(user) or use
+        official_user = change.official_user
         official_use = (
-            self._official.statement(change.official_user) if change.official_user is not None else None
+            self._official.statement(official_user)
+            if official_user is not None
+            else self._official_goal_use[0]
         )
         if use is not None and official is not None and official == official_use:
             return use
-        variable = self._variable(user, change.position) if user is not None else None
-        if user is not None and variable is not None:
-            bound = self._binding(user, variable)
-            if bound is not None and not self._computes(bound):
+        variable, frame = self._used_as(user, change.position)
+        named = self._official_used_as(change)
+        other_name = variable is not None and named is not None and variable != named
+        if other_name and frame is not None and named is not None and self._bound(frame, named) is not None:
+            return use
+        if variable is not None and frame is not None:
+            bound = self._bound(frame, variable)
+            if bound is not None and self._passes_on(bound):
                 return bound
             made = bound or made
-        official_makers = [
-            self._official.statement(maker)
-            for maker in (
-                self._operations.official.makers.get(operand.value)
-                for operand in theirs.operands
-                if operand.value is not None
-            )
-            if maker is not None
-        ]
-        if made is not None and official is not None and official in official_makers:
+        makers = (
+            self._operations.official.makers.get(operand.value)
+            for operand in theirs.operands
+            if operand.value is not None
+        )
+        if made is not None and official in [
+            self._official.statement(each) for each in makers if each is not None
+        ]:
             return made
-        if use is not None and made is not None and made.path == use.path and made.line <= use.line:
-            if self._one_function(made, use):
-                return Range(use.path, made.line, use.end_line)
-        return use or made
+        return self._between(made, use)
+
+    def _between(self, made: Range | None, use: Range | None) -> Range | None:
+        """The lines from one statement to another of one function; the later one where they are far apart."""
+        if made is None or use is None:
+            return use or made
+        near = made.path == use.path and 0 <= use.line - made.line <= _BRACKET
+        if near and self._one_function(made, use):
+            return Range(use.path, made.line, use.end_line)
+        return use
+
+    @cached_property
+    def _goal_use(self) -> tuple[Range | None, str | None]:
+        """The statement that passes the goal on to the module where it is wrong, and in which variable."""
+        at = self._divergence.pair.native
+        return (self._native.use(at.module) if at.end == "in" else None) or (None, None)
+
+    @cached_property
+    def _official_goal_use(self) -> tuple[Range | None, str | None]:
+        at = self._divergence.pair.official
+        return (self._official.use(at.module) if at.end == "in" else None) or (None, None)
+
+    def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
+        """The port's variable that an operation (or the call at the goal) takes a value from, and the line of
+        that use."""
+        if user is None:
+            place, variable = self._goal_use
+            return variable, None if place is None else CodeLine(place.path, place.line, "")
+        at = self._native.frame(user)
+        return self._variable(user, position), user.stack[at] if at is not None else None
+
+    def _official_used_as(self, change: Change) -> str | None:
+        if change.official_user is None:
+            return self._official_goal_use[1]
+        return self._official_variable(change)
+
+    def _lines(self, path: str) -> frozenset[int]:
+        return self._executed.get(path, frozenset())
 
     def _official_inside(self, operation: Operation) -> bool:
         return self._official.library_module(operation) is not None
@@ -240,9 +371,12 @@ class _Case:
         function = self._sources.function(one.path, one.line)
         return function is not None and function is self._sources.function(other.path, other.line)
 
-    def _computes(self, place: Range) -> bool:
-        lines = self._executed.get(place.path, frozenset())
-        return any(place.line <= line <= place.end_line for line in lines)
+    def _passes_on(self, place: Range) -> bool:
+        """Whether a statement only gives a value another name."""
+        node = self._sources.statement(place.path, place.line)
+        value = getattr(node, "value", None)
+        parts = value.elts if isinstance(value, ast.Tuple) else [value]
+        return all(isinstance(part, (ast.Name, ast.Attribute, ast.Constant)) for part in parts)
 
     # --- operands
 
@@ -255,48 +389,35 @@ class _Case:
         return _Finding(change, "operand", place, official, one, other, message)
 
     def _role(self, change: Change, all_operands: tuple[Change, ...]) -> tuple[Range | None, str]:
-        if change.native is not None and change.user is None and change.kind == "operand" and change.official:
-            if operands.canonical(change.native) == operands.canonical(change.official):
-                place = self._construction(change.native) or self._native.statement(change.native)
-                return (
-                    place,
-                    f"takes another part of {operands.shown(change.native)}'s result than the official",
-                )
-        user = change.user
-        value, wanted = change.values
-        if user is None:
-            maker = change.native
-            place = self._native.statement(maker) if maker is not None else None
-            return place, "passes on another value than the official model"
-        use = self._native.statement(user)
+        user, (value, wanted) = change.user, change.values
+        if change.place == "part" and change.native is not None:
+            place = self._construction(change.native) or self._native.statement(change.native)
+            return place, f"takes another part of the result of {operands.shown(change.native)}"
         maker = self._operations.native.makers.get(value)
-        if value in self._account.native.made and maker is not None:
+        use = self._native.statement(user) if user is not None else self._goal_use[0]
+        if maker is not None and operands.canonical(maker) in operands.FRESH:
             text = self._written(maker)
-            return self._native.statement(
-                maker
-            ), f"computes {text}, where the official model uses another value"
-        variable = self._variable(user, change.position)
-        official_name = self._official_variable(change)
-        right = self._names_of(wanted)
-        message = _role_message(operands.shown(user), variable, official_name, right)
-        if variable is None:
+            return self._native.statement(maker), f"uses {text}, where the official model has another value"
+        variable, frame = self._used_as(user, change.position)
+        named, right = self._official_used_as(change), self._names_of(wanted)
+        operation = operands.shown(user) if user is not None else self._divergence.pair.native.module
+        message = _role_message(operation, variable, named, right)
+        if variable is None or frame is None:
             leaf = self._operations.native.values.get(value)
-            if leaf is not None and leaf.source in ("buffer", "outside", "parameter") and leaf.name:
+            if leaf is not None and leaf.source in ("buffer", "outside") and leaf.name:
                 return self._attribute(leaf.name) or use, message
             return use, message
-        if variable in right:
-            # A variable of this name holds the right value elsewhere: it was bound anew, or not anew.
-            return self._binding(user, variable) or use, message
-        if official_name is not None and official_name in right:
+        bound = self._bound(frame, variable)
+        if named is not None and named != variable and not right and self._bound(frame, named) is not None:
             return use, message
-        if official_name == variable and right:
-            return self._binding(user, variable) or use, message
+        if named == variable or variable in right:
+            if bound is not None and not right and not self._passes_on(bound):
+                return self._between(bound, use), message
+            return bound or use, message
         exchanged = any(
-            other is not change and other.values[0] != value and self._equality.agree(value, other.values[1])
-            for other in all_operands
+            other is not change and self._equality.agree(value, other.values[1]) for other in all_operands
         )
-        bound = self._binding(user, variable)
-        if bound is not None and (exchanged or not self._computes(bound) or official_name == variable):
+        if named not in right and bound is not None and (exchanged or self._passes_on(bound)):
             return bound, message
         return use, message
 
@@ -336,16 +457,12 @@ class _Case:
                     names[name] += 1
         return frozenset(names)
 
-    def _binding(self, user: Operation, variable: str) -> Range | None:
-        at = self._native.frame(user)
-        if at is None:
-            return None
-        frame = user.stack[at]
+    def _bound(self, frame: CodeLine, variable: str) -> Range | None:
+        """The statement that bound a variable before a line."""
         if variable.startswith("self."):
             node = self._sources.attribute(frame.path, frame.line, variable[5:])
         else:
-            lines = self._executed.get(frame.path, frozenset())
-            node = self._sources.definition(frame.path, frame.line, variable, lines)
+            node = self._sources.definition(frame.path, frame.line, variable, self._lines(frame.path))
         return statements.range_of(frame.path, node) if node is not None else None
 
     # --- dtypes
@@ -394,13 +511,20 @@ class _Case:
 
     # --- where nothing is certain
 
-    def bracketed(self, divergence: Divergence) -> Divergence:
+    def bracketed(self) -> Divergence:
         """The divergence with its spots over all statements between agreeing values and the wrong one."""
-        native = _span(self._native, self._account.native.operations)
+        divergence = self._divergence
+        ours = self._account.native.operations
+        native = _span(self._native, ours) or _span(self._native, self._frontier(ours))
         official = _span(self._official, self._account.official.operations)
         return replace(
             divergence, native=_spot(divergence.native, native), official=_spot(divergence.official, official)
         )
+
+    def _frontier(self, operations: Iterable[Operation]) -> list[Operation]:
+        """The operations that only take what both sides have."""
+        made = set(self._account.native.made)
+        return [each for each in operations if not {operand.value for operand in each.operands} & made]
 
     def _written(self, operation: Operation) -> str:
         return operands.written(operation, self._operations.native.values)
@@ -412,16 +536,18 @@ class _Case:
 def _span(house: House, operations: Iterable[Operation]) -> Range | None:
     """The lines of one function that the operations stand in; None where they stand in several."""
     places: list[Range] = []
-    functions = set()
+    functions = []
     for operation in operations:
         at = house.frame(operation)
         if at is None:
             continue
-        places.append(house.at(operation.stack[at]))
-        functions.add((operation.stack[at].path, operation.stack[at].function))
-    if not places or len(functions) != 1:
+        frame = operation.stack[at]
+        places.append(house.at(frame))
+        functions.append(house.sources.function(frame.path, frame.line))
+    if not places or any(function is not functions[0] for function in functions):
         return None
-    return Range(places[0].path, min(place.line for place in places), max(place.end_line for place in places))
+    first, last = min(place.line for place in places), max(place.end_line for place in places)
+    return Range(places[0].path, first, last) if last - first <= _BRACKET else None
 
 
 def _held(operand: Operand, frame: int | None) -> str | None:

@@ -100,6 +100,10 @@ FRESH: Final = frozenset(
 )
 """Operations whose result depends on no value."""
 
+_HEAVY: Final = frozenset(
+    {"linear", "convolution", "scaled_dot_product_attention", "matmul", "bmm", "baddbmm", "einsum"}
+)
+
 _SAME_NAME: Final = {
     "_to_copy": "cast",
     "to": "cast",
@@ -128,6 +132,9 @@ _SAME_NAME: Final = {
     "concatenate": "cat",
 }
 
+BLANK: Final = frozenset({"empty", "empty_like", "new_empty", "zeros", "zeros_like", "new_zeros"})
+"""Operations that make room for values to be written."""
+
 _NO_MEANING: Final = frozenset(
     {
         "device",
@@ -147,6 +154,8 @@ def canonical(operation: Operation) -> str:
     """The operation's name without namespace, overload and the sign of working in place."""
     words = operation.name.split(".")
     name = words[1] if len(words) > 1 and words[0] in ("aten", "prims", "prim") else words[-1]
+    if name.startswith("conv") and name[4:5].isdigit():
+        return "convolution"
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]
     if "scaled_dot_product" in name:
@@ -160,7 +169,7 @@ def weight(name: str) -> float:
         return 0.1
     if name in ORDER:
         return 0.6
-    return 1.0
+    return 5.0 if name in _HEAVY else 1.0
 
 
 @dataclass(frozen=True)

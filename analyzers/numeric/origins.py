@@ -32,7 +32,8 @@ class House:
         """The side whose submodules these are, the model itself first."""
         by_name = {module.name: module for module in modules}
         root = by_name.get("")
-        return cls(by_name, posixpath.dirname(root.path) if root is not None and root.path else None, sources)
+        home = posixpath.dirname(root.path) if root is not None and root.path else None
+        return cls(by_name, home, sources)
 
     def owns(self, path: str) -> bool:
         """Whether a file belongs to the model rather than to a library of layers."""
@@ -43,7 +44,7 @@ class House:
         return next((at for at, line in enumerate(operation.stack) if self.owns(line.path)), None)
 
     def statement(self, operation: Operation) -> Range | None:
-        """The statement of the model's own files that led to the operation; a library's where there is none."""
+        """The statement of the model's own files that led to the operation, else a library's."""
         at = self.frame(operation)
         if at is None:
             return self.at(operation.stack[0]) if operation.stack else None
@@ -54,8 +55,8 @@ class House:
         return self.sources.range_at(line.path, line.line)
 
     def library_module(self, operation: Operation) -> Module | None:
-        """The outermost module around the operation whose class is not the model's own, below the innermost of
-        its own; None where the operation stands in code of the model itself."""
+        """The outermost library module around the operation that the model itself holds; None where
+        the operation stands in code of the model itself."""
         name, found = operation.module, None
         while name in self.modules:
             module = self.modules[name]
@@ -69,13 +70,44 @@ class House:
                 name = name.rpartition(".")[0]
         return found
 
+    def use(self, name: str) -> tuple[Range, str | None] | None:
+        """The statement of the model's own files that calls a module (or the library module that it is a part
+        of), and the variable that it passes first. None where it is not called as `self.<its name>` once."""
+        while name:
+            parent = name.rpartition(".")[0]
+            while parent and parent not in self.modules:
+                parent = parent.rpartition(".")[0]
+            owner = self.modules.get(parent)
+            if (
+                owner is not None
+                and owner.path is not None
+                and owner.line is not None
+                and self.owns(owner.path)
+            ):
+                return self._called(owner.path, owner.line, name[len(parent) :].strip(".").partition(".")[0])
+            name = parent
+        return None
+
+    def _called(self, path: str, line: int, attribute: str) -> tuple[Range, str | None] | None:
+        cls = self.sources.enclosing_class(path, line + 1)
+        if cls is None:
+            return None
+        found = []
+        for call in (node for node in ast.walk(cls) if isinstance(node, ast.Call)):
+            target = call.func.value if isinstance(call.func, ast.Subscript) else call.func
+            if isinstance(target, ast.Attribute) and target.attr == attribute and _is_self(target.value):
+                first = call.args[0] if call.args else None
+                variable = first.id if isinstance(first, ast.Name) else None
+                found.append((self.sources.range_at(path, call.lineno - 1), variable))
+        return found[0] if len(found) == 1 else None
+
     def built(self, module: Module) -> Range | None:
         """The statement of the model's own files that constructs a module."""
         line = statements.innermost(module.built_at, self.owns)
         return self.at(line) if line is not None else None
 
     def settings(self, operation: Operation, text: str) -> Iterator[tuple[Module, str]]:
-        """The module of the operation and those around it, as far as they hold the constant as a setting."""
+        """The module of the operation and those around it, as far as they hold the constant as setting."""
         name = operation.module
         while name in self.modules:
             module = self.modules[name]
@@ -87,6 +119,10 @@ class House:
             if not name:
                 return
             name = name.rpartition(".")[0]
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _common(text: str) -> bool:
@@ -125,19 +161,20 @@ class Origins:
     def _setting(self, module: Module, setting: str, wanted: Sequence[object]) -> Range | None:
         """Where the constructor's argument for a setting was written; the construction where that is not
         seen."""
-        house = self.house
-        if module.path is not None and house.owns(module.path) and module.line is not None:
-            bound = house.sources.attribute(module.path, module.line, setting)
+        house, init, names = self.house, None, [setting]
+        if module.path is not None and module.line is not None:
+            bound = house.sources.attribute(module.path, module.line + 1, setting)
             if bound is not None:
-                if any(statements.has_constant(bound, each) for each in wanted):
+                if house.owns(module.path) and any(statements.has_constant(bound, each) for each in wanted):
                     return statements.range_of(module.path, bound)
-                for name in sorted(statements.names_in(bound)):
-                    found = self._argument(module.built_at, 0, module.cls, name, wanted, 0)
-                    if found is not None:
-                        return found
-                return statements.range_of(module.path, bound)
-        found = self._argument(module.built_at, 0, module.cls, setting, wanted, 0)
-        return found if found is not None else house.built(module)
+                init = house.sources.function(module.path, bound.lineno - 1)
+                given = statements.parameters(init) if init is not None else frozenset()
+                names = sorted(statements.names_in(bound) & given)
+        for name in names:
+            found = self._argument(module.built_at, 0, module.cls, name, wanted, 0, init)
+            if found is not None:
+                return found
+        return house.built(module)
 
     def _argument(
         self,
@@ -147,6 +184,7 @@ class Origins:
         name: str,
         wanted: Sequence[object],
         depth: int,
+        init: statements.Function | None = None,
     ) -> Range | None:
         """Follows what the call at a frame gives for a parameter."""
         if at >= len(frames) or depth > _DEPTH:
@@ -159,7 +197,7 @@ class Origins:
         calls = statements.calls_in(node)
         named = [call for call in calls if statements.callee(call) == called] or list(calls)
         for call in named:
-            given = statements.argument(call, None, name, bound=True)
+            given = statements.argument(call, init, name, bound=True)
             candidates = (
                 [given] if given is not None else list(call.args) + [each.value for each in call.keywords]
             )
@@ -253,9 +291,9 @@ class Origins:
                 if given is None:
                     continue
                 given_at_call = True
-                if house.owns(outer.path) and node is not None:
-                    if any(statements.has_constant(given, each) for each in wanted):
-                        return statements.range_of(outer.path, node)
+                written = any(statements.has_constant(given, each) for each in wanted)
+                if written and house.owns(outer.path) and node is not None:
+                    return statements.range_of(outer.path, node)
                 found = self._along(frames, at + 1, given, None, wanted, depth + 1)
                 if found is not None:
                     return found

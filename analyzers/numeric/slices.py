@@ -8,13 +8,14 @@ two styles of writing the same thing cost nothing as long as their results agree
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from analyzers.numeric import operands
-from analyzers.numeric.records import Operation, Operations, Same, Slice
+from analyzers.numeric.records import Operand, Operation, Operations, Same, Slice
 
 ChangeKind: TypeAlias = Literal[
     "operation", "constant", "operand", "value", "lacking", "extra", "form", "unlike"
@@ -24,7 +25,12 @@ ChangeKind: TypeAlias = Literal[
 LIMIT: Final = 250_000
 """Pairs of values that are weighed against each other; a pair takes about 10 microseconds."""
 
-_UNLIKE: Final = 4.0
+_UNLIKE: Final = 14.0
+
+_NAMED: Final = 2.0
+
+_REPLACED: Final = 2.2
+_REPLACED_EACH: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ class Region:
 
 
 def region(side: Slice, known: Callable[[int], bool]) -> Region:
-    """Walks back from the goal and stops at what is known. The goal itself is always looked into."""
+    """Walks back from the goal and stops at what is known."""
     leaves: dict[int, None] = {}
     made: dict[int, None] = {}
     waiting = [side.goal]
@@ -142,7 +148,7 @@ def region(side: Slice, known: Callable[[int], bool]) -> Region:
         if value in leaves or value in made:
             continue
         maker = side.makers.get(value)
-        if maker is None or (known(value) and value != side.goal):
+        if maker is None or known(value):
             leaves[value] = None
             continue
         made[value] = None
@@ -162,6 +168,11 @@ class Account:
     equality: Equality
 
     @property
+    def cost(self) -> float:
+        """How far-fetched the account is: about one for each change that counts."""
+        return sum(change.cost for change in self.changes)
+
+    @property
     def complete(self) -> bool:
         """Whether every difference found its counterpart."""
         return bool(self.changes) and all(change.kind != "unlike" for change in self.changes)
@@ -171,9 +182,16 @@ def account(operations: Operations) -> Account:
     """The shortest account of the difference at the goals. Without changes where there is nothing to compare
     (no operations, or more than `LIMIT` pairs of values)."""
     equality = Equality(operations.same)
-    native = region(operations.native, equality.has_native)
-    official = region(operations.official, equality.has_official)
-    if not native.made or len(native.values) * len(official.values) > LIMIT:
+    goal, official_goal = operations.native.goal, operations.official.goal
+    in_form = equality.layout(goal, official_goal) is not None
+    native = region(
+        operations.native, lambda value: equality.has_native(value) and (value != goal or not in_form)
+    )
+    official = region(
+        operations.official,
+        lambda value: equality.has_official(value) and (value != official_goal or not in_form),
+    )
+    if not (native.made or official.made) or len(native.values) * len(official.values) > LIMIT:
         return Account((), native, official, equality)
     steps = _Weighing(native, official, equality).changes()
     order = {operation.number: place for place, operation in enumerate(native.operations)}
@@ -196,7 +214,7 @@ class _Choice:
     cost: float
     own: tuple[Change, ...]
     pairs: tuple[tuple[int, int, int], ...]  # native value, official value, position in the native operation
-    costs: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    costs: Mapping[Hashable, float] = field(default_factory=dict)
 
 
 class _Weighing:
@@ -235,9 +253,9 @@ class _Weighing:
                     change.official,
                     change.values,
                     change.cost,
-                    user,
-                    official_user,
-                    position,
+                    change.user or user,
+                    change.official_user or official_user,
+                    change.position if change.user is not None else position,
                     change.constants,
                     change.place,
                 )
@@ -258,7 +276,7 @@ class _Weighing:
             layout = self._equality.layout(one, other)
             if layout is not None and not layout.reorders:
                 change = Change("form", self._maker(one), self._official_maker(other), (one, other), 0.15)
-                return _Choice("form", 0.15, (change,), (), {(one, other): 0.15})
+                return _Choice("form", 0.15, (change,), (), {_key(change): 0.15})
         choices = list(self._choices(one, other))
         return min(choices, key=lambda choice: choice.cost)
 
@@ -273,25 +291,39 @@ class _Weighing:
         ours, theirs = self._maker(one), self._official_maker(other)
         if not (made and official_made):
             settled = not made and not official_made
-            cost = 1.5 if settled else 2.5
+            cost = 1.2 if settled else 6.0
             fresh = made and ours is not None and operands.canonical(ours) in operands.FRESH
             yield self._alone("operand", ours, theirs, (one, other), 1.3 if fresh else cost)
         else:
             yield self._alone("unlike", ours, theirs, (one, other), _UNLIKE)
+            if self._replaces(one, other):
+                size = max(
+                    len(self._extent[one] & self._made),
+                    len(self._official_extent[other] & self._official_made),
+                )
+                cost = _REPLACED + _REPLACED_EACH * size
+                yield self._alone("operation", ours, theirs, (one, other), cost)
         if made and official_made and ours is not None and theirs is not None:
             yield from self._matched(ours, theirs, one, other)
+            yield from self._joining(ours, theirs, one, other)
+        elif (made or official_made) and ours is not None and theirs is not None:
+            yield from self._behind(ours, theirs, one, other)
         if made and ours is not None:
-            cost = operands.weight(operands.canonical(ours))
-            change = Change("extra", ours, None, (one, other), cost)
             for at, operand in enumerate(operands.tensors(ours)):
                 if operand.value is not None and (operand.value, other) in self._best:
-                    yield self._joined("extra", (change,), ((operand.value, other, at),), (one, other))
+                    cost = operands.weight(operands.canonical(ours)) + _dropped(
+                        ours, operand.value, self._made
+                    )
+                    change = Change("extra", ours, None, (one, other), cost)
+                    yield self._joined("extra", (change,), ((operand.value, other, at),))
         if official_made and theirs is not None:
-            cost = operands.weight(operands.canonical(theirs))
-            change = Change("lacking", None, theirs, (one, other), cost)
             for operand in operands.tensors(theirs):
                 if operand.value is not None and (one, operand.value) in self._best:
-                    yield self._joined("lacking", (change,), ((one, operand.value, 0),), (one, other))
+                    cost = operands.weight(operands.canonical(theirs))
+                    cost += _dropped(theirs, operand.value, self._official_made)
+                    cost += _spread(self._official.slice, operand.value, other)
+                    change = Change("lacking", None, theirs, (one, other), cost)
+                    yield self._joined("lacking", (change,), ((one, operand.value, 0),))
 
     @cached_property
     def _made(self) -> frozenset[int]:
@@ -306,8 +338,8 @@ class _Weighing:
         mine, others = operands.tensors(ours), operands.tensors(theirs)
         own: list[Change] = []
         if name != official_name:
-            plain = name not in operands.FORM and official_name not in operands.FORM
-            cost = 1.0 if plain and len(mine) == len(others) else 1.6
+            alike = operands.weight(name) == operands.weight(official_name)
+            cost = (1.0 if alike else 2.5) + (0.0 if len(mine) == len(others) else 0.6)
             own.append(Change("operation", ours, theirs, (one, other), cost))
         else:
             cost = 0.15 if name in operands.FORM or name in operands.CAST else 0.9
@@ -318,7 +350,7 @@ class _Weighing:
                 named = given.place if given else official_given.place if official_given else None
                 own.append(Change("constant", ours, theirs, (one, other), cost, constants=texts, place=named))
             if ours.outputs.index(one) != theirs.outputs.index(other):
-                own.append(Change("operand", ours, theirs, (one, other), 0.9))
+                own.append(Change("operand", ours, theirs, (one, other), 0.9, place="part"))
         values = [operand.value for operand in mine if operand.value is not None]
         official_values = [operand.value for operand in others if operand.value is not None]
         for pairs, gaps in _pairings(
@@ -328,9 +360,91 @@ class _Weighing:
             for side, value in gaps:
                 kind: ChangeKind = "extra" if side == "native" else "lacking"
                 changes.append(Change(kind, ours, theirs, (one, other), 1.0, place=str(value)))
+            pairs, wrong = self._other_names(ours, theirs, pairs)
+            changes.extend(wrong)
             if not changes and all(self._best_cost(a, b) == 0.0 for a, b, _ in pairs):
                 changes.append(Change("value", ours, theirs, (one, other), 1.2))
-            yield self._joined("matched", tuple(changes), pairs, (one, other))
+            yield self._joined("matched", tuple(changes), pairs)
+
+    def _replaces(self, one: int, other: int) -> bool:
+        """Whether one line of the port's code computes something else from the same values."""
+        ours, theirs = self._extent[one], self._official_extent[other]
+        lines = {self._native.slice.makers[value].stack[-2:] for value in ours & self._made}
+        sources = {value: self._native.slice.values[value].source for value in ours}
+        leaves = [value for value in ours - self._made if sources[value] not in ("parameter", "buffer")]
+        official_leaves = [
+            value
+            for value in theirs - self._official_made
+            if self._official.slice.values[value].source not in ("parameter", "buffer")
+        ]
+        return (
+            len(lines) == 1
+            and bool(leaves)
+            and all(self._equality.has_native(value) for value in leaves)
+            and all(self._equality.has_official(value) for value in official_leaves)
+            and any(self._equality.agree(a, b) for a in leaves for b in official_leaves)
+        )
+
+    @cached_property
+    def _extent(self) -> Mapping[int, frozenset[int]]:
+        return _extents(self._native)
+
+    @cached_property
+    def _official_extent(self) -> Mapping[int, frozenset[int]]:
+        return _extents(self._official)
+
+    def _joining(self, ours: Operation, theirs: Operation, one: int, other: int) -> Iterator[_Choice]:
+        """Two ways of putting the same parts together: joined, or written into an empty tensor."""
+        if operands.canonical(ours) == operands.canonical(theirs):
+            return
+        parts = _assembled(self._native.slice, ours)
+        others = _assembled(self._official.slice, theirs)
+        if parts is None or others is None or len(parts) != len(others):
+            return
+        pairs = tuple((a, b, at) for at, (a, b) in enumerate(zip(parts, others, strict=True)))
+        if all((a, b) in self._best for a, b, _ in pairs):
+            yield self._joined("matched", (Change("form", ours, theirs, (one, other), 0.2),), pairs)
+
+    def _other_names(
+        self, ours: Operation, theirs: Operation, pairs: tuple[tuple[int, int, int], ...]
+    ) -> tuple[tuple[tuple[int, int, int], ...], list[Change]]:
+        """Operands that the port takes from a variable of another name than the official known value, where
+        that is the shorter account."""
+        kept, wrong = [], []
+        mine = operands.tensors(ours)
+        others = {operand.value: operand for operand in operands.tensors(theirs)}
+        for one, other, at in pairs:
+            names, official = _names(ours, mine[at]), _names(theirs, others[other])
+            settled = other not in self._official_made and self._best_cost(one, other) > _NAMED
+            if settled and names and official and not names & official:
+                wrong.append(Change("operand", None, None, (one, other), _NAMED, ours, theirs, at))
+            else:
+                kept.append((one, other, at))
+        return tuple(kept), wrong
+
+    def _behind(self, ours: Operation, theirs: Operation, one: int, other: int) -> Iterator[_Choice]:
+        """Two like operations of which one's result happens to be known: rounding swallows a small constant,
+        and adding nothing leaves a value as it was."""
+        mine = [operand.value for operand in operands.tensors(ours) if operand.value is not None]
+        others = [operand.value for operand in operands.tensors(theirs) if operand.value is not None]
+        if operands.canonical(ours) != operands.canonical(theirs) or len(mine) != len(others):
+            return
+        free = operands.canonical(ours) in operands.COMMUTATIVE
+        for pairs, _ in _pairings(mine, others, free):
+            wrong = [(a, b, at) for a, b, at in pairs if not self._equality.agree(a, b)]
+            if len(wrong) == len(pairs) or len(wrong) > 1:
+                continue
+            changes = [Change("operand", None, None, (a, b), 0.95, ours, theirs, at) for a, b, at in wrong]
+            for given, official_given in operands.differing_constants(
+                ours, theirs, self._native.slice.values, self._official.slice.values
+            ):
+                texts = (given.text if given else None, official_given.text if official_given else None)
+                named = given.place if given else official_given.place if official_given else None
+                changes.append(
+                    Change("constant", ours, theirs, (one, other), 0.9, constants=texts, place=named)
+                )
+            if changes:
+                yield self._joined("matched", tuple(changes), ())
 
     def _best_cost(self, one: int, other: int) -> float:
         found = self._best.get((one, other))
@@ -344,21 +458,76 @@ class _Weighing:
         pair: tuple[int, int],
         cost: float,
     ) -> _Choice:
-        return _Choice(kind, cost, (Change(kind, ours, theirs, pair, cost),), (), {pair: cost})
+        change = Change(kind, ours, theirs, pair, cost)
+        return _Choice(kind, cost, (change,), (), {_key(change): cost})
 
     def _joined(
         self,
         way: str,
         own: tuple[Change, ...],
         pairs: tuple[tuple[int, int, int], ...],
-        pair: tuple[int, int],
     ) -> _Choice:
-        costs: dict[tuple[int, int], float] = {}
+        costs: dict[Hashable, float] = {}
         for one, other, _ in pairs:
             costs.update(self._best[one, other].costs)
-        if own:
-            costs[pair] = sum(change.cost for change in own)
+        costs.update((_key(change), change.cost) for change in own)
         return _Choice(way, sum(costs.values()), own, pairs, costs)
+
+
+def _extents(side: Region) -> dict[int, frozenset[int]]:
+    """All values of the region that each value was computed from, and itself."""
+    found: dict[int, frozenset[int]] = {value: frozenset({value}) for value in side.leaves}
+    for value in side.made:
+        parts = [found[each.value] for each in side.slice.makers[value].operands if each.value is not None]
+        found[value] = frozenset({value}).union(*parts)
+    return found
+
+
+def _names(operation: Operation, operand: Operand) -> frozenset[str]:
+    """The variables that hold an operand in the file whose code runs the model."""
+    frames = zip(operation.stack, operand.held, strict=False)
+    return frozenset(
+        name for frame, name in frames if name is not None and frame.path == operation.stack[-1].path
+    )
+
+
+def _assembled(side: Slice, operation: Operation) -> tuple[int, ...] | None:
+    """The values that an operation joins, or that it and those before it wrote into an empty tensor."""
+    name = operands.canonical(operation)
+    found = [each.value for each in operands.tensors(operation) if each.value is not None]
+    if name in ("stack", "cat"):
+        return tuple(found)
+    written: list[int] = []
+    current: Operation | None = operation
+    while current is not None and operands.canonical(current) == "setitem":
+        parts = [each.value for each in operands.tensors(current) if each.value is not None]
+        if len(parts) != 2:
+            return None
+        written.insert(0, parts[1])
+        current = side.makers.get(parts[0])
+    blank = current is not None and operands.canonical(current) in operands.BLANK
+    return tuple(written) if written and blank else None
+
+
+def _spread(side: Slice, kept: int, result: int) -> float:
+    """What it costs to take an operation's smaller operand, spread over the other, for its main one."""
+    small = math.prod(side.values[kept].shape) < math.prod(side.values[result].shape)
+    return 0.7 if small else 0.0
+
+
+def _dropped(operation: Operation, kept: int, made: frozenset[int]) -> float:
+    """What it costs to leave out an operation's other operands that took computing."""
+    values = {operand.value for operand in operation.operands if operand.value is not None}
+    return 2.0 * len((values & made) - {kept})
+
+
+def _key(change: Change) -> Hashable:
+    """What makes two changes one: a line of code does the same thing wrong in each turn of a loop."""
+    operation = change.native or change.official
+    if operation is None or change.kind not in ("constant", "extra", "lacking", "operation"):
+        return change.kind, change.values
+    place = operation.stack[0] if operation.stack else operation.number
+    return change.kind, place, operation.name, operation.module, change.constants, change.place
 
 
 def _pairings(
