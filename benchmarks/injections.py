@@ -4,10 +4,10 @@
         [--families NAME,...] [--kinds NAME,...] [--clean N] [--together N] [--failures DIR] [--summary]
 
 Each error gets a JSON line in the results file; a run goes on where one was stopped. `--count`: errors a
-family. `--clean`: so many runs of clean ports over families and seeds, none of which may be accused.
-`--together`: so many ports with three errors at once. `--failures`: a file for each wrong answer of the building
-split. Of what is held out (docs/accuracy/trace.md) sums alone are printed. `--summary`: only sums, of what the
-file holds already.
+family. `--clean`: so many runs of each clean port, each with a seed of its own; none may be accused.
+`--together`: so many ports of each family with three errors at once. `--failures`: a file for each wrong
+answer of the building split. Of what is held out (docs/accuracy/trace.md) sums alone are printed.
+`--summary`: only sums, of what the file holds already.
 
 The trees that are edited lie in a temporary folder; the unpacked package is read alone.
 """
@@ -31,13 +31,13 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
 
-from injections.families import FAMILIES, HELD_OUT_KINDS, Family, is_held_out
-from injections.kinds import KINDS
-from injections.oracle import Clean, Oracle, copied_tree, written
-from injections.sampling import drawn, found, together
-from injections.scoring import NAMED, Told, Truth, score, score_several
-from injections.source import Injection, SourceFile
-from injections.tracing import Answer, Tracer
+from injections.families import FAMILIES, Family, is_held_out  # noqa: E402
+from injections.kinds import KINDS  # noqa: E402
+from injections.oracle import Clean, Oracle, copied_tree, written  # noqa: E402
+from injections.sampling import drawn, found, together  # noqa: E402
+from injections.scoring import NAMED, Truth, score, score_several  # noqa: E402
+from injections.source import Injection, SourceFile  # noqa: E402
+from injections.tracing import Answer, Tracer  # noqa: E402
 
 TREE = Path(os.environ.get("DITPROOF_REAL_FASTVIDEO", REPOSITORY / ".real" / "fastvideo-0.2.1"))
 PYTHON = os.environ.get("DITPROOF_PROJECT_PYTHON", str(REPOSITORY / ".project-venv/bin/python"))
@@ -262,7 +262,7 @@ def _write_failure(
         "```diff",
         *diff,
         "```",
-        f"said: {answer.told.status}, reaches outputs: {answer.told.reaches}, unlocated: {answer.told.unlocated}",
+        f"said: {answer.told.status}, reaches: {answer.told.reaches}, unlocated: {answer.told.unlocated}",
         f"reason: {answer.told.reason}",
         f"names: {answer.told.names[:5]}; frames: {[(p, line + 1) for p, line in answer.told.frames]}",
         *spots,
@@ -306,10 +306,10 @@ def _print_sums(rows: Sequence[Row]) -> None:
     for held_out in (False, True):
         three = [r for r in rows if r["what"] == "together" and r["held_out"] == held_out]
         if three:
-            print(
-                f"three at once ({'held out' if held_out else 'building'}): {len(three)} ports, all named in "
-                f"{sum(r['named'] == 3 for r in three)}, at most one false in {sum(r['false'] < 2 for r in three)}"
-            )
+            all_named, few_false = sum(r["named"] == 3 for r in three), sum(r["false"] < 2 for r in three)
+            part = "held out" if held_out else "building"
+            print(f"three at once ({part}): {len(three)} ports, all named in {all_named}")
+            print(f"at most one false in {few_false}")
     seconds = sorted(row["seconds"] for row in rows)
     if seconds:
         print(f"seconds a trace: median {seconds[len(seconds) // 2]}, largest {seconds[-1]}")

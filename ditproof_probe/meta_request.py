@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ditproof_probe import fastvideo_side, gates, official_side, port_side
+from ditproof_probe import gates, official_side, port_side
+from ditproof_probe.code_bases import prepare
 from ditproof_probe.meta_answers import GATES, IMPORTING, OFFICIAL, PORT
-from ditproof_probe.problems import Inside, Stage, from_exception, problem
+from ditproof_probe.problems import Inside, Stage, Stopped, from_exception
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ def answer(request: Mapping[str, Any], root: str, code_base: str, report: Report
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
     if request.get("port") is not None:
         report.stage(IMPORTING)
-        if _prepare(code_base, root, inside, report):
+        try:
+            prepare(code_base, root, inside)
+        except Stopped as stopped:
+            report.part("problems", [stopped.problem])
+        else:
             report.stage(PORT)
             _port(request, official, inside, report)
     report.part("files", loaded_files(inside))
@@ -76,32 +81,6 @@ def _official(request: Mapping[str, Any], root: str, inside: Inside, report: Rep
     report.part("official", side)
     report.part("problems", problems)
     return _Official(found, used, side["tensors"])
-
-
-def _prepare(code_base: str, root: str, inside: Inside, report: Report) -> bool:
-    """Make the code base importable in this process; False, with a problem, where that fails."""
-    if code_base != "fastvideo":
-        report.part(
-            "problems",
-            [
-                problem(
-                    "code base",
-                    "import",
-                    "UnknownCodeBase",
-                    f"How ports of {code_base} are built is not known.",
-                    next_step="Compare against a dump of the port's state dict.",
-                )
-            ],
-        )
-        return False
-    try:
-        fastvideo_side.register(root)
-        fastvideo_side.use_cpu_platform()
-        fastvideo_side.start_world_of_one()
-    except BaseException as error:  # noqa: BLE001
-        report.part("problems", [from_exception(error, "code base", "import", inside)])
-        return False
-    return True
 
 
 def _port(request: Mapping[str, Any], official: _Official | None, inside: Inside, report: Report) -> None:

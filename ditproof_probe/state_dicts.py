@@ -63,7 +63,7 @@ def entries(module: torch.nn.Module, dtype_of: Callable[[str], torch.dtype] | No
             continue
         parameter = parameters.get(name)
         flags = "b" if parameter is None else ""
-        if parameter is not None and _takes_another_shape(parameter):
+        if parameter is not None and takes_another_shape(parameter):
             flags += "w"
         dtype = value.dtype if dtype_of is None else dtype_of(name)
         entry: Entry = [name, list(value.shape), dtype_code(dtype), flags]
@@ -101,7 +101,7 @@ def _storage(value: torch.Tensor) -> tuple[object, ...]:
     return (storage, value.storage_offset(), tuple(value.shape), tuple(value.stride()))
 
 
-def _takes_another_shape(parameter: torch.Tensor) -> bool:
+def takes_another_shape(parameter: torch.Tensor) -> bool:
     """Whether the parameter's `weight_loader` is one that cuts, stacks or scatters what it is given.
 
     `ReplicatedLinear`'s does not (`layers/linear.py`: it compares sizes, having made [1] of a scalar), and

@@ -93,6 +93,8 @@ class NumericVerdict:
     through their hooks. `unaligned`: modules with values that found no counterpart (side, name).
     `unlocated`: the outputs differ and no place was found; that is our own error, and is said so.
     `drift`: every reading of the free run and of the lockstep run, in the order of the port's calls.
+    `outputs`: of the plainest case, then those of other cases that differ (`notes` name their cases).
+    `drifting`: the native labels of the outputs that differ beyond rounding.
     """
 
     status: NumericStatus
@@ -108,6 +110,7 @@ class NumericVerdict:
     aligned: int
     drift: tuple[tuple[Reading, Reading], ...]
     notes: tuple[str, ...] = ()
+    drifting: tuple[str, ...] = ()
 
     @property
     def first(self) -> Divergence | None:

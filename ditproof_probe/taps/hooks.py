@@ -139,6 +139,10 @@ class Values:
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
     _alive: list[torch.Tensor] = field(default_factory=list)
 
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether what the tensor holds now was seen before."""
+        return identity(tensor) in self._numbers
+
     def number(self, tensor: torch.Tensor) -> int:
         """The number of what the tensor holds now; a new one is copied."""
         key = identity(tensor)

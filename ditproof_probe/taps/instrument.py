@@ -20,6 +20,16 @@ from ditproof_probe.taps.hooks import Address, Held, Recorded, Recorder, Watcher
 from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
+from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
+from ditproof_probe.taps.schemas import Schemas
+from ditproof_probe.taps.slices import (
+    NativeTaps,
+    OfficialTaps,
+    Way,
+    aligned_besides,
+    equal_values,
+    way_back,
+)
 from ditproof_probe.taps.twin import Arguments, Twin
 from ditproof_probe.taps.widening import Widened
 
@@ -91,17 +101,7 @@ class Instrument:
             }
         twin = self.twin if kind is torch.float32 else self._converted(kind)
         kwargs = twin.inputs(case, kind)[1]
-        watcher = Lockstep(
-            asked,
-            reference.taps,
-            chosen,
-            [*_state(twin.official), *_state(twin.port), *(t for _, t in tensors(kwargs))],
-            {
-                pair.number: self._layouts[key]
-                for pair in asked
-                if (key := (case, pair.number)) in self._layouts
-            },
-        )
+        watcher = self._lockstep(case, twin, asked, reference, chosen, kwargs)
         try:
             result, error = self._run_native(twin, kwargs, watcher)
         finally:
@@ -128,6 +128,59 @@ class Instrument:
             "floors_error": floors_error,
         }
 
+    def operations(
+        self,
+        case: str,
+        pairs: Sequence[Mapping[str, Any]],
+        goal: int,
+        dtype: str = "float32",
+        replace: bool | Sequence[int] = True,
+    ) -> dict[str, Any]:
+        """The operations of both sides that lead to one pair, back to the other aligned taps.
+
+        `replace`: which pairs are put right on the way, and so count as aligned, as for `lockstep`. Raises
+        Stopped where a model fails before the goal, or never comes to it.
+        """
+        asked = _pairs(pairs)
+        wanted = next((pair for pair in asked if pair.number == goal), None)
+        if wanted is None:
+            raise _bad(f"there is no pair {goal} to lead to")
+        chosen = _chosen(asked, replace)
+        aligned = aligned_besides((pair for pair in asked if pair.number in chosen), wanted)
+        kind = _dtype(dtype)
+        reference = self._reference(case)
+        twin = self.twin if kind is torch.float32 else self._converted(kind)
+        official_kwargs, native_kwargs = twin.inputs(case, kind)
+        native_log = Log(known_objects(twin.port, native_kwargs))
+        lockstep = self._lockstep(case, twin, aligned, reference, [p.number for p in aligned], native_kwargs)
+        native = NativeTaps(lockstep, native_log, wanted.native)
+        try:
+            error = self._run_logged(
+                "native", twin.port, native, native_log, lambda: twin.run_native(native_kwargs)
+            )
+        finally:
+            lockstep.finish()
+        self._must_be_met(native.goal_value, wanted.native, error)
+        official_log = Log(known_objects(twin.official, official_kwargs))
+        by_address = {
+            pair.official: pair.number for pair in reversed(aligned) if pair.number in lockstep.readings
+        }
+        official = OfficialTaps(by_address, native.outer, official_log, wanted.official)
+        error = self._run_logged(
+            "official", twin.official, official, official_log, lambda: twin.run_official(official_kwargs)
+        )
+        self._must_be_met(official.goal_value, wanted.official, error)
+        assert native.goal_value is not None
+        assert official.goal_value is not None
+        ways = way_back(official_log, official.goal_value), way_back(native_log, native.goal_value)
+        schemas = Schemas()
+        return {
+            "pair": goal,
+            "official": ways[0].as_json(schemas),
+            "native": ways[1].as_json(schemas),
+            "same": equal_values(*ways, _goal_error(wanted, ways)),
+        }
+
     # ----------------------------------------------------------------------- runs
 
     def _reference(self, case: str) -> Reference:
@@ -142,6 +195,46 @@ class Instrument:
             )
             known = self._references[case] = Reference(recorder, recorder.taps(), result, error)
         return known
+
+    def _lockstep(
+        self,
+        case: str,
+        twin: Twin,
+        pairs: Sequence[Pair],
+        reference: Reference,
+        replace: Collection[int],
+        kwargs: Arguments,
+    ) -> Lockstep:
+        """The port's watcher for a run with these arguments."""
+        keys = {pair.number: (case, pair.number) for pair in pairs}
+        return Lockstep(
+            pairs,
+            reference.taps,
+            replace,
+            [*_state(twin.official), *_state(twin.port), *_given(kwargs)],
+            {number: self._layouts[key] for number, key in keys.items() if key in self._layouts},
+        )
+
+    def _run_logged(
+        self,
+        side: Literal["official", "native"],
+        model: torch.nn.Module,
+        watcher: Watcher,
+        log: Log,
+        run: Callable[[], Any],
+    ) -> Problem | None:
+        """Run with every operation kept; what the model raised."""
+        torch.manual_seed(0)
+        try:
+            with watching(model, Unlogged(log, watcher)) as log.under, logging(log):
+                run()
+        except Exception as error:  # noqa: BLE001 - the user's model runs: what it raises is the answer
+            return self._problem(error, side)
+        return None
+
+    def _must_be_met(self, value: int | None, goal: Address, error: Problem | None) -> None:
+        if value is None:
+            raise Stopped(error) if error is not None else _bad(f"the model never comes to {goal}")
 
     def _own_rounding(
         self,
@@ -167,7 +260,7 @@ class Instrument:
             to_themselves(addresses),
             reference.taps,
             range(len(addresses)),
-            [*_state(model), *(t for _, t in tensors(kwargs))],
+            [*_state(model), *_given(kwargs)],
             search_layouts=False,
         )
         try:
@@ -221,6 +314,18 @@ class Instrument:
 def _state(model: torch.nn.Module) -> Iterator[torch.Tensor]:
     yield from model.parameters()
     yield from model.buffers()
+
+
+def _given(kwargs: Arguments) -> list[torch.Tensor]:
+    return [tensor for key, value in kwargs.items() for _, tensor in tensors(value, key)]
+
+
+def _goal_error(goal: Pair, ways: tuple[Way, Way]) -> float | None:
+    """How far apart the two goals are; None where their shapes differ."""
+    right, left = (way.log.values.copies[way.goal] for way in ways)
+    if goal.part is not None and left.dim() and not left.shape[-1] % goal.part[1]:
+        left = left.chunk(goal.part[1], dim=-1)[goal.part[0]]
+    return difference(right, left).error if right.shape == left.shape else None
 
 
 # --------------------------------------------------------------------------- arguments

@@ -143,6 +143,11 @@ class Lockstep:
                 self._remember(tensor, right.value)
         return new
 
+    def replaced_at(self, address: Address) -> list[int]:
+        """The pairs that were put right at a native tap."""
+        readings = (self.readings.get(pair.number) for pair in self._by_address.get(address, ()))
+        return [reading.pair for reading in readings if reading is not None and reading.replaced]
+
     def finish(self) -> None:
         """Take back what was written into the models' own objects."""
         for written in reversed(self._written):

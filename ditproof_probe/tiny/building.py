@@ -13,10 +13,12 @@ import dataclasses
 import importlib
 import inspect
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -336,7 +338,7 @@ def _cast(tensor: torch.Tensor, name: str, dtype: torch.dtype, kept: tuple[str, 
 
 
 def _told(loaded: loading.Loaded, refused: Mapping[str, str | None], plan: _Plan) -> Iterator[Problem]:
-    path, line = port_side.place(plan.port)
+    path, line = _class_place(plan.port)
     for names, text in (
         (loaded.missing, "FastVideo's strict load refuses the port: nothing fills {}."),
         (loaded.unexpected, "FastVideo's strict load refuses the port: it has no {}."),
@@ -399,14 +401,27 @@ def _arguments(plan: _Plan, model: torch.nn.Module, given: Any, name: str) -> di
             f"{name} returns no dict from argument names to tensors, but a {type(given).__name__}.", name
         )
     parameters = inspect.signature(model.forward).parameters
-    takes = [key for key, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    unknown = [key for key in given if key not in takes]
+    kinds = {key: each.kind for key, each in parameters.items()}
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    takes = [key for key, kind in kinds.items() if kind not in starred]
+    side = "official" if name == "inputs" else "port's"
+    # What a port's **kwargs would swallow unread is only passed where the recipe says so itself.
+    takes_any = inspect.Parameter.VAR_KEYWORD in kinds.values() and name in plan.recipe.functions
+    unknown = [] if takes_any else [key for key in given if key not in takes]
     if unknown:
-        side = "official" if name == "inputs" else "port's"
         raise plan.recipe.wrong(
             f"The {side} forward takes no {', '.join(unknown)}; it takes {', '.join(takes)}.",
             name,
             f"Return in {name} what that forward takes; port_inputs(inputs, case) gives the port its own.",
+        )
+    lacking = [
+        key for key in takes if key not in given and parameters[key].default is inspect.Parameter.empty
+    ]
+    if lacking:
+        raise plan.recipe.wrong(
+            f"The {side} forward asks for {', '.join(lacking)} too.",
+            name,
+            f"Return {' and '.join(lacking)} in {name}.",
         )
     return dict(given)
 
@@ -448,7 +463,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _side(model: Model) -> dict[str, Any]:
-    path, line = port_side.place(type(model.module))
+    path, line = _class_place(type(model.module))
     return {
         "modules": [
             {
@@ -468,6 +483,19 @@ def _side(model: Model) -> dict[str, Any]:
         "line": line,
         "config": port_side.as_json(model.config),
     }
+
+
+def _class_place(cls: type) -> tuple[str | None, int | None]:
+    """File and line of a class. Asking `inspect` parses the whole file, which takes longer than building
+    the model; it is asked where the line is not plain."""
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if path is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            text = Path(path).read_text(encoding="utf-8")
+            found = list(re.finditer(rf"^class {re.escape(cls.__name__)}\b", text, re.MULTILINE))
+            if len(found) == 1:
+                return os.path.abspath(path), text.count("\n", 0, found[0].start())  # noqa: PTH100
+    return port_side.place(cls)
 
 
 def _forward_place(cls: type[torch.nn.Module]) -> tuple[str | None, int | None]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ditproof_probe.problems import Unbuildable
+from ditproof_probe.state_dicts import takes_another_shape
 from ditproof_probe.tiny.randomising import generator, values
 
 _MAY_BE_NEW = ("gate_compress", "proj_l")
@@ -79,7 +80,7 @@ def load(
         for name, tensor in arrived.items()
         if name in wanted
         and wanted[name].shape != tensor.shape
-        and not callable(getattr(parameters.get(name), "weight_loader", None))
+        and not (name in parameters and takes_another_shape(parameters[name]))
     ]
     strict = not (missing or unexpected or shapes)
     if strict:

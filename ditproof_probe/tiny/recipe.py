@@ -73,6 +73,10 @@ class Case:
         """Integers (int64) from low up to high - 1."""
         return torch.randint(low, high, shape, generator=self.random)
 
+    def arange(self, count: int) -> torch.Tensor:
+        """Positions 0, 1, ... count - 1 (int64)."""
+        return torch.arange(count)
+
     def mask(self, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """[..., length]: ones, then zeros at the end of each row; rows differ, none is all ones or shorter
         than half."""

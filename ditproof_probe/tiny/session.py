@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ditproof_probe import official_side
+from ditproof_probe.code_bases import prepare
 from ditproof_probe.messages import Message, as_line
-from ditproof_probe.meta_answers import RUNNING
+from ditproof_probe.meta_answers import IMPORTING, RUNNING
 from ditproof_probe.meta_replies import BUILT
 from ditproof_probe.problems import Inside, Problem, Side, Stage, Stopped, from_exception, problem, said
 
@@ -39,6 +40,8 @@ def hold(request: Mapping[str, Any], root: str, code_base: str, say: Say, hear: 
     """
     inside = Inside(_folders(request, root))
     try:
+        say("stage", stage=IMPORTING)
+        prepare(code_base, root, inside)
         # Only now: a process that answers other requests needs none of it.
         building: Any = importlib.import_module("ditproof_probe.tiny.building")
         instruments: Any = importlib.import_module("ditproof_probe.taps.instrument")

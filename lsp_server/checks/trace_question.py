@@ -28,8 +28,8 @@ class TraceQuestion:
 
     `root` is absolute. `place`: where the port's class stands. `officials`: what may be the official side,
     the best first, each a class. `dtype`: None to look at float32 alone. `lockstep`: put the port right at
-    every aligned place, so that each error is seen by itself. `operations`: look into the modules that differ.
-    `timeout`: seconds for the whole of it.
+    every aligned place, so that each error is seen by itself. `operations`: look into the modules that
+    differ. `timeout`: seconds for the whole of it.
     """
 
     root: str
@@ -69,35 +69,37 @@ def question_about(
         code_base=project.profile.name,
         port=PortName(project.names.module_name(cls.path), cls.fact.name, cls.path),
         place=port.location,
-        officials=_officials(project, port, official, chosen, here),
+        officials=official_classes(project, port, official, here, chosen),
         recipe=chosen,
         python=python,
         trusted=trusted,
     )
 
 
-def _officials(
-    project: Project, port: Port, named: str | None, recipe: Recipe, here: Path
+def official_classes(
+    project: Project, port: Port, named: str | None, here: Path, recipe: Recipe | None = None
 ) -> tuple[Against, ...]:
-    """What may be the official side. A recipe's inputs are arguments of its own official class, so that one
-    comes before what tests and state files name."""
+    """The classes that may be the official side, the best first. Raises CheckError where there is none.
+
+    A recipe's inputs are arguments of its own official class, so that one comes before what tests and state
+    files name.
+    """
     if named is not None:
         against = named_official(project, port, named, here)
         if against.kind != "class":
             raise CheckError(
-                f"--official {named} is a {against.kind}: both models are run, so the official class is needed.",
+                f"--official {named} is a {against.kind}: both models are run, so the class is needed.",
                 "Name it as `diffusers:Class`, `package.module:Class` or `path/to/file.py::Class`.",
             )
         return (against,)
-    if recipe.official is not None and port.name not in project.settings.oracles:
+    if recipe is not None and recipe.official is not None and port.name not in project.settings.oracles:
         own = named_official(project, port, recipe.official, project.root)
         return (replace(own, because=f"the recipe {recipe.shown} says so"),)
     known = tuple(found for found in known_officials(project, port, None) if found.kind == "class")
     if known:
         return known
     raise CheckError(
-        f"no official class of {port.name} is known: what the tree names is a checkpoint, and both models are "
-        "run.",
+        f"no official class of {port.name} is known: the tree names a checkpoint, and both models are run.",
         "Name one with --official, as OFFICIAL in the recipe, or under [tool.ditproof.oracles] in "
         "pyproject.toml.",
     )

@@ -7,8 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from lsp_server.checks.weights_json import failure_json, report_json
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
 from lsp_server.commands.port_argument import find_port, paths_in
+from lsp_server.commands.progress import progress
 from lsp_server.commands.terminal import colours, printable, say, write, write_json
 from lsp_server.commands.weights_text import report_text
 from lsp_server.commands.workspace import open_tree, project_of, tell_problems
@@ -134,7 +134,7 @@ def command(
             gates=gates,
             timeout=timeout,
         )
-        with _progress(quiet) as on_stage:
+        with progress(quiet) as on_stage:
             measured = asyncio.run(_measure(project, found, question, on_stage))
         report = report_on(project, measured, began, reverse=reverse, lora=lora)
         written = write_dumps(project, found, measured.state, component, force=force) if dump else ()
@@ -204,19 +204,3 @@ def _config(text: str) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise CommandError(f"--config {path} holds no object.", step)
     return config
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[OnStage]:
-    """Says on standard error what is being done: a line that changes on a terminal, else a line each."""
-    if quiet:
-        yield lambda stage: None
-        return
-    if not colours(sys.stderr) or not sys.stderr.isatty():
-        yield lambda stage: say(f"  {stage}")
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    with Console(stderr=True).status("") as status:
-        yield lambda stage: status.update(Text(printable(stage)))

@@ -62,7 +62,7 @@ class Oracle:
     """One child process over a tree of its own. `folder`: for the outputs of clean ports."""
 
     def __init__(self, python: str, tree: Path, folder: Path, probe: Path = REPOSITORY) -> None:
-        self.tree, self._folder = tree, folder
+        self.tree, self._folder, self._probe = tree, folder, probe
         folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [python, str(Path(__file__).with_name("oracle_child.py")), str(tree)],
@@ -123,7 +123,7 @@ class Oracle:
         return self._read()
 
     def _recipe(self, family: Family) -> str | None:
-        folder = REPOSITORY / "ditproof_probe" / "recipes"
+        folder = self._probe / "ditproof_probe" / "recipes"
         return None if family.recipe is None else str(folder / f"{family.recipe}.py")
 
     def _read(self) -> dict[str, Any]:

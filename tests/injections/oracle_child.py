@@ -1,13 +1,14 @@
 """What is so, found without hooks: run by the project's interpreter, asked over standard input.
 
-A request is a JSON line: "module", "class", "official", "recipe", "seed", "clean" (a file), "record". A forked
-child imports the port as it lies on the disk, builds it with the weights that the seed gives, and runs
-it on every case. With `record` it is taken for the clean one: its outputs go to FILE, and the answer holds the
-lines of ports that were executed. Without, its outputs are compared with those of FILE.
+A JSON line asks: "module", "class", "official", "recipe", "seed", "clean" (a file), "record". A forked child
+imports the port as it lies on the disk, builds it with the weights that the seed gives, and runs it on every
+case. With `record` it is taken for the clean one: its outputs go to that file, and the answer holds the lines
+of ports that were executed. Without, its outputs are compared with those of the file.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -70,13 +71,14 @@ def _answer(request: dict[str, Any], root: str) -> dict[str, Any]:
         with _traced(root, executed, request["record"]):
             twin = building.build(asked, root, "fastvideo", inside, lambda _: None)
             answer["refused"] = _refused(twin)
-            if request["record"]:
-                for case in twin.cases:
-                    twin.run_native(twin.inputs(case)[1])
         outputs = {"float64": _float64(twin)}
         clean = None if request["record"] else torch.load(request["clean"], weights_only=True)
         if request["record"] or _largest(outputs["float64"], clean["float64"]) < _ROUNDING:
             outputs["bfloat16"] = _bfloat16(twin)
+        if request["record"]:  # last: ports keep tables from one run to the next, in the dtype of the first
+            with _traced(root, executed, wanted=True):
+                for case in twin.cases:
+                    twin.run_native(twin.inputs(case)[1])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the mutated code may raise anything
         return {**answer, "raised": _frames(error, root), "message": f"{type(error).__name__}: {error}"[:500]}
     if clean is None:
@@ -137,9 +139,24 @@ def _outputs(runs: Any, twin: Any, dtype: Any) -> dict[str, Any]:
     found = {}
     for case in twin.cases:
         result = runs.run_native(runs.inputs(case, dtype)[1])
-        for label, tensor in runs.outputs(result, "native"):
-            found[f"{case} {label}"] = tensor.detach().double().clone()
+        _, own = runs.outputs(result, result)
+        for number, tensor in enumerate(_tensors(own)):
+            found[f"{case} {number}"] = tensor.detach().double().clone()
     return found
+
+
+def _tensors(value: Any) -> Iterator[Any]:
+    """Every tensor below a result, in order."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _tensors(getattr(value, field.name))
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _largest(outputs: dict[str, Any], clean: dict[str, Any]) -> float:

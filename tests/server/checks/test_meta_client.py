@@ -19,7 +19,7 @@ from typing import TypeVar
 import pytest
 from test_run_ends import alive, gone
 
-from lsp_server.checks import meta
+from lsp_server.checks import meta_process
 from lsp_server.checks.errors import CheckError, InterpreterError, UntrustedWorkspaceError
 from lsp_server.checks.meta import MetaWorker, PortName, StateAnswer, StateRequest, SupersededError
 from lsp_server.checks.state_records import read_answer
@@ -38,7 +38,7 @@ def fake_bundle(folder: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(meta, "write_bundle", fake_bundle)
+    monkeypatch.setattr(meta_process, "write_bundle", fake_bundle)
     folder = tmp_path / "project"
     folder.mkdir()
     return folder
@@ -289,14 +289,14 @@ def test_a_client_that_is_killed_leaves_no_worker(root: Path, tmp_path: Path) ->
             f"""
             import asyncio, shutil, subprocess, sys
             from pathlib import Path
-            from lsp_server.checks import meta
+            from lsp_server.checks import meta, meta_process
 
             def fake_bundle(folder):
                 folder.mkdir(parents=True)
                 shutil.copyfile({str(FAKE)!r}, folder / "__main__.py")
                 return folder
 
-            meta.write_bundle = fake_bundle
+            meta_process.write_bundle = fake_bundle
 
             async def work():
                 other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
