@@ -1,8 +1,8 @@
 """Entry of the child process: `python <bundle> <spec.json>`, started at the project's root.
 
 The specification: `records` (file to append to), `run_dir`, `bundle`, `target` (path or node id), `line`
-(from 0, or None), `grace` (seconds). Standard input is the lifeline (see
-`ditproof_probe.supervisor`); the tests get an empty one.
+(from 0, or None), `grace` (seconds), `trace` (see `ditproof_probe.parity_tracing`; None or absent: off).
+Standard input is the lifeline (see `ditproof_probe.supervisor`); the tests get an empty one.
 
 A worker that stays has another one: `serve` (`meta`), `run_dir`, `bundle`, `code_base`, `idle_seconds`.
 Its requests come on standard input and its answers go to standard output (see
@@ -97,7 +97,12 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
     from ditproof_probe.parity_plugin import ParityPlugin
 
     plugin = ParityPlugin(writer, recorder, root, spec["line"])
-    code = int(pytest.main(_pytest_arguments(spec, root), plugins=[plugin]))
+    plugins: list[object] = [plugin]
+    if spec.get("trace") is not None:
+        from ditproof_probe.parity_tracing import TracePlugin
+
+        plugins.append(TracePlugin(writer, spec["trace"]))
+    code = int(pytest.main(_pytest_arguments(spec, root), plugins=plugins))
     writer.write("session", exit_code=code)
     return code
 

@@ -13,6 +13,8 @@ carries `v` (the version of this vocabulary) and `kind`:
 `comparison`    one pair of values that met in `assert_close`; see `ditproof_probe.recorder`
 `comparison_unmeasured`  test, call, message: a comparison ran and its numbers could not be taken
 `overflow`      test, limit: passing comparisons beyond this number are not recorded
+`traced`        one model's trace, written; see `ditproof_probe.parity_tracing`
+`untraced`      test, message: a test that could not be traced
 `outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
 `session`       exit_code of pytest, message
 `problem`       problem (`no-pytest`), message: the run cannot begin
@@ -20,16 +22,23 @@ carries `v` (the version of this vocabulary) and `kind`:
 ==============  ==================================================================================
 
 The meta worker's answers, on what was its standard output (`ditproof_probe.meta_server`), with `id` of the
-request but for `ready`:
+request but for `ready`. A request of the kind `state` gets a `state`, a `tiny` one what is below it:
 
 ==============  ==================================================================================
 `ready`         once: torch is imported: python, torch (versions), seconds
 `progress`      stage (`importing torch`, `importing the code base`, `building the official model`,
-                `building the port`, `trying gates`)
+                `building the port`, `trying gates`, `loading the weights`, `running both models`)
 `state`         exactly one a request: port and official (a side, or None), dropped: [[name, value as
                 text]], gated: [what a setting adds], files: [absolute paths that the answer depends on],
                 problems (`ditproof_probe.problems`), seconds
+`answer`        n, and value or problem. n 0, unasked: what was built
+                (`ditproof_probe.tiny.building.describe`); n from 1: to the `ask` of that number, of
+                `ditproof_probe.taps.instrument.Instrument`
+`ended`         exactly one a comparison, and the last: problem (None where its end was asked for), seconds
 ==============  ==================================================================================
+
+All of it is strict JSON. A number that was measured and is not finite is null, or is left out of what it
+would be an extreme or a norm of and counted (`nonfinite`): an answer that holds a NaN is refused as a whole.
 
 A side: source, class, path, line (from 0), tensors (`ditproof_probe.state_dicts.entries`), config, mapping,
 reverse and lora ([[pattern, target, index, n]], None where the class has none), ignored: [patterns],

@@ -36,7 +36,7 @@ STANDARD_ERROR = 1 / math.sqrt(2 * BUCKETS)
 """Relative standard error of a norm that is estimated from a sketch."""
 
 _STEP = 97  # coprime to BUCKETS: the buckets of 256 periods in a row begin at 256 places
-_CPU_BLOCK = 1 << 20  # elements that are worked on at a time: four passes, the last three from the cache
+_CPU_BLOCK = 1 << 19  # elements that are worked on at a time: all passes but the first are from the cache
 _DEVICE_BLOCK = 1 << 25  # on a device each pass is a launch; the block bounds the extra memory (256 MiB)
 _NORM, _SUM, _ABS, _MAX, _MIN, _BAD = range(BUCKETS, BUCKETS + 6)
 _WIDTH = BUCKETS + 6
@@ -218,6 +218,9 @@ class _Device:
         values = self._float(flat)
         size = values.numel()
         signed = self._scratch[:size] if self._on_host else torch.empty_like(values)
+        torch.sum(values, 0, out=views.total)
+        torch.amax(values, 0, out=views.maximum)
+        torch.amin(values, 0, out=views.minimum)
         whole, rest = divmod(size, PERIOD)
         pieces = []
         if whole:
@@ -238,10 +241,7 @@ class _Device:
         # In two steps, for one long sum of squares would be off by 1e-5. Signs do not change a square.
         norms = [torch.linalg.vector_norm(piece, dim=2).view(-1) for piece in pieces]
         torch.linalg.vector_norm(norms[0] if len(norms) == 1 else torch.cat(norms), out=views.norm)
-        torch.sum(values, 0, out=views.total)
-        torch.sum(torch.abs(values, out=signed), 0, out=views.absolute)
-        torch.amax(values, 0, out=views.maximum)
-        torch.amin(values, 0, out=views.minimum)
+        torch.sum(signed.abs_(), 0, out=views.absolute)
         if not self._on_host:
             # 0 * x is 0 for every finite x and NaN, which is not zero, for all others.
             torch.sum((values * 0.0).ne_(0.0), 0, dtype=torch.float32, out=views.bad)

@@ -29,7 +29,7 @@ from lsp_server.checks.interpreter import check_executable
 from lsp_server.checks.output import OutputTail
 from lsp_server.checks.processes import MARKER, group_memory, kill_marked
 from lsp_server.checks.redact import redact_record
-from lsp_server.checks.requests import CheckEvent, CheckRequest
+from lsp_server.checks.requests import CheckEvent, CheckRequest, TraceOption
 
 _GRACE = 1.5  # seconds between asking the tests to end and killing them
 _LAST_RESORT = 5.0  # seconds that the supervisor has to do that
@@ -37,6 +37,19 @@ _POLL = 0.1
 _MEMORY_EVERY = 0.5
 _MOST_EVENTS = 2000
 _MOST_RECORD_BYTES = 64 << 20
+
+
+def _trace(option: TraceOption | None) -> dict[str, Any] | None:
+    """The probe's side of the option; makes the folder. Raises OSError."""
+    if option is None:
+        return None
+    Path(option.folder).mkdir(parents=True, exist_ok=True)
+    return {
+        "folder": option.folder,
+        "native": {"class": option.port_class, "path": option.port_path},
+        "official": list(option.official),
+        "forwards": option.forwards,
+    }
 
 
 @dataclass
@@ -138,6 +151,7 @@ class LocalExecutor:
                     "target": request.test,
                     "line": request.line,
                     "grace": _GRACE,
+                    "trace": _trace(request.trace),
                 }
             ),
             encoding="utf-8",

@@ -19,13 +19,26 @@ DEFAULT_MEMORY = 64 << 30
 
 
 @dataclass(frozen=True)
+class TraceOption:
+    """Trace both models of a parity run. `folder`: absolute, made if absent. `port_class` and `port_path`
+    (relative to the root): which model is the port. `official`: class names of the other side. `forwards`:
+    how many forwards of each model are recorded."""
+
+    folder: str
+    port_class: str
+    port_path: str
+    official: tuple[str, ...]
+    forwards: int = 1
+
+
+@dataclass(frozen=True)
 class CheckRequest:
     """One parity run: one test, or the tests of one file, under the project's interpreter.
 
     `line` narrows a file to the test that stands there. `timeout` is in seconds, `memory_limit` in
     bytes of private memory of the whole process group (None: no limit; only Linux can watch it).
     `allowed_environment` adds names or patterns to the allow-list. `device` is the slot that the
-    run takes in the queue. `port` names the DiT class it belongs to, if known.
+    run takes in the queue. `port` names the DiT class it belongs to, if known. `trace`: record both models.
     """
 
     root: str
@@ -39,6 +52,7 @@ class CheckRequest:
     timeout: float = DEFAULT_TIMEOUT
     memory_limit: int | None = DEFAULT_MEMORY
     allowed_environment: tuple[str, ...] = ()
+    trace: TraceOption | None = None
 
     @property
     def key(self) -> str:
