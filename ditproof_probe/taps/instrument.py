@@ -146,9 +146,10 @@ class Instrument:
         if wanted is None:
             raise _bad(f"there is no pair {goal} to lead to")
         chosen = _chosen(asked, replace)
-        aligned = aligned_besides((pair for pair in asked if pair.number in chosen), wanted)
         kind = _dtype(dtype)
         reference = self._reference(case)
+        candidates = (pair for pair in asked if pair.number in chosen)
+        aligned = aligned_besides(candidates, wanted, reference.recorder.numbers())
         twin = self.twin if kind is torch.float32 else self._converted(kind)
         official_kwargs, native_kwargs = twin.inputs(case, kind)
         native_log = Log(known_objects(twin.port, native_kwargs))

@@ -422,7 +422,9 @@ def _in_words(problem: StateProblem) -> str:
 def _what(problem: StateProblem) -> str:
     side = {"port": "the port", "official": "the official model", "code base": "the code base"}[problem.side]
     if problem.stage == "recipe":
-        return "the recipe raises"
+        return "the recipe raises" if problem.type not in _OWN_TYPES else "the recipe cannot be used:"
+    if problem.type in ("Crash", "Exit"):
+        return f"{side}:"
     if problem.stage == "trace":
         return "measuring fails with"
     verb = {

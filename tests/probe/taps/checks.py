@@ -531,6 +531,22 @@ def check_writes_through_views_and_compiled_code_are_followed() -> None:
     assert not any(source == "outside" for source, _ in sources)
 
 
+def check_the_way_leads_through_a_goal_that_is_aligned_elsewhere_too() -> None:
+    _, instrument, asked = measured({0: "swapped chunks"})
+    asked.append(
+        {
+            "number": len(asked),
+            "official": ["blocks.0.attn", 0, "in", "x"],
+            "native": ["layers.0.qkv", 0, "in", "x"],
+            "part": None,
+        }
+    )
+    for goal in (p["number"] for p in asked if p["native"] == ["layers.0.qkv", 0, "in", "x"]):
+        answer = instrument.operations("plain", asked, goal)
+        for side in ("official", "native"):
+            assert any(o["name"] == "aten.chunk.default" for o in answer[side]["operations"])
+
+
 def check_the_ways_of_a_residual_are_told_apart_within_and_without() -> None:
     answer = _operations("no gate", ["layers.0.norm2", "in"])
     names = {side: [o["name"] for o in answer[side]["operations"]] for side in ("official", "native")}
