@@ -91,13 +91,15 @@ class Ear:
         self._heard: deque[Message] = deque()
 
     def hear(self, seconds: float) -> Message | None:
-        """The next message; None where none comes in that time, or none can come any more."""
+        """The next message; None where none comes in that time. Raises EOFError where none can come."""
         deadline = _monotonic() + seconds
         while not self._heard:
             ready, _, _ = _select([self._descriptor], [], [], max(deadline - _monotonic(), 0))
-            data = _read(self._descriptor, _CHUNK) if ready else b""
-            if not data:
+            if not ready:
                 return None
+            data = _read(self._descriptor, _CHUNK)
+            if not data:
+                raise EOFError
             self._heard.extend(_decode(line.decode("ascii")) for line in self._lines.feed(data))
         return self._heard.popleft()
 

@@ -308,12 +308,18 @@ def _answer(root: str, code_base: str, request: Message, report: Callable[..., N
 
 
 def _converse(root: str, code_base: str, request: Message, report: Callable[..., None], hear: Hear) -> None:
-    from ditproof_probe.tiny.session import SILENCE, hold
+    from ditproof_probe.tiny import session
 
     def say(kind: str, **fields: Any) -> None:
         report(kind, id=request["id"], **fields)
 
-    hold(request, root, code_base, say, lambda: hear(SILENCE))
+    def next_ask() -> Message | None:
+        try:
+            return hear(session.SILENCE)
+        except EOFError:
+            leave(1)  # the level above is gone, and whoever sees to its end says so
+
+    session.hold(request, root, code_base, say, next_ask)
 
 
 def _say_threads(place: Place, level: str) -> None:

@@ -22,16 +22,23 @@ carries `v` (the version of this vocabulary) and `kind`:
 ==============  ==================================================================================
 
 The meta worker's answers, on what was its standard output (`ditproof_probe.meta_server`), with `id` of the
-request but for `ready`:
+request but for `ready`. A request of the kind `state` gets a `state`, a `tiny` one what is below it:
 
 ==============  ==================================================================================
 `ready`         once: torch is imported: python, torch (versions), seconds
 `progress`      stage (`importing torch`, `importing the code base`, `building the official model`,
-                `building the port`, `trying gates`)
+                `building the port`, `trying gates`, `loading the weights`, `running both models`)
 `state`         exactly one a request: port and official (a side, or None), dropped: [[name, value as
                 text]], gated: [what a setting adds], files: [absolute paths that the answer depends on],
                 problems (`ditproof_probe.problems`), seconds
+`answer`        n, and value or problem. n 0, unasked: what was built
+                (`ditproof_probe.tiny.building.describe`); n from 1: to the `ask` of that number, of
+                `ditproof_probe.taps.instrument.Instrument`
+`ended`         exactly one a comparison, and the last: problem (None where its end was asked for), seconds
 ==============  ==================================================================================
+
+All of it is strict JSON. A number that was measured and is not finite is null, or is left out of what it
+would be an extreme or a norm of and counted (`nonfinite`): an answer that holds a NaN is refused as a whole.
 
 A side: source, class, path, line (from 0), tensors (`ditproof_probe.state_dicts.entries`), config, mapping,
 reverse and lora ([[pattern, target, index, n]], None where the class has none), ignored: [patterns],

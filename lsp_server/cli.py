@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "rule": "Explain a rule, or list all rules.",
     "weights": "Prove that a port's mapping brings every checkpoint name to its place.",
     "parity": "Run a parity test and show how far each output drifts.",
+    "trace": "Find the first line of a port that computes something else, without weights.",
     "trace-diff": "Compare two traces: where they first differ.",
     "serve": "Run the language server over standard input and output.",
     "doctor": "Show what was found, what cannot run, and what to do about it.",

@@ -121,7 +121,7 @@ class _Case:
     def first(self) -> _Finding | None:
         """The change to blame: the certain ones before matters of form, the first in the port's order."""
         if not self._account.complete or self._account.cost > _PLAUSIBLE:
-            found = self._from_nothing()
+            found = self._layer_left_out() or self._from_nothing()
             if found is not None:
                 return found
         if self._account.cost > _HOPELESS:
@@ -134,6 +134,40 @@ class _Case:
         if not heavy:
             return None
         return self._read(heavy[0], heavy)
+
+    def _layer_left_out(self) -> _Finding | None:
+        """An official layer with weights that the port does not come through: where both sides call it, it is
+        an aligned place of its own and no part of what lies between."""
+        native, official = self._account.native, self._account.official
+        if any(
+            value is not None and native.slice.values[value].source == "parameter"
+            for operation in native.operations
+            for value in (operand.value for operand in operation.operands)
+        ):
+            return None
+        for theirs in official.operations:
+            given = [operand.value for operand in theirs.operands if operand.value is not None]
+            weights = [value for value in given if official.slice.values[value].source == "parameter"]
+            if not weights or given[0] in weights:
+                continue
+            equal = self._equality.natives_of(given[0])
+            for user in native.slice.operations:
+                taken = [operand.value for operand in operands.tensors(user)]
+                position = next((at for at, value in enumerate(taken) if value in equal), None)
+                if position is None:
+                    continue
+                value = taken[position]
+                after = next(
+                    (
+                        each
+                        for each in official.slice.operations
+                        if any(operand.value in theirs.outputs for operand in each.operands)
+                    ),
+                    None,
+                )
+                pair = (equal[0] if value is None else value, theirs.outputs[0])
+                return self._lacking(Change("lacking", None, theirs, pair, 1.0, user, after, position))
+        return None
 
     def _from_nothing(self) -> _Finding | None:
         """The first wrong value that was computed from constants alone (rotary angles, a mask, frequencies):

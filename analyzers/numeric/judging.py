@@ -78,22 +78,15 @@ def merged(divergences: Sequence[Divergence]) -> tuple[Divergence, ...]:
     """Divergences that were led to one statement of the port, as one: the first, with the others' places.
 
     For after blame: one wrong value can reach several places that no object ties together (a residual and
-    the norm that reads it). Those without a mismatch stay as they are: their lines are only as good as their
+    the norm that reads it), and two values that one statement unpacks in the wrong order are wrong at two
+    places. Those without a mismatch stay as they are: their lines are only as good as their
     place.
     """
     found: dict[tuple[object, ...], Divergence] = {}
     for position, one in enumerate(divergences):
         key: tuple[object, ...] = (position,)
         if one.mismatch is not None and one.native.path is not None and one.native.line is not None:
-            mismatch = one.mismatch
-            key = (
-                one.native.path,
-                one.native.line,
-                one.kind == "dtype",
-                mismatch.what,
-                mismatch.native,
-                mismatch.official,
-            )
+            key = (one.native.path, one.native.line, one.kind == "dtype")
         first = found.get(key)
         found[key] = (
             one if first is None else replace(first, calls=first.calls + one.calls, also=_also(first, one))

@@ -2,7 +2,7 @@
 
 OFFICIAL = "diffusers:HunyuanVideoTransformer3DModel"
 PORT = "HunyuanVideoTransformer3DModel"
-LIMITS = {"batch": (1, "the token refiner scales [B, S, D] by [B, D]")}
+LIMITS = {"batch": (1, "the norms of its blocks scale [B, S, D] by [B, D]")}
 
 
 def inputs(case):

@@ -4,7 +4,7 @@ import torch
 
 OFFICIAL = "diffusers:HunyuanVideo15Transformer3DModel"
 PORT = "HunyuanVideo15Transformer3DModel"
-LIMITS = {"batch": (1, "the token refiner scales [B, S, D] by [B, D]")}
+LIMITS = {"batch": (1, "the norms of its blocks scale [B, S, D] by [B, D]")}
 CASES = {
     "plain": {},
     "batch": {"batch": 2},

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from ditproof_probe.taps.hooks import Address, Call, End, Leaf, copied
 from ditproof_probe.taps.layouts import find
 from ditproof_probe.taps.lockstep import Lockstep, Pair, dtype_name
 from ditproof_probe.taps.operations import Done, Log, Origin
-from ditproof_probe.taps.schemas import Schemas
+from ditproof_probe.taps.schemas import Argument, Schemas, text
 
 _MOST_OPERATIONS = 1000
 _LOOSEST = 1e-4
@@ -136,9 +137,28 @@ class Way:
         """A slice as it goes over the wire."""
         return {
             "goal": self.goal,
-            "operations": [_operation(done, schemas, set(self.values)) for done in self.operations],
+            "operations": [self._operation(done, schemas) for done in self.operations],
             "values": [self._value(number) for number in self.values],
         }
+
+    def _operation(self, done: Done, schemas: Schemas) -> dict[str, Any]:
+        name, arguments = schemas.named(done.func, done.args, done.kwargs)
+        if name.startswith("aten.scaled_dot_product_attention.") and arguments[0].value is not None:
+            query = self.log.values.copies[arguments[0].value]
+            arguments = tuple(_with_scale(argument, query) for argument in arguments)
+        return {
+            "number": done.number,
+            "name": name,
+            "operands": [_operand(argument, done) for argument in arguments],
+            "outputs": [number for number in done.outputs if number in self.known],
+            "module": done.module,
+            "stack": [list(line) for line in done.stack],
+        }
+
+    @cached_property
+    def known(self) -> frozenset[int]:
+        """The numbers of `values`."""
+        return frozenset(self.values)
 
     def _value(self, number: int) -> dict[str, Any]:
         tensor = self.log.values.copies[number]
@@ -158,6 +178,24 @@ class Way:
         }
 
 
+def _operand(argument: Argument, done: Done) -> dict[str, Any]:
+    held = done.held.get(argument.value, ()) if argument.value is not None else ()
+    return {
+        "value": argument.value,
+        "variable": next((name for name in held if name is not None), None),
+        "constant": argument.constant,
+        "keyword": argument.keyword,
+        "held": list(held),
+    }
+
+
+def _with_scale(argument: Argument, query: torch.Tensor) -> Argument:
+    """Attention without a scale takes 1 / sqrt(head dimension): the same number as a given one."""
+    if argument.keyword != "scale" or argument.constant != "None":
+        return argument
+    return Argument(None, text(float(query.shape[-1]) ** -0.5), argument.keyword)
+
+
 def way_back(log: Log, goal: int) -> Way:
     """Follow the goal's operands back; the longest ways are cut, and what lies beyond is `outside`."""
     waiting, met = [goal], {goal}
@@ -174,30 +212,6 @@ def way_back(log: Log, goal: int) -> Way:
                 if number in done.operands:
                     waiting.append(number)
     return Way(log, goal, tuple(needed[number] for number in sorted(needed)), tuple(sorted(met)))
-
-
-def _operation(done: Done, schemas: Schemas, known: Collection[int]) -> dict[str, Any]:
-    name, arguments = schemas.named(done.func, done.args, done.kwargs)
-    operands = []
-    for argument in arguments:
-        held = done.held.get(argument.value, ()) if argument.value is not None else ()
-        operands.append(
-            {
-                "value": argument.value,
-                "variable": next((name for name in held if name is not None), None),
-                "constant": argument.constant,
-                "keyword": argument.keyword,
-                "held": list(held),
-            }
-        )
-    return {
-        "number": done.number,
-        "name": name,
-        "operands": operands,
-        "outputs": [number for number in done.outputs if number in known],
-        "module": done.module,
-        "stack": [list(line) for line in done.stack],
-    }
 
 
 # --------------------------------------------------------------------------- equal values
@@ -244,15 +258,16 @@ def _same(right: _Print, left: _Print, tolerance: float) -> dict[str, Any] | Non
             error = difference(right.tensor, -_signed(left.tensor)).error
             if error is not None and error <= tolerance:
                 return {**told, "layout": "negated", "error": error, "reorders": False}
-    if abs(right.total - left.total) > 10 * tolerance * right.norm * math.sqrt(max(right.elements, 1)):
+    slack = 10 * tolerance * right.norm * math.sqrt(max(right.elements, 1))
+    if abs(abs(right.total) - abs(left.total)) > slack:
         return None
-    layout = find(right.tensor, left.tensor)
-    if layout is None:
-        return None
-    error = difference(right.tensor, layout.to_official(left.tensor)).error
-    if error is None or error > tolerance:
-        return None
-    return {**told, "layout": layout.words, "error": error, "reorders": layout.reorders}
+    for sign in ("", "negated, "):
+        value = -_signed(left.tensor) if sign else left.tensor
+        layout = find(right.tensor, value)
+        error = None if layout is None else difference(right.tensor, layout.to_official(value)).error
+        if layout is not None and error is not None and error <= tolerance:
+            return {**told, "layout": sign + layout.words, "error": error, "reorders": layout.reorders}
+    return None
 
 
 def _print(number: int, tensor: torch.Tensor) -> _Print:

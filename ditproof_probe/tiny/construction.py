@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TypeAlias
@@ -23,21 +24,27 @@ _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # n
 def recorded() -> Iterator[dict[int, tuple[Frame, ...]]]:
     """While it lasts, every module that is constructed is noted: id -> its frames, innermost first.
 
-    An id counts only while its module lives. Left out are torch's frames, the constructor of the module
-    itself with those that it calls of its base classes, and everything from this package outwards.
+    Only modules that live at the end are there, and an id counts while its module lives. Left out are
+    torch's frames, the constructor of the module itself with those that it calls of its base classes, and
+    everything from this package outwards.
     """
     sites: dict[int, tuple[Frame, ...]] = {}
+    alive: dict[int, weakref.ref[torch.nn.Module]] = {}
     original = torch.nn.Module.__init__
 
     def init(self: torch.nn.Module, *arguments: Any, **keywords: Any) -> None:
         sites[id(self)] = _frames(self, sys._getframe(1))
         original(self, *arguments, **keywords)
+        alive[id(self)] = weakref.ref(self)
 
     torch.nn.Module.__init__ = init
     try:
         yield sites
     finally:
         torch.nn.Module.__init__ = original
+        # A copied module may have the id of one that is gone, and was never constructed.
+        for gone in [key for key, module in alive.items() if module() is None]:
+            del sites[gone]
 
 
 def _frames(module: torch.nn.Module, frame: FrameType | None) -> tuple[Frame, ...]:

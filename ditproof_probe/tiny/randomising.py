@@ -40,7 +40,7 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
 def values(module: torch.nn.Module, name: str, like: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Values for a module's parameter of that name, in float32 and the parameter's shape."""
     drawn = torch.randn(like.shape, generator=random)
-    if _is_norm(module):
+    if _is_norm(module) and like.numel() == max(like.shape, default=1):
         return drawn * BIAS if "bias" in name else 1 + NORM * drawn
     if like.dim() <= 1:
         if "bias" in name:

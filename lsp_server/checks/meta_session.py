@@ -84,7 +84,7 @@ class TinySession:
 
     async def end(self) -> None:
         """Nothing more is asked: the worker is free for other requests. Harmless when it has ended."""
-        self.fail(CheckError(f"The comparison of {self._request.name} has ended.", "Begin it again."))
+        self.fail(self._over())
         self.left.set()
 
     # ------------------------------------------------------------------ for the worker that keeps it
@@ -111,6 +111,7 @@ class TinySession:
             self._closed = True
             end = {"kind": "cancel"} if busy else {"kind": "ask", "n": self._asks + 1, "ask": "end"}
             self._process.send({"id": self._number, **end})
+        self.fail(self._over())
 
     # ------------------------------------------------------------------ the messages
 
@@ -150,10 +151,13 @@ class TinySession:
             self._closed = True
             self.fail(self._why(told.get("problem")))
 
+    def _over(self) -> CheckError:
+        return CheckError(f"The comparison of {self._request.name} has ended.", "Begin it again.")
+
     def _why(self, problem: object) -> CheckError | MalformedAnswer:
         """Why the worker ended it, for whoever asks on."""
         if problem is None:
-            return CheckError(f"The comparison of {self._request.name} has ended.", "Begin it again.")
+            return self._over()
         try:
             return AskFailed(read_problem(problem, self._request.root), over=True)
         except MalformedAnswer as error:

@@ -15,6 +15,7 @@ from analyzers.project.sources import Sources
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.meta import DEFAULT_TIMEOUT as TINY_TIMEOUT
 from lsp_server.checks.requests import (
     DEFAULT_MEMORY,
     DEFAULT_TIMEOUT,
@@ -53,12 +54,22 @@ _STYLES = {
 @click.command("parity")
 @click.argument("test")
 @click.option(
+    "--tier",
+    type=click.Choice(("meta", "tiny", "weights")),
+    default="weights",
+    show_default=True,
+    help="weights: the parity test itself. tiny: the port beside its official model, both small and with "
+    "random weights. meta: names and shapes alone, which is `ditproof weights`.",
+)
+@click.option("--official", metavar="REF", help="With --tier tiny: what the port reproduces.")
+@click.option("--recipe", metavar="FILE", help="With --tier tiny: says which inputs the models take.")
+@click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", help="With --tier tiny.")
+@click.option(
     "--timeout",
     type=click.FloatRange(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
+    default=None,
     metavar="SECONDS",
-    help="End the run after that time.",
+    help=f"End the run after that time (default: {DEFAULT_TIMEOUT:g}; with --tier tiny {TINY_TIMEOUT:g}).",
 )
 @click.option(
     "--memory-limit",
@@ -71,7 +82,11 @@ _STYLES = {
 @project_options
 def command(
     test: str,
-    timeout: float,
+    tier: str,
+    official: str | None,
+    recipe: str | None,
+    device: str,
+    timeout: float | None,
     memory_limit: float,
     root: str | None,
     python: str | None,
@@ -82,6 +97,16 @@ def command(
 
     This executes the project's code. A skip is no pass: it exits with 4.
     """
+    if tier == "meta":
+        raise CommandError("names and shapes have a command of their own.", f"run `ditproof weights {test}`.")
+    if tier == "tiny":
+        return _tiny(test, official, recipe, device, timeout, root, python, output_format, quiet=quiet)
+    for option, value in (("--official", official), ("--recipe", recipe)):
+        if value is not None:
+            raise CommandError(
+                f"a parity test brings its own official side and inputs: {option} says nothing to it.",
+                "leave it out, or add --tier tiny.",
+            )
     named = test.split("::", 1)[0]
     tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
     targets, port = _targets(tree, test)
@@ -100,7 +125,7 @@ def command(
             test=target,
             trusted=True,
             port=port,
-            timeout=timeout,
+            timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             memory_limit=int(memory_limit * (1 << 30)),
         )
         results.append(_run(request, quiet))
@@ -112,6 +137,34 @@ def command(
             write(f"\n{len(results)} tests of {port}: {overall(results)}.\n")
     code = EXIT_CODES[overall(results)]
     return ExitCode.USAGE if tell_problems(tree.settings) else code
+
+
+def _tiny(
+    port: str,
+    official: str | None,
+    recipe: str | None,
+    device: str,
+    timeout: float | None,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    *,
+    quiet: bool,
+) -> int:
+    """The verdict of small models, without a look into the modules that differ."""
+    from lsp_server.commands.trace import trace_port
+
+    return trace_port(
+        port,
+        root,
+        python,
+        output_format,
+        official=official,
+        recipe=recipe,
+        changes={"device": device, "timeout": timeout or TINY_TIMEOUT, "operations": False, "dtype": None},
+        verbose=False,
+        quiet=quiet,
+    )
 
 
 def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:

@@ -99,7 +99,7 @@ class _Page:
         yield from self._labelled("verdict", f": {result.reason}", (status, result.status))
         if result.built is not None and (result.built.missing or result.built.unexpected):
             yield from self._labelled("loading", self._refused(result.built))
-        for output in result.verdict.outputs if result.verdict is not None else ():
+        for output in self._outputs():
             yield from self._labelled("output", self._output(output))
         if result.verdict is not None and not quiet:
             yield from self._labelled("traced", self._traced())
@@ -114,6 +114,14 @@ class _Page:
             f"{'; '.join(parts)}: a strict load refuses that, and the rest was loaded for this comparison. "
             f"`ditproof weights {self.result.port}` proves the mapping"
         )
+
+    def _outputs(self) -> Iterator[OutputReading]:
+        """Each output once, of the plainest case; the notes name the other cases in which it differs."""
+        known: set[str] = set()
+        for output in self.result.verdict.outputs if self.result.verdict is not None else ():
+            if self.verbose or output.native not in known:
+                yield output
+            known.add(output.native)
 
     def _output(self, output: OutputReading) -> str:
         name = output.native or "the output"
@@ -288,8 +296,9 @@ class _Page:
                 text = f"{self._listed(verdict.not_fired)}: called around the hooks (`.forward` directly)"
                 yield from self._labelled("not fired", text)
         if result.compared is not None:
-            for name, text in result.compared.dropped:
-                yield from self._labelled("dropped", f"{name}: {text}")
+            dropped = [f"{name} ({text})" for name, text in result.compared.dropped]
+            if dropped:
+                yield from self._labelled("dropped", self._listed(dropped))
         for note in (*(verdict.notes if verdict is not None else ()), *result.notes):
             yield from self._labelled("note", note)
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.parts.items())
@@ -332,7 +341,7 @@ def _against_floor(found: Divergence) -> str:
     if found.floor == 0:
         return f"{text}; rounding does nothing here"
     times = found.error / found.floor
-    factor = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
+    factor = f"{times:.1e}" if times >= 1e4 else f"{times:.0f}" if times >= 10 else f"{times:.1f}"
     return f"{text}, {factor} times what rounding does here ({_short(found.floor)})"
 
 

@@ -80,6 +80,31 @@ class Worker:
         )
         return self.number
 
+    def begin(self, port: str, **more: Any) -> int:
+        """Begin a tiny comparison of `module:Class`; its number."""
+        self.number += 1
+        module, _, cls = port.partition(":")
+        named = {"module": module, "class": cls, "path": module.replace(".", "/") + ".py"}
+        given = {"official": None, "recipe": None, "device": "cpu", "seed": 0, **more}
+        self.send({"id": self.number, "kind": "tiny", "port": named, **given})
+        return self.number
+
+    def put(self, number: int, n: int, ask: str, **arguments: Any) -> None:
+        """Ask something of a comparison."""
+        self.send({"id": number, "kind": "ask", "n": n, "ask": ask, "arguments": arguments})
+
+    def told(self, number: int, timeout: float = 60) -> Answer:
+        """The next thing said of a comparison that is no progress."""
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.line(deadline)
+            if message["kind"] == "ready":
+                self.ready = message
+            elif message["kind"] == "progress":
+                self.progress.append(message["stage"])
+            elif message["id"] == number:
+                return message
+
     def answer(self, number: int, timeout: float = 60) -> Answer:
         self.progress = []
         deadline = time.monotonic() + timeout

@@ -198,7 +198,7 @@ def test_a_case_that_the_port_cannot_take_is_told(build: Build) -> None:
     assert "batch" not in built["cases"]
     (told,) = built["problems"]
     assert told["type"] == "CaseRefused"
-    assert "token refiner" in told["message"]
+    assert "norms of its blocks" in told["message"]
 
 
 def test_what_checkpoints_alone_hold_is_filled(build: Build) -> None:

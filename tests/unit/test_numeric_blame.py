@@ -367,11 +367,11 @@ def test_where_nothing_is_certain_the_statements_between_are_given() -> None:
     ours, theirs = _sides()
     x, y = ours.leaf(), theirs.leaf()
     value = x
-    for turn in range(16):
+    for turn in range(40):
         value = ours.op("cumsum", value, str(turn), at=USE)
         value = ours.op(f"own_{turn}", value, x, at=[(PORT, "h = h * scale")])
     other = y
-    for turn in range(16):
+    for turn in range(40):
         other = theirs.op("sort", other, theirs.leaf(), theirs.leaf(), str(turn), at=OFFICIAL_USE)
     got = _blamed(ours.slice(value), theirs.slice(other), [(x, y)])
     assert got.mismatch is None

@@ -148,7 +148,7 @@ def test_what_was_not_compared_is_said() -> None:
         "  unaligned the port's rotary",
         "  unaligned official pos_embed",
         "  not fired blocks.0.mlp: called around the hooks (`.forward` directly)",
-        "  dropped   qk_norm: no field of the arch config",
+        "  dropped   qk_norm (no field of the arch config)",
         "  layout    attn has its heads flattened",
         "  note      case batch was compared too",
     ):

@@ -7,10 +7,13 @@ import os
 from types import SimpleNamespace
 
 from ditproof_probe.problems import Stopped, problem
+from ditproof_probe.tiny import session
 
 
 def build(request, root, code_base, inside, stage):
     stage("building the port")
+    if request["seed"] == -1:
+        session.SILENCE = 0.3
     if request["recipe"] is not None:
         raise Stopped(problem("port", "recipe", "NoRecipe", "There is no recipe.", next_step="Write one."))
     module = importlib.import_module(request["port"]["module"])

@@ -52,6 +52,9 @@ def answer(request: dict[str, object]) -> None:
     calls = int(counted.read_text()) + 1 if counted.exists() else 1
     counted.write_text(str(calls))
     say(kind="progress", id=number, stage="building the port")
+    if request["kind"] == "tiny":
+        build(number, name, calls, request)
+        return
     if name == "Slow" or (name == "SlowOnce" and calls == 1):
         Path("working").write_text(str(os.getpid()))
         deadline = time.monotonic() + 60
@@ -95,10 +98,55 @@ def answer(request: dict[str, object]) -> None:
     say(**told)
 
 
+def failure(type: str, message: str, **more: object) -> dict[str, object]:
+    known = {"missing": None, "path": None, "line": None, "next_step": None}
+    return {"side": "port", "stage": "forward", "type": type, "message": message, **known, **more}
+
+
+def build(number: int, name: str, calls: int, request: dict[str, object]) -> None:
+    if name == "Crash" or (name == "CrashOnce" and calls == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "NoRecipe":
+        problem = failure("NoRecipe", "There is none.", stage="recipe", next_step="Write one.")
+        say(kind="ended", id=number, problem=problem, seconds=0.1)
+        return
+    say(kind="progress", id=number, stage="running both models")
+    say(kind="answer", id=number, n=0, value={"request": request})
+
+
+def reply(message: dict[str, object]) -> None:
+    number, asked = message["id"], message["ask"]
+    to = {"kind": "answer", "id": number, "n": message["n"]}
+    if asked == "end":
+        say(kind="ended", id=number, problem=None, seconds=0.1)
+    elif asked == "echo":
+        say(**to, value=message["arguments"])
+    elif asked == "fail":
+        path = os.path.join(os.getcwd(), "pkg", "port.py")  # noqa: PTH109, PTH118
+        say(**to, problem=failure("KeyError", "no such case", path=path, line=7))
+    elif asked == "malformed":
+        say(**to, value=1)
+    elif asked == "child crash":
+        say(kind="ended", id=number, problem=failure("Crash", "It was ended by SIGSEGV."), seconds=0.1)
+    elif asked == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif asked == "greedy":
+        held.append(bytearray(os.urandom(1 << 20) * 64))
+    elif asked == "sleep":
+        Path("sleeping").write_text(str(os.getpid()))
+
+
+held: list[bytearray] = []
+
+
 def read() -> None:
     for line in sys.stdin:
         request = json.loads(line)
-        if request["kind"] == "cancel":
+        with Path("sent").open("a") as sent:
+            sent.write(str(request.get("ask", request["kind"])) + "\n")
+        if request["kind"] == "ask":
+            reply(request)
+        elif request["kind"] == "cancel":
             CANCELLED.add(request["id"])
             Path("cancelled").write_text(str(request["id"]))
         else:

@@ -1,0 +1,468 @@
+"""A trace: both models of a port in one tiny session, measured, judged, and followed down to the operation.
+
+The session measures (`ditproof_probe`), `analyzers.numeric` judges, and this puts the questions:
+
+1. each case of the recipe in a free run of both sides: which modules are called, and whether outputs differ;
+2. which values should be equal, and each case again in lockstep: the port is put right at every aligned
+   place, so that each error is seen by itself;
+3. the plainest case in the low dtype, for what only dtypes do;
+4. for each error, the operations of both sides between the last agreeing values and the first wrong one.
+
+A trace always comes to a result; what kept it from a verdict is the result's reason and next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from analyzers.findings import Location
+from analyzers.numeric.alignment import Alignment, align
+from analyzers.numeric.blame import blame
+from analyzers.numeric.judging import judge, merged
+from analyzers.numeric.records import Observation, Operations, Pair, Reading
+from analyzers.numeric.settling import settle
+from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
+from lsp_server.checks.against import Against
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest, TinySession
+from lsp_server.checks.state_records import StateProblem
+from lsp_server.checks.strict import MalformedAnswer
+from lsp_server.checks.trace_question import TraceQuestion
+from lsp_server.checks.trace_records import (
+    BuiltAnswer,
+    ObserveAnswer,
+    pair_json,
+    read_built,
+    read_lockstep,
+    read_observation,
+    read_operations,
+)
+from lsp_server.checks.trace_result import Compared, TraceResult
+
+MOST_FOLLOWED = 8
+"""So many errors are followed down to the operation; the others keep their module's line."""
+
+_FLOAT32 = "float32"
+
+
+async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage | None = None) -> TraceResult:
+    """The answer. What keeps it from a verdict is its reason; only a cancelled task raises."""
+    began = time.monotonic()
+    notes: list[str] = []
+    for number, against in enumerate(question.officials, 1):
+        tracing = _Tracing(question, against, on_stage or _silent)
+        try:
+            result = await tracing.run(worker)
+        except (AskFailed, _Raised) as error:
+            told = _told(error.problem, question, against)
+            if _is_official_absent(error.problem) and number < len(question.officials):
+                notes.append(f"{against.ref} was left out: {told.reason}")
+                continue
+            result = tracing.without_verdict("error", told, error.problem)
+        except SupersededError as error:
+            result = tracing.without_verdict("cancelled", error)
+        except CheckError as error:
+            result = tracing.without_verdict("error", error)
+        except MalformedAnswer as error:
+            told = CheckError(
+                f"the worker that runs the models gave an answer that cannot be read: {error}.",
+                "Reinstall ditproof; if it stays, report it.",
+            )
+            result = tracing.without_verdict("error", told)
+        return replace(result, notes=(*notes, *result.notes), seconds=time.monotonic() - began)
+    raise AssertionError("there is an official side to try, and the last one returns")
+
+
+def not_begun(port: str, error: CheckError, place: Location | None = None) -> TraceResult:
+    """The result of a question that could not even be put."""
+    return TraceResult(port, "error", error.reason, error.next_step, 0.0, place=place)
+
+
+class _Raised(Exception):
+    """A model raised in a run that the comparison needs."""
+
+    def __init__(self, problem: StateProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def _silent(stage: str) -> None:
+    """Nobody listens to what is being done."""
+
+
+class _Tracing:
+    """One question against one official side."""
+
+    def __init__(self, question: TraceQuestion, against: Against, on_stage: OnStage) -> None:
+        self.question = question
+        self.against = against
+        self.on_stage = on_stage
+        self.notes: list[str] = []
+        self.problems: list[StateProblem] = []
+        self.parts: dict[str, float] = {}
+        self.answer: BuiltAnswer | None = None
+        self.cases: tuple[str, ...] = ()
+        self.pairs: tuple[Pair, ...] = ()
+        self.readings: Mapping[str, Sequence[Reading]] = {}
+
+    async def run(self, worker: MetaWorker) -> TraceResult:
+        """Raises _Raised, AskFailed, CheckError, MalformedAnswer."""
+        began = time.monotonic()
+        async with worker.tiny(self._request(), self.on_stage) as session:
+            self.parts["building"] = time.monotonic() - began
+            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+            self.problems += answer.problems
+            measuring = _Measuring(session, answer, self.question.root)
+            with self._timed("running"):
+                observations = await self._observed(measuring)
+            with self._timed("lockstep"):
+                verdict = await self._judged(measuring, observations)
+            if self.question.operations and verdict.divergences:
+                with self._timed("operations"):
+                    verdict = await self._followed(measuring, verdict)
+            await session.end()
+        return self._result(verdict)
+
+    def _request(self) -> TinyRequest:
+        question, recipe = self.question, self.question.recipe
+        return TinyRequest(
+            root=question.root,
+            python=question.python,
+            trusted=question.trusted,
+            code_base=question.code_base,
+            port=question.port,
+            official=self.against.ref,
+            official_config=None,
+            recipe=str(recipe.path),
+            device=question.device,
+            seed=question.seed,
+            timeout=question.timeout,
+        )
+
+    # ------------------------------------------------------------------ measuring
+
+    async def _observed(self, measuring: _Measuring) -> list[Observation]:
+        """The cases that both sides ran, the plainest first. Raises _Raised where that one did not run."""
+        found: list[Observation] = []
+        for case in measuring.answer.built.cases:
+            told = await measuring.observe(case)
+            # What the official model refuses is no fault of the port.
+            problem = told.official_error or told.native_error
+            if problem is None:
+                found.append(told.observation)
+            elif not found:
+                raise _Raised(problem)
+            else:
+                self.problems.append(problem)
+                self.notes.append(f"the case {case} was left out: {_in_words(problem)}")
+        self.cases = tuple(observation.case for observation in found)
+        return found
+
+    async def _judged(self, measuring: _Measuring, observations: list[Observation]) -> NumericVerdict:
+        self.on_stage("comparing them value by value")
+        built, question = measuring.answer.built, self.question
+        plain, *others = observations
+        alignment = await asyncio.to_thread(align, built, plain, others)
+        dtype_readings: Sequence[Reading] = ()
+        if question.lockstep:
+            certain = sorted(alignment.certain)
+            readings = await self._each_case(measuring, alignment, certain)
+            alignment = await asyncio.to_thread(settle, built, observations, alignment, readings)
+            if {pair.number for pair in alignment.pairs} != set(certain):
+                first = readings
+                readings = await self._each_case(measuring, alignment, replaced=True, floors=False)
+                # Rounding is the official model's own: it does not depend on what the port is given.
+                readings = {case: _with_floors(found, first[case]) for case, found in readings.items()}
+            free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
+            if question.dtype is not None and question.dtype != _FLOAT32:
+                dtype_readings = await self._in_dtype(measuring, alignment, question.dtype)
+        else:
+            readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
+        self.pairs = alignment.pairs
+        self.readings = readings
+        return await asyncio.to_thread(judge, built, observations, readings, alignment, dtype_readings, free)
+
+    async def _each_case(
+        self,
+        measuring: _Measuring,
+        alignment: Alignment,
+        replaced: bool | Sequence[int],
+        *,
+        floors: bool = True,
+    ) -> dict[str, tuple[Reading, ...]]:
+        """Every case once. `replaced`: at which pairs the port is put right."""
+        return {
+            case: await measuring.lockstep(case, alignment.pairs, replaced, floors=floors)
+            for case in self.cases
+        }
+
+    async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
+        self.on_stage(f"comparing them in {dtype}")
+        try:
+            return await measuring.lockstep(self.cases[0], alignment.pairs, True, dtype=dtype)
+        except _Raised as error:
+            self.problems.append(error.problem)
+            self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
+            return ()
+
+    # ------------------------------------------------------------------ down to the operation
+
+    async def _followed(self, measuring: _Measuring, verdict: NumericVerdict) -> NumericVerdict:
+        """The verdict with its first errors at their statements."""
+        built, source = measuring.answer.built, sources_of(self.question.root)
+        found: list[Divergence] = []
+        for divergence in verdict.divergences[:MOST_FOLLOWED]:
+            self.on_stage(f"looking into {divergence.native.module or 'the model'}")
+            dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
+            case = self._shown_best(divergence)
+            try:
+                told = await measuring.operations(case, self.pairs, divergence.pair, dtype or _FLOAT32)
+            except AskFailed as error:
+                self.problems.append(error.problem)
+                place = divergence.native.module or "the model"
+                self.notes.append(f"the operations of {place} could not be had: {_in_words(error.problem)}")
+                found.append(divergence)
+                continue
+            found.append(await asyncio.to_thread(blame, divergence, told, built, source))
+        left = verdict.divergences[MOST_FOLLOWED:]
+        if left:
+            self.notes.append(
+                f"only the first {MOST_FOLLOWED} places were followed down to the operation: mend these first"
+            )
+        return replace(verdict, divergences=merged((*found, *left)))
+
+    def _shown_best(self, divergence: Divergence) -> str:
+        """The plainest case that shows an error at least half as well as any other."""
+        if divergence.kind == "dtype":
+            return self.cases[0]
+        sizes = {case: _size(self.readings[case], divergence.pair.number) for case in self.cases}
+        largest = max(sizes.values())
+        return next(case for case, size in sizes.items() if size >= largest / 2)
+
+    # ------------------------------------------------------------------ results
+
+    def _result(self, verdict: NumericVerdict) -> TraceResult:
+        result = TraceResult(
+            port=self.question.port.cls,
+            status=verdict.status,
+            reason=verdict.reason,
+            next_step="",
+            seconds=0.0,
+            verdict=verdict,
+        )
+        failing = next((problem for problem in self.problems if problem.stage == "forward"), None)
+        if verdict.status == "passed" and failing is not None and failing.side == "port":
+            told = _told(failing, self.question, self.against)
+            result = replace(
+                result, status="error", reason=told.reason, next_step=told.next_step, place=failing.place
+            )
+        return self._with_what_is_known(result)
+
+    def without_verdict(
+        self, status: NumericStatus, error: CheckError, problem: StateProblem | None = None
+    ) -> TraceResult:
+        """The result where something kept it from a verdict. `problem`: what that was, if the user's code."""
+        result = TraceResult(
+            self.question.port.cls,
+            status,
+            error.reason,
+            error.next_step,
+            0.0,
+            place=problem.place if problem is not None else None,
+        )
+        if problem is not None and problem not in self.problems:
+            self.problems.append(problem)
+        return self._with_what_is_known(result)
+
+    def _with_what_is_known(self, result: TraceResult) -> TraceResult:
+        question, answer = self.question, self.answer
+        compared = Compared(
+            official=self.against.ref,
+            official_because=self.against.because,
+            recipe=question.recipe.shown,
+            recipe_because=question.recipe.because,
+            device=question.device,
+            dtype=question.dtype if question.lockstep and question.dtype != _FLOAT32 else None,
+            seed=question.seed,
+            cases=self.cases,
+            port_place=question.place,
+            official_place=answer.official.place if answer is not None else None,
+            dropped=answer.dropped if answer is not None else (),
+        )
+        return replace(
+            result,
+            compared=compared,
+            built=answer.built if answer is not None else None,
+            pairs=self.pairs,
+            problems=tuple(self.problems),
+            notes=tuple(self.notes),
+            files=answer.files if answer is not None else (),
+            parts=self.parts,
+        )
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.parts[part] = time.monotonic() - began
+
+
+class _Measuring:
+    """The asks of one session, each with its answer read."""
+
+    def __init__(self, session: TinySession, answer: BuiltAnswer, root: str) -> None:
+        self.session = session
+        self.answer = answer
+        self.root = root
+
+    async def observe(self, case: str) -> ObserveAnswer:
+        told = await self.session.ask("observe", case=case)
+        return await asyncio.to_thread(read_observation, told, case, self.root)
+
+    async def free(self, case: str, pairs: Sequence[Pair]) -> tuple[Reading, ...]:
+        """The pairs where nothing is put right. Raises _Raised."""
+        return await self.lockstep(case, pairs, False, floors=False)
+
+    async def lockstep(
+        self,
+        case: str,
+        pairs: Sequence[Pair],
+        replaced: bool | Sequence[int],
+        *,
+        dtype: str = _FLOAT32,
+        floors: bool = False,
+    ) -> tuple[Reading, ...]:
+        """The pairs of one run. Raises _Raised where a model does."""
+        told = await self.session.ask(
+            "lockstep",
+            case=case,
+            pairs=[pair_json(pair) for pair in pairs],
+            replace=replaced if isinstance(replaced, bool) else list(replaced),
+            dtype=dtype,
+            floors=floors,
+        )
+        answer = await asyncio.to_thread(read_lockstep, told, self.root)
+        if answer.error is not None:
+            raise _Raised(answer.error)
+        return answer.readings
+
+    async def operations(self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str) -> Operations:
+        told = await self.session.ask(
+            "operations",
+            case=case,
+            pairs=[pair_json(pair) for pair in pairs],
+            goal=goal.number,
+            dtype=dtype,
+        )
+        return await asyncio.to_thread(read_operations, told, self.root)
+
+
+def sources_of(root: str) -> Callable[[str], str | None]:
+    """The text of a file as it lies on the disk, where the child imported it; None where it cannot be read.
+
+    Paths count from the root.
+    """
+    known: dict[str, str | None] = {}
+
+    def source(path: str) -> str | None:
+        if path not in known:
+            try:
+                known[path] = (Path(root) / path).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError, ValueError):
+                known[path] = None  # made at run time, or no text: then it has no lines to show
+        return known[path]
+
+    return source
+
+
+def _with_floors(readings: Sequence[Reading], measured: Sequence[Reading]) -> tuple[Reading, ...]:
+    """The readings with the floors of another run of the same case."""
+    floors = {reading.pair: reading.floor for reading in measured}
+    return tuple(replace(reading, floor=floors.get(reading.pair)) for reading in readings)
+
+
+def _size(readings: Sequence[Reading], number: int) -> float:
+    """How wrong a pair is in one run; what cannot be compared is as wrong as can be."""
+    for reading in readings:
+        if reading.pair == number:
+            if reading.status == "absent":
+                return 0.0
+            error = reading.plain_error if reading.plain_error is not None else reading.error
+            return math.inf if error is None or math.isnan(error) else error
+    return 0.0
+
+
+# --------------------------------------------------------------------------- what the user's code raised
+
+
+def _is_official_absent(problem: StateProblem) -> bool:
+    """Whether another official class may be at hand instead."""
+    return problem.side == "official" and problem.stage in ("import", "config", "build")
+
+
+_OWN_TYPES = ("Unbuildable", "Exit", "Crash", "NoRecipe", "BadRecipe")
+"""Types of problems that the worker found itself, and no exception of the user's code."""
+
+
+def _in_words(problem: StateProblem) -> str:
+    """What happened, in a few words."""
+    message = " ".join(problem.message.split()).rstrip(".")
+    kind = f"{problem.type}: " if problem.type not in _OWN_TYPES else ""
+    return f"{_what(problem)} {kind}{message}{_place(problem)}"
+
+
+def _what(problem: StateProblem) -> str:
+    side = {"port": "the port", "official": "the official model", "code base": "the code base"}[problem.side]
+    if problem.stage == "recipe":
+        return "the recipe raises"
+    if problem.stage == "trace":
+        return "measuring fails with"
+    verb = {
+        "import": "cannot be imported:",
+        "config": "cannot be configured:",
+        "build": "cannot be built:",
+        "state": "has no state:",
+        "load": "does not take the official weights:",
+        "forward": "raises",
+    }[problem.stage]
+    return f"{side} {verb}"
+
+
+def _place(problem: StateProblem) -> str:
+    if problem.path is None or problem.path.startswith("<"):
+        return ""
+    return f" ({problem.path}:{(problem.line or 0) + 1})"
+
+
+def _told(problem: StateProblem, question: TraceQuestion, against: Against) -> CheckError:
+    """Reason and next step of what kept a trace from its verdict."""
+    reason = f"{_in_words(problem)}."
+    if problem.next_step:
+        return CheckError(reason, problem.next_step)
+    if problem.missing:
+        package = problem.missing.partition(".")[0]
+        return CheckError(reason, f"Run `{question.python} -m pip install {package}`.")
+    recipe = question.recipe.shown
+    steps = {
+        ("official", "forward"): f"The inputs of the recipe {recipe} may not be what {against.ref} takes: "
+        "mend them there.",
+        ("port", "forward"): "Mend it there; if the port takes other arguments than the official model, say "
+        f"so in `port_inputs` of the recipe {recipe}.",
+        ("port", "load"): f"`ditproof weights {question.port.cls}` says which names have no place.",
+    }
+    step = steps.get((problem.side, problem.stage))
+    if step is None and problem.stage == "recipe":
+        step = f"Mend the recipe {recipe}."
+    if step is None and problem.side == "official":
+        step = "Mend it there, or name another with --official."
+    if step is None and problem.stage == "trace":
+        step = "Report this, with the log; --no-lockstep or --no-ops may go around it."
+    return CheckError(reason, step or "Mend it there; `python -c` with the same import shows the traceback.")

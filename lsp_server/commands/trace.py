@@ -1,0 +1,264 @@
+"""`ditproof trace`: both models in small, side by side: the first line that computes something else."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analyzers.numeric.verdicts import NumericStatus
+from analyzers.project.index import Project
+from analyzers.project.ports import Port
+from analyzers.project.sources import Sources
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
+from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
+from lsp_server.checks.scaffold import write_scaffold
+from lsp_server.checks.trace import not_begun, trace
+from lsp_server.checks.trace_json import trace_json
+from lsp_server.checks.trace_question import DEVICES, DTYPES, TraceQuestion, question_about
+from lsp_server.checks.trace_result import TraceResult
+from lsp_server.commands.exits import CommandError, ExitCode
+from lsp_server.commands.options import project_options
+from lsp_server.commands.port_argument import find_port, paths_in
+from lsp_server.commands.progress import progress
+from lsp_server.commands.terminal import colours, say, write, write_json
+from lsp_server.commands.trace_text import trace_text
+from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
+from lsp_server.entries import collector_paused
+from lsp_server.facts_cache import DiskFactsCache
+from lsp_server.payloads import lines_of
+
+EXIT_CODES: dict[NumericStatus, ExitCode] = {
+    "passed": ExitCode.CLEAN,
+    "failed": ExitCode.FINDINGS,
+    "error": ExitCode.NOT_RUN,
+    "skipped": ExitCode.SKIPPED,
+    "cancelled": ExitCode.NOT_RUN,
+}
+
+
+@click.command("trace")
+@click.argument("port")
+@click.option(
+    "--tier",
+    type=click.Choice(("tiny", "weights")),
+    default="tiny",
+    show_default=True,
+    help="tiny: small models with random weights, in seconds and without a GPU.",
+)
+@click.option(
+    "--official",
+    metavar="REF",
+    help="What the port reproduces: `diffusers:Class`, `package.module:Class` or `path/to/file.py::Class`. "
+    "Default: what the settings, the recipe, the state file or the tests name.",
+)
+@click.option(
+    "--recipe",
+    metavar="FILE",
+    help="Says which inputs the models take: a Python file, or the name of a built-in recipe. Default: the "
+    "settings, .ditproof/recipes/, or the built-in one of the class.",
+)
+@click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where to run.")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default=DTYPES[0],
+    show_default=True,
+    help="Look for a loss of accuracy in this dtype too; float32: do not.",
+)
+@click.option(
+    "--lockstep/--no-lockstep",
+    default=True,
+    help="Whether to put the port right at every aligned place, so that each error is seen by itself.",
+)
+@click.option("--ops/--no-ops", default=True, help="Whether to look for the operation that differs.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and inputs."
+)
+@click.option(
+    "--scaffold",
+    is_flag=True,
+    help="Write a recipe to fill in, from the two forward signatures, below .ditproof/recipes/; run nothing.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show every place in full, and the drift over the depth.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after that time.",
+)
+@project_options
+def command(
+    port: str,
+    tier: str,
+    official: str | None,
+    recipe: str | None,
+    device: str,
+    dtype: str,
+    lockstep: bool,
+    ops: bool,
+    seed: int,
+    scaffold: bool,
+    verbose: bool,
+    timeout: float,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    quiet: bool,
+) -> int:
+    """Find the first line where PORT (class, file, or file::Class) computes something else.
+
+    The port and its official model are built in small, with the same random weights, and run on the same
+    inputs: this executes the project's code. It needs neither a GPU nor weights.
+    """
+    if tier == "weights":
+        raise CommandError(
+            "this version traces small models only.",
+            f"run `ditproof parity {port}` for the drift of the outputs with real weights.",
+            ExitCode.NOT_RUN,
+        )
+    if scaffold:
+        return _scaffold(port, root, official, python, quiet=quiet)
+    return trace_port(
+        port,
+        root,
+        python,
+        output_format,
+        official=official,
+        recipe=recipe,
+        changes={
+            "device": device,
+            "dtype": dtype,
+            "lockstep": lockstep,
+            "operations": ops,
+            "seed": seed,
+            "timeout": timeout,
+        },
+        verbose=verbose,
+        quiet=quiet,
+    )
+
+
+def trace_port(
+    argument: str,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    *,
+    official: str | None,
+    recipe: str | None,
+    changes: Mapping[str, Any],
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Traces what PORT names and writes the result. `changes`: further fields of the `TraceQuestion`."""
+    tree, project, port = _port(argument, root)
+    question = asked(project, port, python, official=official, recipe=recipe)
+    if isinstance(question, TraceQuestion):
+        result = run(replace(question, **changes), quiet=quiet)
+    else:
+        result = not_begun(port.name, question, port.location)
+    return told(tree, project, result, output_format, verbose=verbose, quiet=quiet)
+
+
+def _port(argument: str, root: str | None) -> tuple[Tree, Project, Port]:
+    """The port that an argument names. Raises `CommandError`."""
+    tree = open_tree(root, paths_in(argument))
+    project = project_of(tree, Sources(tree.root, DiskFactsCache()))
+    with collector_paused():
+        _refuse_a_test(tree, project, argument)
+        return tree, project, find_port(project, argument)
+
+
+def asked(
+    project: Project, port: Port, python: str | None, *, official: str | None, recipe: str | None
+) -> TraceQuestion | CheckError:
+    """The question about a port under the project's interpreter, or why it cannot be put."""
+    try:
+        interpreter = find_interpreter(project.root, python, named_by="--python")
+        question = question_about(
+            project,
+            port,
+            python=interpreter.path,
+            trusted=True,
+            here=Path.cwd(),
+            official=official,
+            recipe=recipe,
+        )
+        probe_interpreter(interpreter.path, trusted=True, root=project.root).require_models()
+    except CheckError as error:
+        return error
+    return question
+
+
+def run(question: TraceQuestion, *, quiet: bool) -> TraceResult:
+    """The answer, with what is being done on standard error."""
+    with progress(quiet) as on_stage:
+        return asyncio.run(_trace(question, on_stage))
+
+
+async def _trace(question: TraceQuestion, on_stage: OnStage) -> TraceResult:
+    worker = MetaWorker()
+    try:
+        return await trace(question, worker, on_stage)
+    finally:
+        await worker.end()
+
+
+def told(
+    tree: Tree, project: Project, result: TraceResult, output_format: str, *, verbose: bool, quiet: bool
+) -> int:
+    """Writes the result; the exit code."""
+    if output_format == "json":
+        write_json(trace_json(result))
+        if result.status == "error":
+            say(f"error: {result.reason}", style="error")
+            say(f"  next: {result.next_step}")
+    else:
+        write(
+            trace_text(
+                result,
+                lines_of(project.sources),
+                colour=colours(sys.stdout),
+                columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
+                verbose=verbose,
+                quiet=quiet,
+            )
+        )
+    return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[result.status]
+
+
+def _refuse_a_test(tree: Tree, project: Project, argument: str) -> None:
+    """Raises `CommandError` where a parity test is named: it needs the real weights."""
+    paths = paths_in(argument)
+    if not paths or not Path(paths[0]).name.startswith("test_"):
+        return
+    path = inside_root(tree.root, paths[0])
+    ports = [port.name for port in project.ports if path in port.parity_tests]
+    raise CommandError(
+        f"{path} is a test, and a test runs with real weights.",
+        f"trace its port: {', '.join(ports)}." if ports else "name a port; `ditproof ports` lists them.",
+    )
+
+
+def _scaffold(
+    argument: str, root: str | None, official: str | None, python: str | None, *, quiet: bool
+) -> ExitCode:
+    _, project, port = _port(argument, root)
+    try:
+        path = write_scaffold(project, port, official=official, python=python, here=Path.cwd())
+    except CheckError as error:
+        raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
+    write(f"{path}\n")
+    if not quiet:
+        say(f"fill in its shapes, then run `ditproof trace {port.name}`.")
+    return ExitCode.CLEAN
