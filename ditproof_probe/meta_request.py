@@ -124,7 +124,8 @@ def loaded_files(inside: Inside) -> list[str]:
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
         # torch.classes and torch.ops call themselves files of the current folder, which do not exist.
-        absolute = isinstance(path, str) and os.path.isabs(path)  # noqa: PTH117
-        if absolute and inside.holds(path) and not path.startswith(own + os.sep):
+        if not isinstance(path, str) or not os.path.isabs(path):  # noqa: PTH117
+            continue
+        if inside.holds(path) and not path.startswith(own + os.sep):
             found.add(os.path.abspath(path))  # noqa: PTH100
     return sorted(found)
