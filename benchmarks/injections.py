@@ -66,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--together", type=int, default=0)
     parser.add_argument("--failures", type=Path)
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--dtype", default="bfloat16", help="of the runs that dtypes are judged in")
     parser.add_argument("--work", type=Path, help="folder of the edited trees; a temporary one by default")
     return parser.parse_args()
 
@@ -99,7 +100,8 @@ class Results:
 async def _run(options: argparse.Namespace, results: Results) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        tracer = Tracer(PYTHON, copied_tree(TREE, work / "trace"))
+        dtype = None if options.dtype == "float32" else options.dtype
+        tracer = Tracer(PYTHON, copied_tree(TREE, work / "trace"), dtype)
         oracle = Oracle(PYTHON, copied_tree(TREE, work / "oracle"), work / "clean")
         try:
             for family in _families(options):

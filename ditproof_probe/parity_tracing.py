@@ -3,8 +3,8 @@
 The specification's `trace` holds `folder` (absolute, exists), `native` ({class, path}: the port's class, and
 the end of the path of the file that defines it), `official` (class names) and `forwards` (how many of each
 model). While a test runs, `torch.nn.Module.__call__` looks at the class of what is called; a model of one of
-these classes is traced from its first call on. Without `trace` nothing of this is imported, and a forward runs
-as it always did.
+these classes is traced from its first call on. Without `trace` nothing of this is imported, and a forward
+runs as it always did.
 
 A `traced` record holds: test, side, class, path, file, forwards. What is never called is not there.
 """

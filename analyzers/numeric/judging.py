@@ -50,7 +50,7 @@ def judge(
     groups = grouped(counted, runs, built)
     divergences = [_divergence(group, runs, built, floors) for group in groups]
     divergences = _in_order(load_divergences(built, alignment, divergences), alignment)
-    dtypes = dtype_divergences(built, alignment, dtype_readings, divergences, runs)
+    dtypes, rounded = dtype_divergences(built, alignment, dtype_readings, divergences, runs)
     unlocated = outputs.beyond_doubt and not divergences
     divergences = [outputs.told(divergence, len(divergences)) for divergence in divergences]
     failed = bool(divergences or dtypes or outputs.beyond_doubt)
@@ -69,7 +69,7 @@ def judge(
         else 0,
         aligned=len(alignment.pairs),
         drift=_drift(runs, alignment),
-        notes=(*alignment.notes, *outputs.notes),
+        notes=(*alignment.notes, *outputs.notes, *rounded),
         drifting=outputs.drifting,
     )
 

@@ -126,11 +126,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class ModelTrace:
+    """The trace of one model in one test: a file (absolute) with that many forwards."""
+
+    test: str
+    side: Literal["official", "native"]
+    model: str
+    file: str
+    forwards: int
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """The verdict of a run. Only `passed` is evidence.
 
     `reason` and `next_step` are for a person; `notes` are remarks that change no verdict;
-    `place` is where to show a check that could not run.
+    `place` is where to show a check that could not run. `traces`: of the models that were recorded, where
+    the request asked for that.
     """
 
     port: str | None
@@ -146,6 +158,7 @@ class CheckResult:
     log_tail: str
     seconds: float
     place: Location | None = None
+    traces: tuple[ModelTrace, ...] = ()
 
     @property
     def skips(self) -> tuple[Outcome, ...]:
@@ -178,6 +191,7 @@ class CheckResult:
                 for o in self.outcomes
             ],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
+            "traces": [asdict(trace) for trace in self.traces],
             "notes": list(self.notes),
             "log_tail": self.log_tail,
         }
