@@ -3,8 +3,8 @@
     python benchmarks/trace_overhead.py [--rounds N] [--threads N] [--device cpu|cuda] [--json]
 
 The model is the official class of Wan (diffusers), two blocks of two heads of 128 (--heads), float32, once
-with so many tokens that a forward takes about 100 ms on a CPU core and once about 7 ms. All rivals run on it in
-the same process, one forward of each in turn, and each counts with its best round; so read the ratios. CPU time
+with so many tokens that a forward takes about 100 ms on a CPU core and once about 7 ms. All rivals run on it
+in one process, a forward of each in turn, and each counts with its best round; so read the ratios. CPU time
 on one thread, else wall time.
 
 * ours: inputs and outputs of every module, sketch and statistics of each tensor, read back after the forward;
