@@ -16,11 +16,13 @@ _SHIPPED_PAGES = Path(__file__).resolve().parent.parent / "docs" / "rules"
 class ClientSettings:
     """`python`: the project's interpreter, None to look for one. `trusted`: whether checks may run
     the workspace's code. `docs`: base of the rule pages' addresses, None for the pages shipped.
-    `weights_on_save`: whether the names of a port are measured when it is opened or saved."""
+    `weights_on_save`: whether the names of a port are measured when it is opened or saved. `trace_on_save`:
+    whether a port that has a recipe is traced when it is saved."""
 
     python: str | None = None
     trusted: bool = False
     weights_on_save: bool = True
+    trace_on_save: bool = True
     docs: str | None = None
 
     def updated(self, given: object) -> ClientSettings:
@@ -35,9 +37,10 @@ class ClientSettings:
             changes["trusted"] = given["trusted"]
         if isinstance(given.get("docs"), str):
             changes["docs"] = given["docs"] or None
-        on_save = (as_mapping(given.get("weights")) or {}).get("onSave")
-        if isinstance(on_save, bool):
-            changes["weights_on_save"] = on_save
+        for check in ("weights", "trace"):
+            on_save = (as_mapping(given.get(check)) or {}).get("onSave")
+            if isinstance(on_save, bool):
+                changes[f"{check}_on_save"] = on_save
         return replace(self, **changes)
 
     def page_of(self, code: str) -> str | None:

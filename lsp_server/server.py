@@ -12,6 +12,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from analyzers.project.sources import READABLE
+from lsp_server.checks.meta import MetaWorker
 from lsp_server.config import ClientSettings
 from lsp_server.documents import Document, Documents, file_of
 from lsp_server.edit_client import EditClient, EditRefused
@@ -24,7 +25,9 @@ from lsp_server.features import (
     inlay,
     lenses,
     parity,
+    recipes,
     synchronisation,
+    trace,
     weights,
 )
 from lsp_server.positions import Encoding
@@ -53,7 +56,9 @@ class Server(LanguageServer):
         self.status = Status(self)
         self.diagnoser = diagnostics.Diagnoser(self)
         self.runs = parity.ParityRuns(self)
+        self.worker = MetaWorker()
         self.weights = weights.WeightChecks(self)
+        self.traces = trace.TraceChecks(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         for feature in (
             synchronisation,
@@ -65,6 +70,8 @@ class Server(LanguageServer):
             inlay,
             parity,
             weights,
+            trace,
+            recipes,
             commands,
         ):
             feature.register(self)
@@ -160,7 +167,9 @@ class Server(LanguageServer):
         """Ends everything that still goes on, runs with all that they started; nothing is sent after."""
         self.diagnoser.stop()
         await self.runs.cancel_all()
-        await self.weights.end()
+        self.weights.stop()
+        self.traces.stop()
+        await self.worker.end()
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
@@ -174,6 +183,8 @@ class Server(LanguageServer):
     def shutdown(self) -> None:
         """Ends what the server started; called when the connection is gone."""
         self.edits.close()
-        self.weights.kill()
+        self.weights.stop()
+        self.traces.stop()
+        self.worker.kill()
         self.trees.close()
         super().shutdown()  # type: ignore[no-untyped-call]

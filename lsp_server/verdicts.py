@@ -1,4 +1,4 @@
-"""What parity runs found, shown beside the other findings until the next run.
+"""What runs found (parity, weights, traces), shown beside the other findings until the next run.
 
 A verdict speaks of the texts that it was reached with. Where one of them has changed since, its
 findings move with their lines and say that they are stale.
@@ -7,7 +7,7 @@ findings move with their lines and say that they are stale.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analyzers.facts.positions import LineIndex
@@ -19,13 +19,15 @@ from lsp_server.moving import moved
 class Verdict:
     """The findings of the last run of one test (`key`: its file and name) of the tree at `root`.
 
-    `texts`: the test's file and the port's, as they were when the run began.
+    `texts`: the test's file and the port's, as they were when the run began. `closure`: further files that
+    the findings hang on.
     """
 
     root: Path
     key: str
     findings: tuple[Finding, ...]
     texts: Mapping[str, str]
+    closure: Mapping[str, str] = field(default_factory=dict)
 
 
 class Verdicts:
@@ -57,7 +59,8 @@ class Verdicts:
             here = [finding for finding in verdict.findings if finding.location.path == path]
             if not here:
                 continue
-            edited = [p for p, before in verdict.texts.items() if text_of(p) != before]
+            spoken_of = {**verdict.closure, **verdict.texts}
+            edited = [p for p, before in spoken_of.items() if text_of(p) != before]
             before, now = verdict.texts.get(path), text_of(path)
             for finding in here:
                 placed: Finding | None = finding

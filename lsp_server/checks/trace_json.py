@@ -12,6 +12,7 @@ from typing import Any
 
 from analyzers.findings import Location
 from analyzers.numeric.records import OutputReading
+from analyzers.numeric.spots import built_at
 from analyzers.numeric.verdicts import Divergence, Hypothesis, Mismatch, Spot
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_result import Compared, DriftRow, TraceResult
@@ -39,7 +40,7 @@ def trace_json(result: TraceResult) -> dict[str, Any]:
         "reaches_outputs": verdict.reaches_outputs if verdict is not None else None,
         "unlocated": verdict.unlocated if verdict is not None else False,
         "layouts": list(verdict.layouts) if verdict is not None else [],
-        "drift": [_drift(row) for row in result.drift],
+        "drift": [_drift(row, result) for row in result.drift],
         "place": _place(result.place),
         "compared": _compared(result.compared) if result.compared is not None else None,
         "missing": list(result.built.missing) if result.built is not None else [],
@@ -117,7 +118,7 @@ def _output(output: OutputReading, result: TraceResult) -> dict[str, Any]:
     }
 
 
-def _drift(row: DriftRow) -> dict[str, Any]:
+def _drift(row: DriftRow, result: TraceResult) -> dict[str, Any]:
     return {
         "module": row.pair.native.module,
         "official": row.pair.official.module,
@@ -129,7 +130,20 @@ def _drift(row: DriftRow) -> dict[str, Any]:
         "floor": _number(row.own.floor),
         "status": row.own.status,
         "layout": row.own.layout,
+        "place": _module_place(row.pair.native.module, result),
     }
+
+
+def _module_place(name: str, result: TraceResult) -> dict[str, Any] | None:
+    """The line of the port that builds a module; of the port itself, and of what is built elsewhere, the line
+    that computes."""
+    module = result.native_module(name)
+    if module is None or result.built is None:
+        return None
+    spot = built_at(result.built.native, module)
+    if spot.path is None:
+        return None
+    return {"path": spot.path, "line": None if spot.line is None else spot.line + 1}
 
 
 def _compared(compared: Compared) -> dict[str, Any]:

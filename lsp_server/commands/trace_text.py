@@ -336,6 +336,10 @@ def _against_floor(found: Divergence) -> str:
     """The error as a multiple of what rounding does here."""
     assert found.error is not None
     text = f"{_short(found.error)} (relative L2 norm)"
+    if found.kind == "dtype":
+        return (
+            f"{text} against float32{f'; the official model: {_short(found.floor)}' if found.floor else ''}"
+        )
     if found.floor is None:
         return f"{text}; what rounding alone does here was not measured"
     if found.floor == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
@@ -37,7 +38,8 @@ def register(server: Server) -> None:
         if not server.settings.trusted:
             await server.runs.cancel_all()
             await server.weights.cancel_all()
-            server.weights.distrust()
+            server.traces.cancel_all()
+            server.worker.kill()
 
 
 async def ask_for_settings(server: Server) -> None:
@@ -69,9 +71,5 @@ def _take(server: Server, given: object) -> None:
 
 
 def _measures_otherwise(before: ClientSettings, now: ClientSettings) -> bool:
-    """Whether names may be measured that could not be before, or under another interpreter."""
-    return (before.trusted, before.weights_on_save, before.python) != (
-        now.trusted,
-        now.weights_on_save,
-        now.python,
-    )
+    """Whether something may be measured that could not be before, or under another interpreter."""
+    return replace(before, docs=now.docs) != now

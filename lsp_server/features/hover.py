@@ -1,17 +1,24 @@
-"""Hover: on a finding its rule, on a port's class its card, on a rule of a mapping its keys."""
+"""Hover: on a finding its rule (and what a trace measured there), on a port's class its card and its trace,
+on a rule of a mapping its keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from analyzers.findings import Finding, Span
+from analyzers.numeric.verdicts import Spot
 from analyzers.project.ports import Port
+from analyzers.weights.known import state_key
+from lsp_server.documents import uri_of
 from lsp_server.positions import to_byte_column, to_range
 from lsp_server.rule_pages import Page, find_page
 from lsp_server.session import Session
+from lsp_server.trace_texts import card_of_divergence, card_of_result
+from lsp_server.tracing import TraceStanding
 from lsp_server.weight_views import card_at
 
 if TYPE_CHECKING:
@@ -37,11 +44,17 @@ def register(server: Server) -> None:
         column = to_byte_column(document.lines, params.position, document.encoding)
         point = Span(params.position.line, column, params.position.line, column)
         version = document.version
+        traces = server.traces.standings(tree)
+
+        def link(spot: Spot) -> str | None:
+            if spot.path is None or spot.line is None:
+                return None
+            return f"{uri_of(tree.root, spot.path)}#L{spot.line + 1}"
 
         def question(session: Session) -> tuple[Span, str] | None:
             findings = list(session.findings(path))
             findings += server.verdicts.findings(tree.root, path, session.sources.text)
-            return _about(session, path, findings, point)
+            return _about(session, path, findings, point, _Traces(traces, link))
 
         found = await tree.ask(question)
         if found is None or document.version != version:
@@ -53,13 +66,40 @@ def register(server: Server) -> None:
         )
 
 
-def _about(session: Session, path: str, findings: list[Finding], point: Span) -> tuple[Span, str] | None:
+@dataclass(frozen=True)
+class _Traces:
+    """What is known of the traces of a tree, by port; `link`: the address of a place."""
+
+    standings: Mapping[str, TraceStanding]
+    link: Callable[[Spot], str | None]
+
+    def of_port(self, port: Port) -> str | None:
+        """What the last trace of a port came to."""
+        standing = self.standings.get(state_key(port))
+        return card_of_result(standing.last.result) if standing is not None and standing.last else None
+
+    def of_finding(self, finding: Finding) -> str | None:
+        """The numbers behind a finding of a trace; its place and the beginning of its message may have
+        changed since."""
+        for standing in self.standings.values():
+            for told, divergence in standing.last.findings if standing.last is not None else ():
+                same = told.code == finding.code and told.symbol == finding.symbol
+                if standing.last is not None and same and finding.message.endswith(told.message):
+                    return card_of_divergence(standing.last.result, divergence, self.link)
+        return None
+
+
+def _about(
+    session: Session, path: str, findings: list[Finding], point: Span, traces: _Traces
+) -> tuple[Span, str] | None:
     here = [finding for finding in findings if finding.location.span.contains(point)]
     port = next(
         (p for p in session.project.ports if p.location.path == path and p.location.span.contains(point)),
         None,
     )
-    parts = [card_of_port(port)] if port is not None else []
+    parts = [card for finding in here if (card := traces.of_finding(finding)) is not None]
+    if port is not None:
+        parts += [card for card in (card_of_port(port), traces.of_port(port)) if card is not None]
     # What is wrong with a rule, its findings tell already.
     keys = card_at(session, path, point, faults=not here)
     if keys is not None:

@@ -1,5 +1,5 @@
-"""Code lenses: run parity from a port's class and from each test of a parity test file, and what is proven
-of the weights, on the class and on its mapping."""
+"""Code lenses: run parity from a port's class and from each test of a parity test file, what is proven of
+the weights, on the class and on its mapping, and what a trace came to, on the class."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from analyzers.facts.model import Placed
 from analyzers.findings import Span
 from analyzers.project.ports import Port
 from analyzers.weights.known import proof_of, state_key, state_of
+from lsp_server.checks.errors import CheckError
+from lsp_server.checks.recipes import NoRecipe
 from lsp_server.documents import uri_of
+from lsp_server.features.recipes import WRITE_RECIPE
+from lsp_server.features.trace import TRACE
 from lsp_server.features.weights import WEIGHTS
 from lsp_server.measuring import Standing, touches_names
 from lsp_server.positions import to_range
 from lsp_server.session import Session
+from lsp_server.trace_texts import summary as trace_summary
+from lsp_server.tracing import TraceStanding, why_without
 from lsp_server.weight_texts import summary, uncovered
 from lsp_server.weight_views import readings
 
@@ -42,6 +48,15 @@ class _Known:
     why_not: str | None
 
 
+@dataclass(frozen=True)
+class _Traced:
+    """What the event loop knows of the traces; fields as in `_Known`."""
+
+    standings: Mapping[str, TraceStanding]
+    unsaved: Mapping[str, str]
+    why_not: str | None
+
+
 def register(server: Server) -> None:
     """Adds the handler."""
 
@@ -54,10 +69,12 @@ def register(server: Server) -> None:
         tree, path = placed
         uris, version = server.uris_of(tree), document.version
         weights = server.weights
-        known = _Known(weights.standings(tree), weights.waiting(tree), weights.unsaved(tree), weights.why_not)
+        unsaved = weights.unsaved(tree)
+        known = _Known(weights.standings(tree), weights.waiting(tree), unsaved, weights.why_not)
+        traced = _Traced(server.traces.standings(tree), unsaved, server.traces.why_not)
 
         def question(session: Session) -> list[_Lens]:
-            found = list(_weights(session, path, known))
+            found = [*_weights(session, path, known), *_traces(session, path, traced)]
             for port in session.project.ports:
                 if port.location.path == path:
                     for test in port.parity_tests[:MOST_TESTS]:
@@ -105,11 +122,46 @@ def _weights(session: Session, path: str, known: _Known) -> Iterator[_Lens]:
             yield _lens(port.location.span, _title(session, port, known), port)
 
 
-def _lens(span: Span, title: str, port: Port) -> _Lens:
+def _traces(session: Session, path: str, known: _Traced) -> Iterator[_Lens]:
+    """On each port's class what its trace came to."""
+    for port in session.project.ports:
+        if port.location.path != path:
+            continue
+        standing = known.standings.get(state_key(port), TraceStanding())
+        lacks = why_without(session.project, port)
+        if not isinstance(lacks, NoRecipe):
+            yield _lens(port.location.span, _trace_title(standing, lacks, known), port, TRACE)
+        elif port.oracle is not None:
+            # Without an official model there is nothing to compare with, recipe or not.
+            yield _lens(port.location.span, "no recipe for a trace: write one", port, WRITE_RECIPE)
+
+
+def _trace_title(standing: TraceStanding, lacks: CheckError | None, known: _Traced) -> str:
+    """What a trace came to, else why there is none."""
+    last = standing.last
+    if last is None:
+        if standing.running:
+            return "tracing …"
+        if standing.waiting:
+            return "not traced yet: another check goes first"
+        if standing.trouble is not None or lacks is not None:
+            return (
+                f"not traced: {standing.trouble or (lacks.reason.rstrip('.') if lacks is not None else '')}"
+            )
+        return f"not traced yet: {known.why_not}" if known.why_not else "not traced yet: trace it"
+    text = trace_summary(last.result)
+    if standing.running or standing.waiting:
+        return f"{text} (tracing again)"
+    if standing.trouble is not None:
+        return f"{text} (from before: {standing.trouble})"
+    return f"{text} (before the edits)" if standing.is_stale(known.unsaved) else text
+
+
+def _lens(span: Span, title: str, port: Port, command: str = WEIGHTS) -> _Lens:
     return (
         Span(span.line, span.column, span.line, span.column),
         _short(title),
-        WEIGHTS,
+        command,
         {"port": state_key(port)},
     )
 

@@ -64,8 +64,10 @@ def register(server: Server) -> None:
         wanted = arguments[0] if arguments else None
         run = (as_mapping(wanted) or {"id": wanted}).get("id")
         if run is None:
-            return await server.runs.cancel_all() + await server.weights.cancel_all()
-        return await server.runs.cancel(str(run)) + await server.weights.cancel(str(run))
+            ended = await server.runs.cancel_all() + await server.weights.cancel_all()
+            return ended + server.traces.cancel_all()
+        ended = await server.runs.cancel(str(run)) + await server.weights.cancel(str(run))
+        return ended + server.traces.cancel(str(run))
 
 
 class ParityRuns:

@@ -81,6 +81,7 @@ def register(server: Server) -> None:
             server.note(tree, Changes(files={path}))
             server.diagnoser.schedule(tree)
             server.weights.saved(tree, path)
+            server.traces.saved(tree, path)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
@@ -95,6 +96,7 @@ def register(server: Server) -> None:
                     server.note(tree, Changes(files={path}))
                     server.diagnoser.schedule(tree)
                     server.weights.saved(tree, path)
+                    server.traces.saved(tree, path)
 
 
 def _take_folder(server: Server, uri: str) -> None:

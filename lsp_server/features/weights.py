@@ -28,7 +28,7 @@ from analyzers.project.ports import Port
 from analyzers.weights.known import rules_of, state_key
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
-from lsp_server.checks.meta import MetaWorker, StateProblem, SupersededError
+from lsp_server.checks.meta import StateProblem, SupersededError
 from lsp_server.checks.weights import Measured, Question, Subject, Unbuildable, measure_subject, report_on
 from lsp_server.checks.weights_json import report_json
 from lsp_server.commands.weights_text import report_text
@@ -103,7 +103,14 @@ class _Queue:
     pending: dict[str, Wanted] = field(default_factory=dict)
     running: _Running | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    planning: int = 0
     working: bool = False
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def look(self) -> None:
+        """Tells whoever waits for it that nothing is to be measured any more."""
+        if self.timer is None and not self.planning and not self.working:
+            self.settled.set()
 
 
 class WeightChecks:
@@ -111,7 +118,7 @@ class WeightChecks:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._worker = MetaWorker()
+        self._worker = server.worker
         self._queues: dict[Tree, _Queue] = {}
         self._standings: dict[tuple[Tree, str], Standing] = {}
         self._packages: dict[tuple[Tree, str], dict[Path, Package]] = {}
@@ -170,11 +177,34 @@ class WeightChecks:
             queue.opened.add(opened)
         if queue.timer is not None:
             queue.timer.cancel()
-        queue.timer = asyncio.get_running_loop().call_later(
-            DELAY, lambda: self._server.spawn(self._plan(tree, queue))
-        )
+        queue.settled.clear()
+        queue.timer = asyncio.get_running_loop().call_later(DELAY, self._due, tree, queue)
+
+    def _due(self, tree: Tree, queue: _Queue) -> None:
+        queue.timer = None
+        queue.planning += 1
+        self._server.spawn(self._planned(tree, queue))
+
+    # ------------------------------------------------------------------ beside other checks
+
+    def turn(self, tree: Tree) -> asyncio.Lock:
+        """Held by whoever uses the tree's worker."""
+        return self._queues.setdefault(tree, _Queue()).turn
+
+    async def settled(self, tree: Tree) -> None:
+        """Waits until nothing is to be measured that was opened or saved."""
+        queue = self._queues.get(tree)
+        if queue is not None and (queue.timer is not None or queue.planning or queue.working):
+            await queue.settled.wait()
 
     # ------------------------------------------------------------------ by itself
+
+    async def _planned(self, tree: Tree, queue: _Queue) -> None:
+        try:
+            await self._plan(tree, queue)
+        finally:
+            queue.planning -= 1
+            queue.look()
 
     async def _plan(self, tree: Tree, queue: _Queue) -> None:
         """Finds the ports that are concerned, and begins."""
@@ -209,6 +239,7 @@ class WeightChecks:
                 await self._measure_quietly(tree, queue, wanted)
         finally:
             queue.working = False
+            queue.look()
 
     async def _measure_quietly(self, tree: Tree, queue: _Queue, wanted: Wanted) -> None:
         standing = self.standing(tree, wanted.key)
@@ -263,7 +294,7 @@ class WeightChecks:
                 raise wanted.subject
             explicit = self._server.settings.python
             python = (await asyncio.to_thread(find_interpreter, tree.root, explicit)).path
-            await self._forget_old_packages(tree, python)
+            await self.forget_old_packages(tree, python)
             if not again:
                 kept = await self._kept(tree, wanted, standing, python)
                 if kept is not None:
@@ -287,12 +318,12 @@ class WeightChecks:
             package = await asyncio.to_thread(_package_of, measured)
             if package is not None:
                 # As the worker imported it first: a later look would take a newer one for that.
-                self._packages.setdefault((tree, python), {}).setdefault(package.folder, package)
+                self.remember_package(tree, python, package)
             answer = Answer(measured, wanted.asked, python, contents, package)
             await self._take(tree, wanted, standing, answer)
             return standing
 
-    async def _forget_old_packages(self, tree: Tree, python: str) -> None:
+    async def forget_old_packages(self, tree: Tree, python: str) -> None:
         """A worker that has imported what is no longer installed is replaced, and so is what it told."""
         known = self._packages.get((tree, python), {})
         changed = await asyncio.to_thread(lambda: any(package.has_changed() for package in known.values()))
@@ -300,6 +331,10 @@ class WeightChecks:
             log.info("an installed package has changed: the models are imported anew")
             self._packages.pop((tree, python))
             self._worker.restart(str(tree.root), python)
+
+    def remember_package(self, tree: Tree, python: str, package: Package) -> None:
+        """The tree's worker has imported a package as it is now."""
+        self._packages.setdefault((tree, python), {}).setdefault(package.folder, package)
 
     async def _kept(self, tree: Tree, wanted: Wanted, standing: Standing, python: str) -> Answer | None:
         for answer in standing.answers:
@@ -493,23 +528,13 @@ class WeightChecks:
         if same and running is not None and running.task is not None:
             running.task.cancel()
 
-    def distrust(self) -> None:
-        """The workspace is trusted no more: what runs ends."""
-        self._worker.kill()
-
-    async def end(self) -> None:
-        """Ends the worker for good, and waits until it is gone."""
+    def stop(self) -> None:
+        """Nothing is measured any more."""
         self._stopped = True
         for queue in self._queues.values():
             queue.pending.clear()
             if queue.timer is not None:
                 queue.timer.cancel()
-        await self._worker.end()
-
-    def kill(self) -> None:
-        """Ends the worker at once."""
-        self._stopped = True
-        self._worker.kill()
 
 
 def _ports_at(session: Session, path: str, line: object) -> list[Port]:

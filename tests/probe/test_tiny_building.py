@@ -186,6 +186,7 @@ def test_what_is_said_of_the_models(build: Build, fastvideo: Path) -> None:
     assert modules[""]["built_at"] == []
     assert "def forward" in text[modules[""]["line"]]
     assert str(port) in built["files"]
+    assert all(Path(path).is_file() for path in built["files"])
     assert any(path.endswith("recipes/wan.py") for path in built["files"])
     fillings = dict(build("hunyuanvideo")["built"]["fillings"])
     assert fillings["double_blocks.0.img_attn_qkv.weight"] == [
