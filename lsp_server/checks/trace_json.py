@@ -65,6 +65,8 @@ def divergence_json(found: Divergence) -> dict[str, Any]:
         "hypothesis": _hypothesis(found.hypothesis) if found.hypothesis is not None else None,
         "also": [_spot(spot) for spot in found.also],
         "calls": found.calls,
+        "reaches_outputs": found.reaches_outputs,
+        "output_error": _number(found.output_error),
         "tap": {
             "module": found.pair.native.module,
             "end": found.pair.native.end,
