@@ -102,10 +102,12 @@ class Oracle:
         refused = tuple(answer.get("refused", ()))
         if "raised" in answer:
             frames = tuple((path, line) for path, line in answer["raised"])
+            if answer["raised_in"] == "bfloat16":
+                return Truth("bfloat16", 0.0, refused, frames)
             return Truth("differ", 1e9, refused, frames)
         if "error" not in answer:
             raise RuntimeError(f"{family.name}: the oracle gave no answer: {answer}")
-        return Truth(_outputs(answer), answer["error"], refused)
+        return Truth(_outputs(answer), answer["error"], refused, loss=answer.get("loss"))
 
     def _ask(self, family: Family, seed: int, record: bool) -> dict[str, Any]:
         request = {
