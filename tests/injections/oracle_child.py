@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -27,6 +28,9 @@ _ROUNDING = 1e-10
 """Relative L2 of two outputs in float64 below which they are the same: rounding of float64 is 1e-15, tables
 that were made in float32 are the same on both sides, and an epsilon's error is 1e-7."""
 
+_MOST_SECONDS = 180
+"""A port that an error keeps from ending is killed then."""
+
 
 def main(root: str) -> None:
     """Serve until standard input ends."""
@@ -40,6 +44,7 @@ def main(root: str) -> None:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(_MOST_SECONDS)
             os.close(reading)
             with os.fdopen(writing, "w") as out:
                 out.write(json.dumps(_answer(json.loads(line), root)))
