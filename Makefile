@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help demo test setup tools project editors lint unit docs site bench vsix clean
+.PHONY: help demo test test-gpu setup tools project editors lint unit docs site bench vsix clean
 
 help:
 	@echo "make demo    set up and run ditproof on the real fastvideo package"
 	@echo "make test    set up and run every test"
+	@echo "make test-gpu  the tests that need a CUDA device (DITPROOF_PROJECT_PYTHON: a torch that sees it)"
 	@echo "make setup   set up everything that the tests need (tools, project, editors)"
 	@echo "make lint    ruff, mypy, eslint, tsc"
 	@echo "make unit    the unit tests alone"
@@ -28,6 +29,10 @@ test: setup lint
 	@cd vscode-client && npm test --silent
 	@echo "==> python tests (unit, probe, server, editors)"
 	@$(BIN)/pytest
+
+# A skip here means that no CUDA device was seen: it is shown, and is no pass.
+test-gpu: tools
+	@$(BIN)/pytest -m gpu -rs tests/probe
 
 setup: tools project editors
 
@@ -70,6 +75,7 @@ bench: tools project
 	@$(BIN)/python benchmarks/mapping_keys.py
 	@$(BIN)/python benchmarks/weights.py
 	@$(BIN)/python benchmarks/check.py
+	@$(BIN)/python benchmarks/trace_overhead.py
 
 vsix: editors
 

@@ -2,10 +2,10 @@
 
     python benchmarks/trace_overhead.py [--rounds N] [--threads N] [--device cpu|cuda] [--json]
 
-The model is the official class of Wan (diffusers), two blocks of two heads of 128, float32, once with so many
-tokens that a forward takes about 100 ms on a CPU core and once about 7 ms. All rivals run on it in the same
-process, one forward of each in turn, and each counts with its best round; so read the ratios. CPU time on one
-thread, else wall time.
+The model is the official class of Wan (diffusers), two blocks of two heads of 128 (--heads), float32, once
+with so many tokens that a forward takes about 100 ms on a CPU core and once about 7 ms. All rivals run on it
+in one process, a forward of each in turn, and each counts with its best round; so read the ratios. CPU time
+on one thread, else wall time.
 
 * ours: inputs and outputs of every module, sketch and statistics of each tensor, read back after the forward;
   once kept in memory, once written to a file.
@@ -49,8 +49,9 @@ from ditproof_probe.taps.tracing import Tracer
 folder = tempfile.mkdtemp(dir=spec["folder"])
 torch.manual_seed(0)
 model = WanTransformer3DModel(
-    num_attention_heads=2, attention_head_dim=128, in_channels=16, out_channels=16, text_dim=256, freq_dim=64,
-    ffn_dim=1024, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=1024,
+    num_attention_heads=spec["heads"], attention_head_dim=128, in_channels=16, out_channels=16, text_dim=256,
+    freq_dim=64, ffn_dim=512 * spec["heads"], num_layers=2, cross_attn_norm=True,
+    qk_norm="rms_norm_across_heads", rope_max_seq_len=1024,
 ).eval().to(device)
 
 def inputs(side):
@@ -181,6 +182,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--side", type=int, help="latent height and width of the long forward")
+    parser.add_argument("--heads", type=int, default=2, help="of 128 each; a trace costs by the tap")
     parser.add_argument("--no-transformers", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -194,6 +196,7 @@ def main() -> int:
             "threads": arguments.threads,
             "device": arguments.device,
             "rounds": arguments.rounds,
+            "heads": arguments.heads,
             "sides": sides,
             "tree": str(TREE),
             "folder": folder,

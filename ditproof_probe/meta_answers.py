@@ -6,6 +6,7 @@ What follows here is common to the server that forks and to the one that cannot.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -86,6 +87,12 @@ def _check_tiny(message: Message) -> None:
         raise ValueError("recipe is a path, or null")
     if not isinstance(message.get("device"), str) or type(message.get("seed")) is not int:
         raise ValueError("device is a text and seed a whole number")
+    overlay = message.get("overlay")
+    if overlay is not None and not (
+        isinstance(overlay, dict)
+        and all(os.path.isabs(path) and isinstance(text, str) for path, text in overlay.items())  # noqa: PTH117
+    ):
+        raise ValueError("overlay gives texts by absolute path, or is null")
 
 
 def _check_ask(message: Message) -> None:

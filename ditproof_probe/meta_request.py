@@ -123,6 +123,9 @@ def loaded_files(inside: Inside) -> list[str]:
     found = set()
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if isinstance(path, str) and inside.holds(path) and not path.startswith(own + os.sep):
+        # torch.classes and torch.ops call themselves files of the current folder, which do not exist.
+        if not isinstance(path, str) or not os.path.isabs(path):  # noqa: PTH117
+            continue
+        if inside.holds(path) and not path.startswith(own + os.sep):
             found.add(os.path.abspath(path))  # noqa: PTH100
     return sorted(found)

@@ -100,7 +100,38 @@ class _Case:
 
     @cached_property
     def _account(self) -> Account:
-        return account(self._operations)
+        """The shortest account of the goal, or of the first value that is proven to be what is wrong with it:
+        put right, it puts the goal right, so what comes after needs no account."""
+        whole = account(self._operations)
+        nearer = [account(self._leading_to(*pair)) for pair in self._proven]
+        nearer = [each for each in nearer if each.native.made or each.official.made]
+        return min(nearer, key=lambda each: (not each.complete, each.cost)) if nearer else whole
+
+    @cached_property
+    def _proven(self) -> tuple[tuple[int, int], ...]:
+        """The first value of the port's that no official one equals and that, exchanged for an official one,
+        puts the goal right; with each official value that does so."""
+        equality, makers = Equality(self._operations.same), self._operations.native.makers
+        found = [
+            each.exchanged[0]
+            for each in self._operations.repairs
+            if len(each.exchanged) == 1 and each.user is None and not equality.has_native(each.exchanged[0][0])
+        ]
+        if not found:
+            return ()
+
+        def order(value: int) -> int:
+            return makers[value].number if value in makers else -1
+
+        first = min((value for value, _ in found), key=order)
+        return tuple(pair for pair in found if pair[0] == first)
+
+    def _leading_to(self, native: int, official: int) -> Operations:
+        """The operations with other goals."""
+        told = self._operations
+        return replace(
+            told, native=replace(told.native, goal=native), official=replace(told.official, goal=official)
+        )
 
     @cached_property
     def _equality(self) -> Equality:
@@ -124,7 +155,11 @@ class _Case:
             found = self._layer_left_out() or self._from_nothing()
             if found is not None:
                 return found
-        if self._account.cost > _HOPELESS:
+        blind = self._account.native.made and not self._account.official.made
+        if self._account.cost > _HOPELESS or (
+            blind and any(change.kind == "operand" for change in self._account.changes)
+        ):
+            # Too far-fetched, or guessed against an official side of which nothing is seen.
             return None
         changes = [change for change in self._account.changes if change.kind in _CERTAIN]
         heavy = [change for change in changes if change.cost >= 0.5] or changes
@@ -173,27 +208,44 @@ class _Case:
         """The first wrong value that was computed from constants alone (rotary angles, a mask, frequencies):
         whatever way the official model takes to its own, the port's was made by the code that led there."""
         region = self._account.native
-        closed: set[int] = set()
-        for operation in region.operations:
-            given = {operand.value for operand in operation.operands if operand.value is not None}
-            if given <= closed:
+        values = region.slice.values
+        closed = {number for number, value in values.items() if value.source in ("outside", "buffer")}
+        for operation in region.slice.operations:
+            if {operand.value for operand in operation.operands if operand.value is not None} <= closed:
                 closed.update(operation.outputs)
         for operation in region.operations:
             given = {operand.value for operand in operation.operands if operand.value is not None}
-            wrong = sorted(given & closed)
-            if wrong and given - closed:
-                maker = region.slice.makers[wrong[0]]
-                place = self._native.statement(maker)
-                if place is None:
-                    continue
-                place = self._with_arguments(place)
-                text = self._written(maker)
-                change = Change("operand", None, None, (wrong[0], -1), 1.0, operation)
-                message = (
-                    f"{operands.shown(operation)} takes {text}, a value that the official model never has"
-                )
-                return _Finding(change, "operand", place, None, text, None, message)
+            wrong = sorted(value for value in given & closed if not self._equality.has_native(value))
+            if not wrong or not given - closed:
+                continue
+            place, text = self._source_of(wrong[0], operation)
+            if place is None:
+                continue
+            change = Change("operand", None, None, (wrong[0], -1), 1.0, operation)
+            message = f"{operands.shown(operation)} takes {text}, a value that the official model never has"
+            return _Finding(change, "operand", self._with_arguments(place), None, text, None, message)
         return None
+
+    def _source_of(self, value: int, user: Operation) -> tuple[Range | None, str]:
+        """The statement that made a value before it was only reshaped or cast, and what it is."""
+        makers = self._operations.native.makers
+        maker = makers.get(value)
+        while maker is not None and operands.weight(operands.canonical(maker)) < 0.5:
+            given = [operand.value for operand in maker.operands if operand.value is not None]
+            if len(given) != 1:
+                break
+            value, user = given[0], maker
+            maker = makers.get(value)
+        if maker is not None:
+            return self._native.statement(maker), self._written(maker)
+        taken = [operand.value for operand in operands.tensors(user)]
+        variable, frame = self._used_as(user, taken.index(value)) if value in taken else (None, None)
+        name = self._operations.native.values[value].name
+        plain = variable.partition("[")[0] if variable is not None else None
+        bound = self._bound(frame, plain) if frame is not None and plain is not None else None
+        if bound is None and name:
+            bound = self._attribute(name)
+        return bound or self._native.statement(user), f"`{variable or name or 'a value'}`"
 
     def _with_arguments(self, place: Range) -> Range:
         """A statement together with those right above it that only prepare plain arguments for it."""

@@ -196,12 +196,15 @@ class Recorder:
 
     def taps(self) -> dict[Address, torch.Tensor]:
         """Every tap's value by its address."""
-        copies = self.values.copies
-        found: dict[Address, torch.Tensor] = {}
+        return {address: self.values.copies[number] for address, number in self.numbers().items()}
+
+    def numbers(self) -> dict[Address, int]:
+        """The number of every tap's value by its address."""
+        found: dict[Address, int] = {}
         for recorded in self.calls:
             name, index = recorded.call.module, recorded.call.index
             for held in recorded.inputs:
-                found[Address(name, index, "in", held.label)] = copies[held.value]
+                found[Address(name, index, "in", held.label)] = held.value
             for held in recorded.outputs:
-                found[Address(name, index, "out", held.label)] = copies[held.value]
+                found[Address(name, index, "out", held.label)] = held.value
         return found

@@ -64,7 +64,7 @@ class NativeTaps:
             if not pairs:
                 continue
             self.log.mark(new.get(label, tensor), pairs[0])
-            if label not in new:
+            if label not in new or self.lockstep.owns(pairs):
                 self.outer.update(pairs)
         return new
 
@@ -119,9 +119,17 @@ class OfficialTaps:
         return known
 
 
-def aligned_besides(pairs: Iterable[Pair], goal: Pair) -> list[Pair]:
-    """The pairs that the ways may end at: none that shares a tap with the goal."""
-    return [pair for pair in pairs if pair.native != goal.native and pair.official != goal.official]
+def aligned_besides(pairs: Iterable[Pair], goal: Pair, numbers: Mapping[Address, int]) -> list[Pair]:
+    """The pairs that the ways may end at: none whose official value is the goal's own, which the ways lead
+    through. `numbers`: of the official values."""
+    own = numbers.get(goal.official)
+    return [
+        pair
+        for pair in pairs
+        if pair.native != goal.native
+        and pair.official != goal.official
+        and (own is None or numbers.get(pair.official) != own)
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,13 +161,46 @@ class Twin:
         return found[0], found[1]
 
     def to(self, dtype: torch.dtype) -> Twin:
-        """Fresh copies of both models in another dtype, as each side's own loader makes them.
+        """Fresh copies of both models, constructed and loaded in another dtype; this one stays as it is.
 
-        diffusers constructs under that default dtype and keeps what `_keep_in_fp32_modules` names in
-        float32 (`models/model_loading_utils.py`); FastVideo constructs under it and asks
-        `_get_parameter_dtype`. Raises Stopped as `build` does.
+        Both are wholly in it where their forwards run so, since what is compared is their code. Else what
+        diffusers keeps in float32 stays so: on both sides, or, where the port does not run so, in the
+        official model alone. A port that raises as FastVideo's own loader makes it is given back as that,
+        so that whoever runs it hears of it. Raises Stopped as `build` does.
         """
-        return _assembled(self.plan, dtype, self.official.state_dict(), lambda _: None)
+        state = self.official.state_dict()
+        cases = [case for case in self.cases if self._official_runs(case)]
+
+        def made(official: tuple[str, ...], native: tuple[str, ...] | None) -> Twin:
+            return _assembled(self.plan, dtype, state, lambda _: None, official, native)
+
+        whole = made((), None)
+        if whole._runs(cases):
+            return whole
+        kept = float32_modules(self.plan.found.cls)
+        loaded = made(kept, ())
+        if not kept or not loaded._runs(cases):
+            return loaded
+        alike = made(kept, kept)
+        return alike if alike._runs(cases) else loaded
+
+    def _runs(self, cases: Iterable[str]) -> bool:
+        """Whether both forwards end; what they raise is told by whoever runs them for its result."""
+        return all(self._official_runs(case) and self._native_runs(case) for case in cases)
+
+    def _official_runs(self, case: str) -> bool:
+        try:
+            self.run_official(self.inputs(case)[0])
+        except Exception:  # noqa: BLE001 - the user's code may raise anything
+            return False
+        return True
+
+    def _native_runs(self, case: str) -> bool:
+        try:
+            self.run_native(self.inputs(case)[1])
+        except Exception:  # noqa: BLE001 - the user's code may raise anything
+            return False
+        return True
 
     def _case(self, name: str) -> recipe.Case:
         return self.plan.recipe.case(name, self.official_model.config, self.plan.seed)
@@ -228,13 +261,14 @@ def build(
 def describe(twin: Twin) -> dict[str, Any]:
     """The twin as JSON. Paths are absolute, lines count from 0."""
     return {
-        "official": _side(twin.official_model),
-        "native": _side(twin.native_model),
+        "official": side_json(twin.official_model),
+        "native": side_json(twin.native_model),
         "fillings": [[native, list(sources)] for native, sources in twin.loaded.fillings],
         "missing": list(twin.loaded.missing),
         "unexpected": list(twin.loaded.unexpected),
         "shapes": [[name, list(own), list(came)] for name, own, came in twin.loaded.shapes],
         "filled": list(twin.loaded.filled),
+        "float32": list(float32_modules(twin.plan.found.cls)),
         "cases": list(twin.cases),
         "dropped": twin.dropped,
         "recipe": twin.plan.recipe.source,
@@ -264,11 +298,15 @@ def _assembled(
     dtype: torch.dtype,
     state: Mapping[str, torch.Tensor] | None,
     stage: Callable[[str], None],
+    official_kept: tuple[str, ...] = (),
+    native_kept: tuple[str, ...] | None = None,
 ) -> Twin:
-    """Both models in a dtype. `state`: the official values; None for random ones."""
+    """Both models in a dtype. `state`: the official values; None for random ones. `official_kept`,
+    `native_kept`: parts of official names whose values stay in float32, in the official model and in the
+    port, which also keeps what it selects itself; None: nothing of the port stays."""
     began = time.monotonic()
     stage(OFFICIAL)
-    official = _official(plan, dtype, state)
+    official = _official(plan, dtype, state, official_kept)
     stage(PORT)
     with _blamed("port", "config", plan.inside):
         made = port_side.configure(
@@ -288,7 +326,9 @@ def _assembled(
     stage(LOADING)
     with _blamed("port", "load", plan.inside):
         ignored = getattr(plan.found.cls, "_keys_to_ignore_on_load_unexpected", None) or ()
-        loaded = loading.load(port, state or official.module.state_dict(), tuple(ignored), dtype, plan.seed)
+        source = state or official.module.state_dict()
+        in_float32 = None if native_kept is None else [name for name in source if _is_kept(name, native_kept)]
+        loaded = loading.load(port, source, tuple(ignored), dtype, plan.seed, in_float32)
         port.eval().to(plan.device)
     official.module.to(plan.device)
     fields: dict[str, Any] = port_side.as_json(vars(arch))
@@ -309,7 +349,15 @@ def _assembled(
     )
 
 
-def _official(plan: _Plan, dtype: torch.dtype, state: Mapping[str, torch.Tensor] | None) -> Model:
+def float32_modules(cls: type) -> tuple[str, ...]:
+    """What diffusers keeps in float32 of an official class (`_keep_in_fp32_modules`): parts of names."""
+    found = getattr(cls, "_keep_in_fp32_modules", None) or ()
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+def _official(
+    plan: _Plan, dtype: torch.dtype, state: Mapping[str, torch.Tensor] | None, kept: tuple[str, ...]
+) -> Model:
     with (
         _blamed("official", "build", plan.inside),
         construction.recorded() as sites,
@@ -320,21 +368,22 @@ def _official(plan: _Plan, dtype: torch.dtype, state: Mapping[str, torch.Tensor]
         if state is None:
             randomise(model, plan.seed)
         else:
-            kept = getattr(model, "_keep_in_fp32_modules", None) or ()
-            kept = (kept,) if isinstance(kept, str) else kept
-            model.load_state_dict(
-                {name: _cast(tensor, name, dtype, kept) for name, tensor in state.items()}, assign=True
-            )
+            copied = {
+                name: tensor.detach().to(
+                    dtype if tensor.is_floating_point() and not _is_kept(name, kept) else tensor.dtype,
+                    copy=True,
+                )
+                for name, tensor in state.items()
+            }
+            model.load_state_dict(copied, assign=True)
         model.eval().requires_grad_(False)
         config = official_side.config_of(model, plan.found, plan.config)
     return Model(model, config, sites)
 
 
-def _cast(tensor: torch.Tensor, name: str, dtype: torch.dtype, kept: tuple[str, ...]) -> torch.Tensor:
-    parts = name.split(".")
-    if not tensor.is_floating_point() or any(part in parts for part in kept):
-        return tensor.detach().clone()
-    return tensor.detach().to(dtype, copy=True)
+def _is_kept(name: str, kept: tuple[str, ...]) -> bool:
+    """As diffusers compares them (`models/model_loading_utils.py`)."""
+    return any(part in kept for part in name.split("."))
 
 
 def _told(loaded: loading.Loaded, refused: Mapping[str, str | None], plan: _Plan) -> Iterator[Problem]:
@@ -462,7 +511,8 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _side(model: Model) -> dict[str, Any]:
+def side_json(model: Model) -> dict[str, Any]:
+    """One side of what was built. Paths are absolute, lines count from 0."""
     path, line = _class_place(type(model.module))
     return {
         "modules": [

@@ -7,9 +7,10 @@ fail, the names are told, and what can be loaded is: the numbers may still say s
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -46,11 +47,14 @@ def load(
     ignored: Iterable[str],
     dtype: torch.dtype,
     seed: int,
+    in_float32: Sequence[str] | None = None,
 ) -> Loaded:
     """Load the official tensors into a port that lies on the meta device; it lies on the CPU then.
 
     `ignored`: patterns of what the official class ignores in a checkpoint
-    (`_keys_to_ignore_on_load_unexpected`). `dtype`: the loader's default dtype.
+    (`_keys_to_ignore_on_load_unexpected`). `dtype`: the loader's default dtype. `in_float32`: official names
+    whose values stay in float32, beside what the port selects itself (`_get_parameter_dtype`); None: all
+    takes `dtype`.
 
     Raises what FastVideo's functions raise, and Unbuildable where something stays without values.
     """
@@ -82,24 +86,24 @@ def load(
         and wanted[name].shape != tensor.shape
         and not (name in parameters and takes_another_shape(parameters[name]))
     ]
+    fillings = _fillings(sources, rename, wanted)
     strict = not (missing or unexpected or shapes)
     if strict:
-        _load(port, sources, rename, dtype, strict=True)
+        given, name_of = sources, rename
     else:
         bad = {name for name, _, _ in shapes} | set(unexpected)
-        kept = {name: tensor for name, tensor in arrived.items() if name not in bad}
-        for name in [*missing, *(name for name, _, _ in shapes)]:
-            kept[name] = _own(port, name, seed)
-        _load(port, kept, lambda name: (name, None, None), dtype, strict=False)
+        given = {name: tensor for name, tensor in arrived.items() if name not in bad}
+        given |= {name: _own(port, name, seed) for name in [*missing, *(name for name, _, _ in shapes)]}
+        name_of = _unchanged
+    with _selecting(port, fillings, in_float32):
+        _load(port, given, name_of, dtype, strict)
     materialise = getattr(port, "materialize_non_persistent_buffers", None)
     if callable(materialise):
         materialise(device=torch.device("cpu"), dtype=dtype)
     _refuse_empty(port)
     for parameter in port.parameters():
         parameter.requires_grad = False
-    return Loaded(
-        _fillings(sources, rename, wanted), tuple(missing), tuple(unexpected), tuple(shapes), tuple(filled)
-    )
+    return Loaded(fillings, tuple(missing), tuple(unexpected), tuple(shapes), tuple(filled))
 
 
 def _arrived(utils: Any, sources: Mapping[str, torch.Tensor], rename: Any) -> dict[str, torch.Tensor]:
@@ -120,6 +124,35 @@ def _load(
         param_names_mapping=rename,
         training_mode=False,
     )
+
+
+def _unchanged(name: str) -> tuple[str, None, None]:
+    return name, None, None
+
+
+@contextlib.contextmanager
+def _selecting(
+    port: torch.nn.Module,
+    fillings: Iterable[tuple[str, tuple[str, ...]]],
+    in_float32: Sequence[str] | None,
+) -> Iterator[None]:
+    """While it lasts the port selects dtypes as asked, by the method that FastVideo's load asks."""
+    own = getattr(port, "_get_parameter_dtype", None)
+    held = set(in_float32 or ())
+    kept = {name for name, sources in fillings if held.intersection(sources)}
+
+    def select(name: str, default: torch.dtype) -> torch.dtype:
+        if in_float32 is None:
+            return default
+        if name in kept:
+            return torch.float32
+        return own(name, default) if callable(own) else default
+
+    vars(port)["_get_parameter_dtype"] = select
+    try:
+        yield
+    finally:
+        del vars(port)["_get_parameter_dtype"]
 
 
 def _own(port: torch.nn.Module, name: str, seed: int) -> torch.Tensor:

@@ -21,6 +21,7 @@ from ditproof_probe.messages import Message, as_line
 from ditproof_probe.meta_answers import IMPORTING, RUNNING
 from ditproof_probe.meta_replies import BUILT
 from ditproof_probe.problems import Inside, Problem, Side, Stage, Stopped, from_exception, problem, said
+from ditproof_probe.tiny.overlay import Overlay
 
 SILENCE = 60.0
 """Seconds without an ask after which the conversation ends by itself: it holds two models in memory."""
@@ -36,27 +37,30 @@ def hold(request: Mapping[str, Any], root: str, code_base: str, say: Say, hear: 
     """Build what the request names, say what was built, and answer until the end is asked for.
 
     An ask is the method of that name of `ditproof_probe.taps.instrument.Instrument`, its arguments are the
-    method's.
+    method's. Files of the request's `overlay` are imported from its texts.
     """
     inside = Inside(_folders(request, root))
     try:
+        overlay = Overlay(request.get("overlay") or {})
+        overlay.install()
         say("stage", stage=IMPORTING)
         prepare(code_base, root, inside)
         # Only now: a process that answers other requests needs none of it.
         building: Any = importlib.import_module("ditproof_probe.tiny.building")
         instruments: Any = importlib.import_module("ditproof_probe.taps.instrument")
         twin = building.build(request, root, code_base, inside, lambda text: say("stage", stage=text))
+        overlay.check()
         built = building.describe(twin)
         instrument = instruments.Instrument(twin)
     except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and is told so
         say("done", problem=_problem_of(error, "port", "build", inside))
         return
     say("stage", stage=RUNNING)
-    say("answer", n=BUILT, **_encodable(built))
-    say("done", problem=_answer_all(instrument, inside, say, hear))
+    say("answer", n=BUILT, **encodable(built))
+    say("done", problem=answer_all(instrument, inside, say, hear))
 
 
-def _answer_all(instrument: object, inside: Inside, say: Say, hear: Hear) -> Problem | None:
+def answer_all(instrument: object, inside: Inside, say: Say, hear: Hear) -> Problem | None:
     """Answer every ask; why the conversation ends, None where that was asked for."""
     while True:
         ask = hear()
@@ -82,10 +86,10 @@ def _answer(instrument: object, ask: Message, inside: Inside) -> dict[str, Any]:
         value = method(**arguments)
     except BaseException as error:  # noqa: BLE001 - as above
         return {"problem": _problem_of(error, "code base", "trace", inside)}
-    return _encodable(value)
+    return encodable(value)
 
 
-def _encodable(value: Any) -> dict[str, Any]:
+def encodable(value: Any) -> dict[str, Any]:
     """The value as it is said; a problem of our own where it is no object of strict JSON."""
     try:
         if not isinstance(value, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from lsp_server.checks.errors import CheckError
@@ -86,6 +86,11 @@ class StateRequest:
         return f"{self.port.path}::{self.port.cls}" if self.port is not None else str(self.official)
 
     @property
+    def supersedes(self) -> tuple[str, ...]:
+        """The keys of older requests that this one makes needless."""
+        return (self.key,)
+
+    @property
     def name(self) -> str:
         """The class that it is about."""
         return self.key.rpartition("::")[2]
@@ -111,7 +116,8 @@ class TinyRequest:
     `official` as in `StateRequest`; None: the one that the recipe names. `official_config`: what is shrunken
     (None: the official class's defaults). `recipe`: an absolute path; None: the one that comes with the probe
     for this class. `device`: `cpu` or `cuda`. `timeout`: seconds until both are built, with the wait for
-    other checks, and again for each ask. `memory_limit` as in `StateRequest`.
+    other checks, and again for each ask. `memory_limit` as in `StateRequest`. `overlay`: texts by absolute
+    path, which the port's modules are imported from in the place of the files.
     """
 
     root: str
@@ -126,11 +132,18 @@ class TinyRequest:
     seed: int = 0
     timeout: float = DEFAULT_TIMEOUT
     memory_limit: int | None = DEFAULT_MEMORY
+    overlay: Mapping[str, str] | None = None
 
     @property
     def key(self) -> str:
         """What a newer request supersedes: none for names, as both are asked for after a save."""
-        return f"tiny {self.port.path}::{self.port.cls}"
+        return f"tiny{' trial' if self.overlay else ''} {self.port.path}::{self.port.cls}"
+
+    @property
+    def supersedes(self) -> tuple[str, ...]:
+        """The keys of older requests that this one makes needless. One with an overlay is a trial of other
+        code: it takes no other place, but gives way to a comparison of what was saved meanwhile."""
+        return (self.key,) if self.overlay else (self.key, replace(self, overlay={"": ""}).key)
 
     @property
     def name(self) -> str:
@@ -149,6 +162,7 @@ class TinyRequest:
             "recipe": self.recipe,
             "device": self.device,
             "seed": self.seed,
+            "overlay": None if self.overlay is None else dict(self.overlay),
         }
 
 

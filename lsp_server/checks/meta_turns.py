@@ -86,10 +86,11 @@ class Worker:
 
     def _ticket(self, request: MetaRequest, work: Coroutine[Any, Any, Any]) -> _Ticket:
         """The request's place in line; who had it before is sent away."""
-        older = self._tickets.get(request.key)
-        if older is not None:
-            older.superseded = True
-            older.task.cancel()
+        for key in request.supersedes:
+            older = self._tickets.get(key)
+            if older is not None:
+                older.superseded = True
+                older.task.cancel()
         ticket = _Ticket(asyncio.create_task(work))
         self._tickets[request.key] = ticket
 
@@ -195,7 +196,7 @@ class Worker:
                 await session.left.wait()
             except asyncio.CancelledError:
                 ticket = self._tickets.get(request.key)
-                mine = ticket is not None and ticket.task is asyncio.current_task()
+                mine = ticket is not None and ticket.task is asyncio.current_task() and not ticket.superseded
                 closing = CheckError("The server is closing.", "Start it again.")
                 session.fail(closing if mine else SupersededError(request.name))
                 raise

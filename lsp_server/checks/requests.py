@@ -12,7 +12,19 @@ from typing import Any, Literal
 from analyzers.findings import JsonValue, Location
 
 Status = Literal["passed", "failed", "skipped", "error", "cancelled"]
-EventKind = Literal["phase", "collected", "comparison", "outcome", "output", "done"]
+EventKind = Literal[
+    "phase",
+    "collected",
+    "comparison",
+    "outcome",
+    "output",
+    "done",
+    "traced",
+    "held",
+    "unheld",
+    "answer",
+    "released",
+]
 
 DEFAULT_TIMEOUT = 1800.0
 DEFAULT_MEMORY = 64 << 30
@@ -22,13 +34,15 @@ DEFAULT_MEMORY = 64 << 30
 class TraceOption:
     """Trace both models of a parity run. `folder`: absolute, made if absent. `port_class` and `port_path`
     (relative to the root): which model is the port. `official`: class names of the other side. `forwards`:
-    how many forwards of each model are recorded."""
+    how many forwards of each model are recorded. `hold`: after each test both models can be asked about
+    (`ditproof_probe.parity_holding`); whoever sets it has to answer to every event `held`."""
 
     folder: str
     port_class: str
     port_path: str
     official: tuple[str, ...]
     forwards: int = 1
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,11 +140,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class ModelTrace:
+    """The trace of one model in one test: a file (absolute) with that many forwards."""
+
+    test: str
+    side: Literal["official", "native"]
+    model: str
+    file: str
+    forwards: int
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """The verdict of a run. Only `passed` is evidence.
 
     `reason` and `next_step` are for a person; `notes` are remarks that change no verdict;
-    `place` is where to show a check that could not run.
+    `place` is where to show a check that could not run. `traces`: of the models that were recorded, where
+    the request asked for that.
     """
 
     port: str | None
@@ -146,6 +172,7 @@ class CheckResult:
     log_tail: str
     seconds: float
     place: Location | None = None
+    traces: tuple[ModelTrace, ...] = ()
 
     @property
     def skips(self) -> tuple[Outcome, ...]:
@@ -178,6 +205,7 @@ class CheckResult:
                 for o in self.outcomes
             ],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
+            "traces": [asdict(trace) for trace in self.traces],
             "notes": list(self.notes),
             "log_tail": self.log_tail,
         }

@@ -16,7 +16,15 @@ from typing import Any
 
 from analyzers.findings import START_OF_FILE, Location, Span
 from lsp_server.checks.executor import RawRun
-from lsp_server.checks.requests import CheckRequest, CheckResult, Comparison, Outcome, Output, Status
+from lsp_server.checks.requests import (
+    CheckRequest,
+    CheckResult,
+    Comparison,
+    ModelTrace,
+    Outcome,
+    Output,
+    Status,
+)
 
 _SKIP_STEPS = {
     "no-cuda": "Run it on a machine with a CUDA device, or check the port with `--tier tiny`.",
@@ -64,6 +72,9 @@ def build_result(request: CheckRequest, run: RawRun, next_step: str = "") -> Che
         log_tail=run.log_tail,
         seconds=run.seconds,
         place=verdict.place or Location(request.test.split("::", 1)[0], START_OF_FILE),
+        traces=tuple(
+            ModelTrace(r["test"], r["side"], r["class"], r["file"], r["forwards"]) for r in told.all("traced")
+        ),
     )
 
 
@@ -296,6 +307,8 @@ def _notes(
         yield f"{_count(empty, 'comparison')} passed without values to compare (meta tensors): no evidence."
     for record in told.all("overflow"):
         yield f"{record['test']}: passing comparisons beyond {record['limit']} are not listed."
+    for record in told.all("untraced"):
+        yield f"{record['test']} was not traced: {record['message']}."
     for record in told.all("comparison_unmeasured"):
         yield f"A comparison of {record['test']} could not be measured: {record['message']}"
 

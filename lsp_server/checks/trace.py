@@ -19,18 +19,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from analyzers.findings import Location
 from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.blame import blame
+from analyzers.numeric.floors import Floors
 from analyzers.numeric.judging import judge, merged
 from analyzers.numeric.records import Observation, Operations, Pair, Reading
+from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
 from analyzers.numeric.settling import settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest, TinySession
+from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
 from lsp_server.checks.trace_question import TraceQuestion
@@ -47,6 +51,9 @@ from lsp_server.checks.trace_result import Compared, TraceResult
 
 MOST_FOLLOWED = 8
 """So many errors are followed down to the operation; the others keep their module's line."""
+
+MOST_TRIED = 6
+"""So many repairs are tried where several places are wrong; each is one run of one case."""
 
 _FLOAT32 = "float32"
 
@@ -79,9 +86,41 @@ async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage |
     raise AssertionError("there is an official side to try, and the last one returns")
 
 
+async def measured(question: TraceQuestion, session: Session, on_stage: OnStage | None = None) -> TraceResult:
+    """The answer about two models that are there already. What keeps it from a verdict is its reason."""
+    began = time.monotonic()
+    against = question.officials[0]
+    tracing = _Tracing(question, against, on_stage or _silent)
+    try:
+        result = await tracing.through(session)
+    except (AskFailed, _Raised) as error:
+        result = tracing.without_verdict("error", _told(error.problem, question, against), error.problem)
+    except CheckError as error:
+        result = tracing.without_verdict("error", error)
+    except MalformedAnswer as error:
+        result = tracing.without_verdict(
+            "error", CheckError(f"An answer cannot be read: {error}.", "Report it.")
+        )
+    return replace(result, seconds=time.monotonic() - began)
+
+
 def not_begun(port: str, error: CheckError, place: Location | None = None) -> TraceResult:
     """The result of a question that could not even be put."""
     return TraceResult(port, "error", error.reason, error.next_step, 0.0, place=place)
+
+
+class Session(Protocol):
+    """Two models in another process, and what is asked of them: a `TinySession`, or one inside a test."""
+
+    built: Mapping[str, Any]
+
+    async def ask(self, ask: str, **arguments: Any) -> Mapping[str, Any]:
+        """As `TinySession.ask`."""
+        ...
+
+    async def end(self) -> None:
+        """Nothing more is asked."""
+        ...
 
 
 class _Raised(Exception):
@@ -110,23 +149,28 @@ class _Tracing:
         self.cases: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.readings: Mapping[str, Sequence[Reading]] = {}
+        self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
         """Raises _Raised, AskFailed, CheckError, MalformedAnswer."""
         began = time.monotonic()
         async with worker.tiny(self._request(), self.on_stage) as session:
             self.parts["building"] = time.monotonic() - began
-            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
-            self.problems += answer.problems
-            measuring = _Measuring(session, answer, self.question.root)
-            with self._timed("running"):
-                observations = await self._observed(measuring)
-            with self._timed("lockstep"):
-                verdict = await self._judged(measuring, observations)
-            if self.question.operations and verdict.divergences:
-                with self._timed("operations"):
-                    verdict = await self._followed(measuring, verdict)
-            await session.end()
+            return await self.through(session)
+
+    async def through(self, session: Session) -> TraceResult:
+        """Everything that is asked of two models that are built. Raises as `run`."""
+        answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+        self.problems += answer.problems
+        measuring = _Measuring(session, answer, self.question.root)
+        with self._timed("running"):
+            observations = await self._observed(measuring)
+        with self._timed("lockstep"):
+            verdict = await self._judged(measuring, observations)
+        if self.question.operations and verdict.divergences:
+            with self._timed("operations"):
+                verdict = await self._followed(measuring, verdict)
+        await session.end()
         return self._result(verdict)
 
     def _request(self) -> TinyRequest:
@@ -179,6 +223,7 @@ class _Tracing:
                 readings = await self._each_case(measuring, alignment, replaced=True, floors=False)
                 # Rounding is the official model's own: it does not depend on what the port is given.
                 readings = {case: _with_floors(found, first[case]) for case, found in readings.items()}
+            readings = await self._repaired(measuring, alignment, readings)
             free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
             if question.dtype is not None and question.dtype != _FLOAT32:
                 dtype_readings = await self._in_dtype(measuring, alignment, question.dtype)
@@ -186,7 +231,32 @@ class _Tracing:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
-        return await asyncio.to_thread(judge, built, observations, readings, alignment, dtype_readings, free)
+        return await asyncio.to_thread(
+            judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
+        )
+
+    async def _repaired(
+        self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
+    ) -> dict[str, tuple[Reading, ...]]:
+        """The readings with what one error makes wrong at several places put right at the first of them."""
+        built = measuring.answer.built
+        floors = Floors.of(reading for found in readings.values() for reading in found)
+        case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
+        best = readings[case]
+        for repairs in islice(repairs_to_try(built, alignment, best, floors), MOST_TRIED):
+            tried = self.repairs | repairs
+            new = await measuring.lockstep(case, alignment.pairs, True, repairs=tried)
+            new = _with_floors(new, best)
+            if is_better(built, alignment, best, new, floors):
+                self.repairs, best = tried, new
+        if not self.repairs:
+            return readings
+        self.on_stage("putting right what one error makes wrong at several places")
+        found = {
+            case: await measuring.lockstep(case, alignment.pairs, True, repairs=self.repairs)
+            for case in self.cases
+        }
+        return {case: _with_floors(new, readings[case]) for case, new in found.items()}
 
     async def _each_case(
         self,
@@ -205,7 +275,9 @@ class _Tracing:
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
         try:
-            return await measuring.lockstep(self.cases[0], alignment.pairs, True, dtype=dtype)
+            return await measuring.lockstep(
+                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            )
         except _Raised as error:
             self.problems.append(error.problem)
             self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
@@ -222,7 +294,9 @@ class _Tracing:
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
             try:
-                told = await measuring.operations(case, self.pairs, divergence.pair, dtype or _FLOAT32)
+                told = await measuring.operations(
+                    case, self.pairs, divergence.pair, dtype or _FLOAT32, self.repairs
+                )
             except AskFailed as error:
                 self.problems.append(error.problem)
                 place = divergence.native.module or "the model"
@@ -318,7 +392,7 @@ class _Tracing:
 class _Measuring:
     """The asks of one session, each with its answer read."""
 
-    def __init__(self, session: TinySession, answer: BuiltAnswer, root: str) -> None:
+    def __init__(self, session: Session, answer: BuiltAnswer, root: str) -> None:
         self.session = session
         self.answer = answer
         self.root = root
@@ -339,6 +413,7 @@ class _Measuring:
         *,
         dtype: str = _FLOAT32,
         floors: bool = False,
+        repairs: Repairs | None = None,
     ) -> tuple[Reading, ...]:
         """The pairs of one run. Raises _Raised where a model does."""
         told = await self.session.ask(
@@ -348,21 +423,31 @@ class _Measuring:
             replace=replaced if isinstance(replaced, bool) else list(replaced),
             dtype=dtype,
             floors=floors,
+            **_repairs_json(repairs),
         )
         answer = await asyncio.to_thread(read_lockstep, told, self.root)
         if answer.error is not None:
             raise _Raised(answer.error)
         return answer.readings
 
-    async def operations(self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str) -> Operations:
+    async def operations(
+        self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str, repairs: Repairs
+    ) -> Operations:
         told = await self.session.ask(
             "operations",
             case=case,
             pairs=[pair_json(pair) for pair in pairs],
             goal=goal.number,
             dtype=dtype,
+            **_repairs_json(repairs),
         )
         return await asyncio.to_thread(read_operations, told, self.root)
+
+
+def _repairs_json(repairs: Repairs | None) -> dict[str, list[int]]:
+    if repairs is None:
+        return {}
+    return {"owned": sorted(repairs.owned), "in_order": sorted(repairs.in_order)}
 
 
 def sources_of(root: str) -> Callable[[str], str | None]:
@@ -422,7 +507,9 @@ def _in_words(problem: StateProblem) -> str:
 def _what(problem: StateProblem) -> str:
     side = {"port": "the port", "official": "the official model", "code base": "the code base"}[problem.side]
     if problem.stage == "recipe":
-        return "the recipe raises"
+        return "the recipe raises" if problem.type not in _OWN_TYPES else "the recipe cannot be used:"
+    if problem.type in ("Crash", "Exit"):
+        return f"{side}:"
     if problem.stage == "trace":
         return "measuring fails with"
     verb = {

@@ -29,7 +29,7 @@ class TraceQuestion:
     `root` is absolute. `place`: where the port's class stands. `officials`: what may be the official side,
     the best first, each a class. `dtype`: None to look at float32 alone. `lockstep`: put the port right at
     every aligned place, so that each error is seen by itself. `operations`: look into the modules that
-    differ. `timeout`: seconds for the whole of it.
+    differ. `timeout`: seconds for building the models, and for each question to them.
     """
 
     root: str

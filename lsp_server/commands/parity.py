@@ -24,6 +24,7 @@ from lsp_server.checks.requests import (
     CheckResult,
     Output,
     Status,
+    TraceOption,
 )
 from lsp_server.checks.run import run_parity
 from lsp_server.commands.exits import CommandError, ExitCode
@@ -79,6 +80,11 @@ _STYLES = {
     metavar="GIB",
     help="End the run when it uses more (Linux only).",
 )
+@click.option(
+    "--trace",
+    metavar="DIR",
+    help="Record both models while the test runs, into DIR; `ditproof trace-diff` compares the files.",
+)
 @project_options
 def command(
     test: str,
@@ -88,6 +94,7 @@ def command(
     device: str,
     timeout: float | None,
     memory_limit: float,
+    trace: str | None,
     root: str | None,
     python: str | None,
     output_format: str,
@@ -100,6 +107,8 @@ def command(
     if tier == "meta":
         raise CommandError("names and shapes have a command of their own.", f"run `ditproof weights {test}`.")
     if tier == "tiny":
+        if trace is not None:
+            raise CommandError("--trace records a parity test.", "for the tiny tier, run `ditproof trace`.")
         return _tiny(test, official, recipe, device, timeout, root, python, output_format, quiet=quiet)
     for option, value in (("--official", official), ("--recipe", recipe)):
         if value is not None:
@@ -110,6 +119,7 @@ def command(
     named = test.split("::", 1)[0]
     tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
     targets, port = _targets(tree, test)
+    recorded = _trace_option(tree, port, trace) if trace is not None else None
     try:
         interpreter = find_interpreter(tree.root, python, named_by="--python")
         probe_interpreter(interpreter.path, trusted=True, root=tree.root).require_parity()
@@ -127,6 +137,7 @@ def command(
             port=port,
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             memory_limit=int(memory_limit * (1 << 30)),
+            trace=recorded,
         )
         results.append(_run(request, quiet))
     if output_format == "json":
@@ -137,6 +148,28 @@ def command(
             write(f"\n{len(results)} tests of {port}: {overall(results)}.\n")
     code = EXIT_CODES[overall(results)]
     return ExitCode.USAGE if tell_problems(tree.settings) else code
+
+
+def _trace_option(tree: Tree, name: str | None, folder: str) -> TraceOption:
+    """What to record of a port's parity test. Raises `CommandError` where the models are not known."""
+    project = project_of(tree, Sources(tree.root, DiskFactsCache()))
+    with collector_paused():
+        port = port_called(project.ports, name) if name is not None else None
+    if port is None:
+        raise CommandError(
+            "--trace needs to know which port the test belongs to, and its file names none or several.",
+            "name the port instead of the file.",
+        )
+    names = {oracle.ref.rpartition(":")[2].rpartition(".")[2] for oracle in port.oracles}
+    if not names:
+        raise CommandError(
+            f"--trace needs to know the official class of {port.name}.",
+            "name it in the settings ([tool.ditproof.oracles]).",
+        )
+    path = Path(folder).absolute()
+    if path.is_dir() and any(path.iterdir()):
+        raise CommandError(f"--trace {folder} is not empty.", "name a new folder.")
+    return TraceOption(str(path), port.name, port.cls.path, tuple(sorted(names)))
 
 
 def _tiny(
@@ -243,6 +276,9 @@ def _text(result: CheckResult, quiet: bool) -> str:
         parts.append(f"{printable(result.reason)}\n")
     if result.next_step:
         parts.append(f"  next: {printable(result.next_step)}\n")
+    if result.traces:
+        parts += [f"trace of {t.side} {printable(t.model)}: {printable(t.file)}\n" for t in result.traces]
+        parts.append("  next: ditproof trace-diff OFFICIAL NATIVE --port PORT\n")
     if not quiet:
         parts += [f"note: {printable(note)}\n" for note in result.notes]
         if result.status in ("failed", "error") and result.log_tail.strip():

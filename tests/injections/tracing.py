@@ -31,17 +31,17 @@ class Answer:
 
 
 class Tracer:
-    """One warm worker over a tree that is edited between its questions."""
+    """One warm worker over a tree that is edited between its questions. `dtype`: as in a TraceQuestion."""
 
-    def __init__(self, python: str, tree: Path) -> None:
+    def __init__(self, python: str, tree: Path, dtype: str | None = "bfloat16") -> None:
         self._worker = MetaWorker()
-        self._python, self._tree = python, tree
+        self._python, self._tree, self._dtype = python, tree, dtype
         self._project = Project(Sources(tree), FASTVIDEO, Settings())
 
     def question(self, family: Family) -> TraceQuestion:
         """The question about a family's port. Raises CheckError where it has no recipe."""
-        (port,) = (p for p in self._project.ports if p.name == family.cls and p.path == family.path)
-        return question_about(
+        (port,) = (p for p in self._project.ports if p.name == family.cls and p.cls.path == family.path)
+        question = question_about(
             self._project,
             port,
             python=self._python,
@@ -50,6 +50,7 @@ class Tracer:
             official=family.official,
             recipe=family.recipe,
         )
+        return replace(question, dtype=self._dtype)
 
     async def ask(self, question: TraceQuestion, seed: int = 0) -> Answer:
         """What is said of the port as it lies on the disk."""
@@ -59,7 +60,7 @@ class Tracer:
 
     async def close(self) -> None:
         """End the worker."""
-        await self._worker.close()
+        await self._worker.end()
 
 
 def told(result: TraceResult) -> Told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,25 @@ def test_sketches_on_cuda(project_python: str, bundle: Path) -> None:
     if not json.loads(found.stdout):
         pytest.skip(f"{project_python} sees no CUDA device")
     assert run(project_python, bundle, "cuda").strip() == "all held"
+
+
+@pytest.mark.gpu
+def test_a_trace_on_cuda_costs_a_tenth_at_most(project_python: str) -> None:
+    """The budget for a forward of 100 ms on a GPU: `--side` makes it that long there."""
+    probe = "import json, torch; print(json.dumps(torch.cuda.is_available()))"
+    found = subprocess.run([project_python, "-c", probe], capture_output=True, text=True, check=True)
+    if not json.loads(found.stdout):
+        pytest.skip(f"{project_python} sees no CUDA device")
+    script = Path(__file__).resolve().parents[2] / "benchmarks/trace_overhead.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--device", "cuda", "--side", "224", "--no-transformers", "--json"],
+        env={**os.environ, "DITPROOF_PROJECT_PYTHON": project_python},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    long = json.loads(done.stdout)["forwards"]["100 ms"]
+    assert long["off"]["ratio"] < 1.02
+    assert long["ours"]["ratio"] <= 1.10, long

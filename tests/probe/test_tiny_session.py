@@ -319,3 +319,48 @@ def test_without_a_fork(start: Start) -> None:
     os.kill(worker.process.pid, signal.SIGKILL)
     worker.process.wait(10)
     assert gone(everything)
+
+
+_OTHER = """import inspect
+import linecache
+import torch
+
+
+class Mini(torch.nn.Module):
+    def forward(self, x):
+        if x.sum() < 0:
+            raise ValueError(inspect.getsource(Mini.forward) + linecache.getline(__file__, 6))
+        return 100 * x.sum()
+"""
+
+
+def test_a_module_is_read_from_a_given_text(worker: Worker, root: Path) -> None:
+    path = root / "fastvideo/models/dits/mini.py"
+    before = path.stat(), sorted((worker.run_dir / "bytecode").rglob("*mini*"))
+    number, _ = opened(worker, overlay={str(path): _OTHER})
+    worker.put(number, 1, "forward", x=[1.0, 2.0])
+    assert worker.told(number)["value"]["sum"] == 300.0
+    worker.put(number, 2, "forward", x=[-1.0])
+    raised = worker.told(number)["problem"]
+    assert raised["line"] == 8
+    assert "return 100 * x.sum()" in raised["message"]
+    assert raised["message"].endswith("class Mini(torch.nn.Module):\n")
+    closed(worker, number)
+    assert (path.stat(), sorted((worker.run_dir / "bytecode").rglob("*mini*"))) == before
+    other, _ = opened(worker)
+    worker.put(other, 1, "forward", x=[1.0, 2.0])
+    assert worker.told(other)["value"]["sum"] == 3.0
+    closed(worker, other)
+
+
+def test_a_text_that_cannot_be_used_is_told(worker: Worker, root: Path) -> None:
+    def why(path: Path, text: str) -> dict:
+        number = worker.begin(PORT, overlay={str(path): text})
+        problem = ended(worker, number)
+        assert problem is not None
+        return problem
+
+    assert why(root / "fastvideo/models/dits/nobody.py", "")["type"] == "OverlayUnused"
+    assert why(root / "fastvideo/platforms/__init__.py", "")["type"] == "ImportedAlready"
+    wrong = why(root / "fastvideo/models/dits/mini.py", "def f(:\n")
+    assert (wrong["type"], wrong["line"]) == ("SyntaxError", 0)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analyzers.findings import Location, Span
+from analyzers.project.index import Project
+from analyzers.project.profile import FASTVIDEO as PROFILE
+from analyzers.project.settings import Settings
+from analyzers.project.sources import Sources
+from analyzers.weights.known import rules_of
+from analyzers.weights.mapping.renaming import rename
+from analyzers.weights.mapping.symbolic import SymbolicRule
 from lsp_server.checks.findings import findings_of
-from lsp_server.checks.requests import CheckRequest, CheckResult
+from lsp_server.checks.parity_traces import TracedTest, compare_traces
+from lsp_server.checks.requests import CheckRequest, CheckResult, TraceOption
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FASTVIDEO = REPOSITORY / ".real/fastvideo-0.2.1"
@@ -116,3 +125,58 @@ def test_an_error_in_the_port_says_where(
     assert result.status == "error", result.log_tail
     assert result.place is not None
     assert result.place.path == PORT.as_posix()
+
+
+def traced(
+    request: CheckRequest, check: Callable[..., CheckResult], folder: Path
+) -> tuple[CheckResult, tuple[TracedTest, ...]]:
+    option = TraceOption(
+        str(folder), "WanTransformer3DModel", PORT.as_posix(), ("WanTransformer3DModel",), forwards=1
+    )
+    result = check(replace(request, trace=option))
+    rules = wan_rules(Path(request.root))
+    return result, compare_traces(result, lambda name: rename(name, rules, "first-match"))
+
+
+def wan_rules(root: Path) -> tuple[SymbolicRule, ...]:
+    project = Project(Sources(root), PROFILE, Settings())
+    port = next(port for port in project.ports if port.name == "WanTransformer3DModel")
+    return rules_of(project, port)[1]
+
+
+def test_both_models_are_traced_inside_the_test(
+    request_: CheckRequest, check: Callable[..., CheckResult], port_file: Path, tmp_path: Path
+) -> None:
+    result, tests = traced(request_, check, tmp_path / "clean")
+    assert result.status == "passed", result.log_tail
+    assert [trace.forwards for trace in result.traces] == [1, 1, 1, 1]
+    for test in tests:
+        assert test.problem == ""
+        assert test.found is not None
+        assert (test.found.status, test.found.divergent) == ("passed", ())
+        assert len(test.found.rows) > 60
+    edit(port_file, "self.norm_q = RMSNorm(dim, eps=eps)", "self.norm_q = RMSNorm(dim, eps=1e-2)")
+    result, tests = traced(request_, check, tmp_path / "wrong")
+    assert result.status == "failed", result.log_tail
+    for test in tests:
+        assert test.found is not None
+        first, after = test.found.first, test.found.after
+        assert first is not None
+        assert after is not None
+        assert (first.native.module, first.native.end, after.native.module) == (
+            "blocks.0.norm_q",
+            "out",
+            "blocks.0.norm_q",
+        )
+        assert [one.module for one in first.official] == ["blocks.0.attn1.norm_q"]
+
+
+def test_a_model_that_is_not_run_as_a_whole_is_told(
+    request_: CheckRequest, check: Callable[..., CheckResult], tmp_path: Path
+) -> None:
+    option = TraceOption(str(tmp_path), "WanTransformer3DModel", "elsewhere/wanvideo.py", ("NoSuchModel",))
+    result = check(replace(request_, trace=option))
+    assert (result.status, result.traces) == ("passed", ())
+    (test, _) = compare_traces(result, lambda name: rename(name, (), "first-match"))
+    assert test.found is None
+    assert test.problem == "the test does not run the official model or the port as a whole"

@@ -1,0 +1,150 @@
+"""Casts that are lacking, too many, or at the wrong moment."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from analyzers.numeric import operands
+from analyzers.numeric.hypotheses.edits import Candidate, Replacement, bracketed
+from analyzers.numeric.hypotheses.evidence import Evidence, Place
+
+_CASTS = frozenset({"float", "half", "bfloat16", "double", "to", "type_as", "type"})
+
+
+def candidates(evidence: Evidence) -> Iterator[Candidate]:
+    """Other casts in the likely statements. Where dtypes are not what differs, only those that cut a value
+    down (`.bool()`, `.long()`) could matter, and operations show them."""
+    about_dtypes = evidence.divergence.kind == "dtype" or any(
+        operation is not None and operands.canonical(operation) in operands.CAST
+        for change in evidence.changes
+        for operation in (change.native, change.official)
+    )
+    if not about_dtypes:
+        return
+    for place in evidence.places:
+        for node in place.nodes:
+            if isinstance(node, ast.Call):
+                yield from _around_call(place, node)
+            if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+                yield from _added(place, node)
+            if isinstance(node, ast.BinOp):
+                yield _edit(
+                    "cast",
+                    f"`{place.code.code(node)}` has to be cast to float32",
+                    place,
+                    place.code.replacing(node, f"({place.code.code(node)}).float()"),
+                    2.4,
+                )
+
+
+def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
+    code, func = place.code, node.func
+    if isinstance(func, ast.Attribute) and func.attr in _CASTS and not _is_module(func.value):
+        inner, cast = func.value, code.code(node)[len(code.code(func.value)) :]
+        yield _edit(
+            "cast",
+            f"`{cast}` is too much here: the official model does not cast",
+            place,
+            code.replacing(node, code.code(inner)),
+            1.0,
+        )
+        yield from _moved_in(place, node, inner, cast)
+        return
+    for argument in node.args:
+        if (
+            isinstance(argument, ast.Call)
+            and isinstance(argument.func, ast.Attribute)
+            and argument.func.attr in _CASTS
+        ):
+            inner = argument.func.value
+            cast = code.code(argument)[len(code.code(inner)) :]
+            end = code.span(node)[1]
+            yield Candidate(
+                "cast-order",
+                f"`{cast}` has to come after `{_name(func)}`, not before it",
+                code.path,
+                (code.replacing(argument, code.code(inner)), Replacement(end, end, cast)),
+                place.near * 2 + 1.2,
+            )
+    if isinstance(func, ast.Attribute) or isinstance(func, ast.Name):
+        first = node.args[0] if node.args else None
+        if isinstance(first, (ast.Name, ast.Attribute)) and not isinstance(func, ast.Name):
+            text = code.code(first)
+            yield Candidate(
+                "cast",
+                f"`{text}` has to be cast to float32 for `{_name(func)}`, and the result back",
+                code.path,
+                (
+                    code.replacing(first, f"{text}.float()"),
+                    Replacement(code.span(node)[1], code.span(node)[1], f".to({text}.dtype)"),
+                ),
+                place.near * 2 + 1.5,
+            )
+        yield _edit(
+            "cast",
+            f"the result of `{_name(func)}` has to be cast to float32",
+            place,
+            code.replacing(node, f"{code.code(node)}.float()"),
+            1.8,
+        )
+
+
+def _moved_in(place: Place, node: ast.Call, inner: ast.expr, cast: str) -> Iterator[Candidate]:
+    """The cast of a result becomes one of what the result is computed from."""
+    code = place.code
+    if isinstance(inner, ast.Call) and inner.args:
+        first = inner.args[0]
+        yield Candidate(
+            "cast-order",
+            f"`{cast}` has to come before `{_name(inner.func)}`, not after it",
+            code.path,
+            (
+                code.replacing(first, f"{bracketed(code, first)}{cast}"),
+                Replacement(code.span(inner)[1], code.span(node)[1], ""),
+            ),
+            place.near * 2 + 1.1,
+        )
+    if isinstance(inner, ast.BinOp):
+        for kept in ((inner.left,), (inner.right,), (inner.left, inner.right)):
+            edits = [code.replacing(each, f"{bracketed(code, each)}{cast}") for each in kept]
+            text = code.code(inner)
+            start = code.span(inner)[0]
+            for edit in sorted(edits, reverse=True):
+                text = (
+                    text.encode()[: edit.start - start].decode()
+                    + edit.text
+                    + text.encode()[edit.end - start :].decode()
+                )
+            yield _edit(
+                "cast-order",
+                f"`{cast}` has to come before `{code.code(inner)}` is computed, not after it",
+                place,
+                code.replacing(node, f"({text})"),
+                1.1 + 0.05 * len(kept),
+            )
+
+
+def _added(place: Place, node: ast.Name | ast.Attribute | ast.Subscript) -> Iterator[Candidate]:
+    code = place.code
+    around = code.parents.get(node)
+    if not isinstance(node.ctx, ast.Load) or isinstance(around, (ast.Attribute, ast.keyword)):
+        return
+    if isinstance(around, ast.Call) and around.func is node:
+        return
+    text = code.code(node)
+    yield _edit(
+        "cast", f"`{text}` has to be cast to float32", place, code.replacing(node, f"{text}.float()"), 1.4
+    )
+
+
+def _name(func: ast.expr) -> str:
+    return ast.unparse(func)
+
+
+def _is_module(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("torch", "nn", "F")
+
+
+def _edit(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:
+    return Candidate(cause, message, place.code.path, (edit,), place.near * 2 + rank)
