@@ -23,6 +23,7 @@ from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
 from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
 from ditproof_probe.taps.schemas import Schemas
+from ditproof_probe.taps.repairs import repairs
 from ditproof_probe.taps.slices import (
     NativeTaps,
     OfficialTaps,
@@ -185,11 +186,14 @@ class Instrument:
         assert official.goal_value is not None
         ways = way_back(official_log, official.goal_value), way_back(native_log, native.goal_value)
         schemas = Schemas()
+        goal_error = _goal_error(wanted, ways)
+        same = equal_values(*ways, goal_error)
         return {
             "pair": goal,
             "official": ways[0].as_json(schemas),
             "native": ways[1].as_json(schemas),
-            "same": equal_values(*ways, _goal_error(wanted, ways)),
+            "same": same,
+            "repairs": _repaired(wanted, ways, same) if kind is torch.float32 else [],
         }
 
     # ----------------------------------------------------------------------- runs
@@ -351,6 +355,13 @@ def _goal_error(goal: Pair, ways: tuple[Way, Way]) -> float | None:
     if goal.part is not None and left.dim() and not left.shape[-1] % goal.part[1]:
         left = left.chunk(goal.part[1], dim=-1)[goal.part[0]]
     return difference(right, left).error if right.shape == left.shape else None
+
+
+def _repaired(
+    goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    with torch.no_grad():
+        return repairs(*ways, same, _goal_error(goal, ways), goal.part)
 
 
 # --------------------------------------------------------------------------- arguments

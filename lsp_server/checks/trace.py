@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from analyzers.findings import Location
 from analyzers.numeric.alignment import Alignment, align
@@ -34,7 +35,7 @@ from analyzers.numeric.settling import decided, doubts, settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest, TinySession
+from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
 from lsp_server.checks.trace_question import TraceQuestion
@@ -86,9 +87,41 @@ async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage |
     raise AssertionError("there is an official side to try, and the last one returns")
 
 
+async def measured(question: TraceQuestion, session: Session, on_stage: OnStage | None = None) -> TraceResult:
+    """The answer about two models that are there already. What keeps it from a verdict is its reason."""
+    began = time.monotonic()
+    against = question.officials[0]
+    tracing = _Tracing(question, against, on_stage or _silent)
+    try:
+        result = await tracing.through(session)
+    except (AskFailed, _Raised) as error:
+        result = tracing.without_verdict("error", _told(error.problem, question, against), error.problem)
+    except CheckError as error:
+        result = tracing.without_verdict("error", error)
+    except MalformedAnswer as error:
+        result = tracing.without_verdict(
+            "error", CheckError(f"An answer cannot be read: {error}.", "Report it.")
+        )
+    return replace(result, seconds=time.monotonic() - began)
+
+
 def not_begun(port: str, error: CheckError, place: Location | None = None) -> TraceResult:
     """The result of a question that could not even be put."""
     return TraceResult(port, "error", error.reason, error.next_step, 0.0, place=place)
+
+
+class Session(Protocol):
+    """Two models in another process, and what is asked of them: a `TinySession`, or one inside a test."""
+
+    built: Mapping[str, Any]
+
+    async def ask(self, ask: str, **arguments: Any) -> Mapping[str, Any]:
+        """As `TinySession.ask`."""
+        ...
+
+    async def end(self) -> None:
+        """Nothing more is asked."""
+        ...
 
 
 class _Raised(Exception):
@@ -124,17 +157,21 @@ class _Tracing:
         began = time.monotonic()
         async with worker.tiny(self._request(), self.on_stage) as session:
             self.parts["building"] = time.monotonic() - began
-            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
-            self.problems += answer.problems
-            measuring = _Measuring(session, answer, self.question.root)
-            with self._timed("running"):
-                observations = await self._observed(measuring)
-            with self._timed("lockstep"):
-                verdict = await self._judged(measuring, observations)
-            if self.question.operations and verdict.divergences:
-                with self._timed("operations"):
-                    verdict = await self._followed(measuring, verdict)
-            await session.end()
+            return await self.through(session)
+
+    async def through(self, session: Session) -> TraceResult:
+        """Everything that is asked of two models that are built. Raises as `run`."""
+        answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+        self.problems += answer.problems
+        measuring = _Measuring(session, answer, self.question.root)
+        with self._timed("running"):
+            observations = await self._observed(measuring)
+        with self._timed("lockstep"):
+            verdict = await self._judged(measuring, observations)
+        if self.question.operations and verdict.divergences:
+            with self._timed("operations"):
+                verdict = await self._followed(measuring, verdict)
+        await session.end()
         return self._result(verdict)
 
     def _request(self) -> TinyRequest:
@@ -388,7 +425,7 @@ class _Tracing:
 class _Measuring:
     """The asks of one session, each with its answer read."""
 
-    def __init__(self, session: TinySession, answer: BuiltAnswer, root: str) -> None:
+    def __init__(self, session: Session, answer: BuiltAnswer, root: str) -> None:
         self.session = session
         self.answer = answer
         self.root = root
