@@ -87,7 +87,7 @@ function grid(scale: Scale): string[] {
   const zero = fixed(scale.y(0));
   lines.push(`<text class="axis" x="${LEFT - 8}" y="${zero}" dy="4" text-anchor="end">exact</text>`);
   const top = fixed(scale.y(null));
-  lines.push(`<text class="axis" x="${LEFT - 8}" y="${top}" dy="4" text-anchor="end">none</text>`);
+  lines.push(`<text class="axis" x="${LEFT - 8}" y="${top}" dy="4" text-anchor="end">n/a</text>`);
   return lines;
 }
 
