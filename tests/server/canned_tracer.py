@@ -36,10 +36,10 @@ def line_with(text, words):
     return next((n for n, line in enumerate(text.split("\\n")) if words in line), 0)
 
 def module(name, path, text, layer):
-    cls = "Layer" if name else "Model"
+    cls = "Linear" if name else "Model"
     built = [[path, line_with(text, "self.to_q"), "__init__"]] if name else []
     return dict(name=name, cls=cls, path=path, line=1, built_at=built, settings=dict(),
-                parameters=["weight"] if name else [])
+                parameters=["weight"] if name else ["scale"])
 
 def side(cls, path, text):
     modules = [module("", path, text, None), module(LAYER, path, text, LAYER)]
@@ -52,7 +52,8 @@ def tap(label, value):
 def calls():
     inner = dict(number=1, module=LAYER, index=0, parent=0, inputs=[tap("x", 0)], outputs=[tap("out", 1)],
                  site=None)
-    return [dict(inner, number=0, module="", parent=None), inner]
+    # What the model returns is made of the layer's value, and is another one.
+    return [dict(inner, number=0, module="", parent=None, outputs=[tap("out", 2)]), inner]
 
 def outputs(error):
     return [dict(official="out", native="out", max_abs=error, mean_abs=error, rel_l2=error,
@@ -73,7 +74,8 @@ def build(request):
     say(kind="progress", id=number, stage="building the port")
     if held(number):
         return
-    filled = [[LAYER + ".weight", [LAYER + ".weight"]]]
+    # A parameter of the model's own: else the layer is told from the model around it by nothing.
+    filled = [["scale", ["scale"]], [LAYER + ".weight", [LAYER + ".weight"]]]
     value = dict(official=side("SoundTransformer", "/site-packages/official.py", ""),
                  native=side(port["class"], path, text), fillings=filled, missing=[], unexpected=[],
                  cases=["plain"], dropped=[], recipe=request["recipe"], problems=[],
