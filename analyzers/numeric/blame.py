@@ -155,10 +155,12 @@ class _Case:
     def first(self) -> _Finding | None:
         """The change to blame: a value proven to be taken for another, then the certain changes before matters
         of form, the first in the port's order."""
-        found = self._left_out_block() or self._taken_for_another() or self._wrong_leaf()
+        found = (
+            self._left_out_block() or self._taken_for_another() or self._wrong_leaf() or self._handed_over()
+        )
         if found is not None:
             return found
-        return self._explained() or self._proven_wrong() or self._handed_over()
+        return self._explained() or self._proven_wrong()
 
     def _explained(self) -> _Finding | None:
         """The first change that counts of an account that can be believed."""
@@ -262,6 +264,13 @@ class _Case:
         at, spot = self._divergence.pair.native, self._divergence.native
         module = self._native.modules.get(at.module)
         if at.end != "in" or self._account.native.operations or spot.path is None or spot.line is None:
+            return None
+        goal = self._operations.native.values.get(self._operations.native.goal)
+        if (
+            goal is None
+            or goal.source not in ("outside", "buffer")
+            or self._equality.officials_of(goal.number)
+        ):
             return None
         if module is None or module.path is None or module.line is None or not self._native.owns(spot.path):
             return None

@@ -21,8 +21,8 @@ from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
 from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
-from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.repairs import repairs
+from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.slices import (
     NativeTaps,
     OfficialTaps,
