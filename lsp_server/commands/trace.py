@@ -80,6 +80,11 @@ EXIT_CODES: dict[NumericStatus, ExitCode] = {
 )
 @click.option("--ops/--no-ops", default=True, help="Whether to look for the operation that differs.")
 @click.option(
+    "--hypotheses/--no-hypotheses",
+    default=True,
+    help="Whether to try known causes as edits of the port, each in a run; no file is written.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and inputs."
 )
 @click.option(
@@ -106,6 +111,7 @@ def command(
     dtype: str,
     lockstep: bool,
     ops: bool,
+    hypotheses: bool,
     seed: int,
     scaffold: bool,
     verbose: bool,
@@ -140,6 +146,7 @@ def command(
             "dtype": dtype,
             "lockstep": lockstep,
             "operations": ops,
+            "hypotheses": hypotheses and ops and lockstep,
             "seed": seed,
             "timeout": timeout,
         },

@@ -67,7 +67,7 @@ def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
                 (code.replacing(argument, code.code(inner)), Replacement(end, end, cast)),
                 place.near * 2 + 1.2,
             )
-    if isinstance(func, ast.Attribute) or isinstance(func, ast.Name):
+    if isinstance(func, (ast.Attribute, ast.Name)):
         first = node.args[0] if node.args else None
         if isinstance(first, (ast.Name, ast.Attribute)) and not isinstance(func, ast.Name):
             text = code.code(first)

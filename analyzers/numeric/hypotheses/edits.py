@@ -85,6 +85,20 @@ class Code:
         trailing = b"," in self._data[last:end].split(b"#")[0]
         return Replacement(last, last, f", {text}") if not trailing else Replacement(end, end, f"{text}")
 
+    def line_of(self, statement: ast.stmt) -> Replacement | None:
+        """A statement goes with its lines; None where it shares them, or is all that its block has."""
+        around = self.parents.get(statement)
+        body = next(
+            (b for b in (getattr(around, name, None) for name in ("body", "orelse")) if b and statement in b),
+            None,
+        )
+        start, end = self.span(statement)
+        first, last = self._starts[statement.lineno - 1], self._starts[statement.end_lineno or 0]
+        rest = self._data[end:last].strip()
+        if body is None or len(body) < 2 or self._data[first:start].strip() or (rest and rest[:1] != b"#"):
+            return None
+        return Replacement(first, min(last, len(self._data)), "")
+
     def applied(self, replacements: Iterable[Replacement]) -> str | None:
         """The text after the replacements; None where two touch, nothing changes, or it does not parse."""
         parts: list[bytes] = []

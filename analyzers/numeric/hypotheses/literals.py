@@ -168,9 +168,7 @@ def _flags(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                 _flag_cause(name, rotary),
                 place.code,
                 (place.code.replacing(node, str(not node.value)),),
-                f"`{name or place.code.code(node)}` has to be {not node.value} to compute what the official model does"
-                if name
-                else f"`{node.value}` has to be `{not node.value}` to compute what the official model does",
+                f"`{name or node.value}` has to be {not node.value} to compute what the official model does",
                 place.near * 2 + 1.2,
             )
     for call, name, preset in _library_flags(evidence, place):
@@ -212,8 +210,12 @@ def _official_literals(evidence: Evidence, place: Place) -> Iterator[Candidate]:
     """Numbers that only one of the two statements has."""
     if place.near > 1:
         return
-    theirs = [_literal(node) for each in evidence.official_statements for node in ast.walk(statements.head(each))
-              if isinstance(node, ast.Constant)]  # fmt: skip
+    theirs = [
+        _literal(node)
+        for each in evidence.official_statements
+        for node in ast.walk(statements.head(each))
+        if isinstance(node, ast.Constant)
+    ]
     mine = [node for node in place.nodes if isinstance(node, ast.Constant) and _is_number(node.value)]
     own = [node.value for node in mine]
     others = [value for value in dict.fromkeys(theirs) if _is_number(value) and value not in own]

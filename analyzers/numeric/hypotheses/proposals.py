@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analyzers.numeric.hypotheses import arithmetic, casts, literals, orders, parallels, wiring
+from analyzers.numeric.hypotheses import arithmetic, casts, literals, orders, overrides, parallels, wiring
 from analyzers.numeric.hypotheses.edits import Candidate
 from analyzers.numeric.hypotheses.evidence import Evidence
 from analyzers.numeric.records import Built, Operations
 from analyzers.numeric.verdicts import Divergence
 
-_SOURCES = (literals, wiring, parallels, arithmetic, orders, casts)
+_SOURCES = (overrides, literals, wiring, parallels, arithmetic, orders, casts)
 _DTYPE_SOURCES = (casts, literals, parallels)
 
 
