@@ -23,7 +23,7 @@ from lsp_server.checks.meta import AskFailed, SupersededError
 MOST_TRIALS = 12
 """Edits that are tried for one error; a run with a warm worker takes about half a second."""
 
-MOST_SECONDS = 12.0
+MOST_SECONDS = 20.0
 """For all trials of one trace. What has begun is finished."""
 
 MOST_EXPLAINED = 3

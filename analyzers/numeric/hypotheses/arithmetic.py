@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement, bracketed
 from analyzers.numeric.hypotheses.evidence import Evidence, Place
+from analyzers.numeric.hypotheses.wiring import bound_before
 from analyzers.numeric.records import Operation
 
 _SIGNS = {ast.Add: "-", ast.Sub: "+"}
@@ -149,11 +150,14 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
         return
     name = operands.canonical(official)
     held = _names_of_native(evidence, value)
+    bound = bound_before(evidence, place)
     terms: list[tuple[str, str]] = []
     if name in _TERMS:
         for operand in operands.tensors(official):
-            for variable in evidence.names_of(operand.value) if operand.value is not None else ():
-                if variable not in held:
+            known = evidence.names_of(operand.value) if operand.value is not None else ()
+            own = tuple(name for name in (operand.variable, *operand.held) if name in bound)
+            for variable in dict.fromkeys(known or own):
+                if variable is not None and variable not in held:
                     terms.append((f" {_TERMS[name]} {variable}", variable))
         for constant in operands.constants(official):
             if constant.place != "alpha" and isinstance(operands.parsed(constant.text), (int, float)):
@@ -249,4 +253,4 @@ def _is_callee(place: Place, node: ast.expr) -> bool:
 
 
 def _candidate(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:
-    return Candidate(cause, message, place.code.path, (edit,), place.near * 2 + rank)
+    return Candidate(cause, message, place.code.path, (edit,), place.near * 1.2 + rank)

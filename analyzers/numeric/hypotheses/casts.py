@@ -65,7 +65,7 @@ def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
                 f"`{cast}` has to come after `{_name(func)}`, not before it",
                 code.path,
                 (code.replacing(argument, code.code(inner)), Replacement(end, end, cast)),
-                place.near * 2 + 1.2,
+                place.near * 1.2 + 1.2,
             )
     if isinstance(func, (ast.Attribute, ast.Name)):
         first = node.args[0] if node.args else None
@@ -79,7 +79,7 @@ def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
                     code.replacing(first, f"{text}.float()"),
                     Replacement(code.span(node)[1], code.span(node)[1], f".to({text}.dtype)"),
                 ),
-                place.near * 2 + 1.5,
+                place.near * 1.2 + 1.5,
             )
         yield _edit(
             "cast",
@@ -103,7 +103,7 @@ def _moved_in(place: Place, node: ast.Call, inner: ast.expr, cast: str) -> Itera
                 code.replacing(first, f"{bracketed(code, first)}{cast}"),
                 Replacement(code.span(inner)[1], code.span(node)[1], ""),
             ),
-            place.near * 2 + 1.1,
+            place.near * 1.2 + 1.1,
         )
     if isinstance(inner, ast.BinOp):
         for kept in ((inner.left,), (inner.right,), (inner.left, inner.right)):
@@ -147,4 +147,4 @@ def _is_module(node: ast.expr) -> bool:
 
 
 def _edit(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:
-    return Candidate(cause, message, place.code.path, (edit,), place.near * 2 + rank)
+    return Candidate(cause, message, place.code.path, (edit,), place.near * 1.2 + rank)

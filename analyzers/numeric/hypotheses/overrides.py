@@ -28,7 +28,7 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
                         f"`{target.id}`",
                         code.path,
                         (whole,),
-                        place.near * 2 + (0.0 if constant else 2.5),
+                        place.near * 1.2 + (0.0 if constant else 2.5),
                     )
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, (ast.Add, ast.Sub)):
             sign = "-" if isinstance(statement.op, ast.Add) else "+"
@@ -38,7 +38,7 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
                 f"`{code.code(statement)}` has to have the other sign",
                 code.path,
                 (Replacement(start, end, f" {sign}= "),),
-                place.near * 2 + 1.8,
+                place.near * 1.2 + 1.8,
             )
         if isinstance(statement, ast.AugAssign):
             whole = code.line_of(statement)
@@ -48,5 +48,5 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
                     f"`{code.code(statement)}` has to go: the official model has no such term",
                     code.path,
                     (whole,),
-                    place.near * 2 + 2.0,
+                    place.near * 1.2 + 2.0,
                 )

@@ -55,7 +55,7 @@ def _taken_for(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candi
                 f"`{right}` has to be taken where `{wrong}` is: it holds what the official model uses",
                 place.code.path,
                 (place.code.replacing(node, right),),
-                place.near * 2 + 0.2,
+                place.near * 1.2 + 0.2,
             )
 
 
@@ -75,16 +75,18 @@ def _unpackings(evidence: Evidence, place: Place, meant: Sequence[tuple[str, str
                     f"the parts have to be unpacked as {', '.join(order)}, as in the official model",
                     place.code.path,
                     edits,
-                    place.near * 2 + 0.3,
+                    place.near * 0.6 + 0.2,
                 )
         for (i, one), (j, other) in combinations(enumerate(target.elts), 2):
             known = (names[i], names[j]) in meant or (names[j], names[i]) in meant
+            suspected = bool({names[i], names[j]} & evidence.suspects)
+            likely = 0.6 + 0.02 * (j - i) if suspected else place.near * 1.2 + 1.4 + 0.1 * (j - i)
             yield Candidate(
                 "chunk-order",
                 f"`{names[i]}` and `{names[j]}` have to be exchanged in the unpacking",
                 place.code.path,
                 (place.code.replacing(one, names[j]), place.code.replacing(other, names[i])),
-                place.near * 2 + (0.1 if known else 1.4 + 0.1 * (j - i) + 0.01 * i),
+                0.1 if known else likely + 0.01 * i,
             )
 
 
@@ -118,7 +120,7 @@ def _exchanges(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candi
             f"`{one}` and `{other}` have to be exchanged",
             place.code.path,
             tuple(edits),
-            place.near * 2 + (0.4 if known else 2.2),
+            place.near * 1.2 + (0.7 if known else 2.2),
         )
 
 
@@ -134,7 +136,7 @@ def _joins(place: Place) -> Iterator[Candidate]:
                 f"`{first}` and `{second}` have to be exchanged in what is joined",
                 place.code.path,
                 (place.code.replacing(one, second), place.code.replacing(other, first)),
-                place.near * 2 + 1.0,
+                place.near * 0.6 + 0.8,
             )
 
 
@@ -159,7 +161,7 @@ def _arguments(place: Place) -> Iterator[Candidate]:
                 f"`{first}` and `{second}` have to be exchanged",
                 place.code.path,
                 (place.code.replacing(one, second), place.code.replacing(other, first)),
-                place.near * 2 + 2.4,
+                place.near * 1.2 + 2.4,
             )
 
 
@@ -184,7 +186,7 @@ def _other_names(evidence: Evidence, place: Place, wrong: set[str]) -> Iterator[
                 f"`{name}` has to be taken where `{node.id}` is, as in the official model",
                 place.code.path,
                 (place.code.replacing(node, name),),
-                place.near * 2 + (0.8 if node.id not in theirs or node.id in wrong else 1.9),
+                place.near * 1.2 + (0.8 if node.id not in theirs or node.id in wrong else 1.9),
             )
 
 
