@@ -102,7 +102,10 @@ def lines_apart(path: str, before: str, after: str) -> dict[str, JsonValue]:
         last += 1
     gone, come = old[first : len(old) - last], new[first : len(new) - last]
     if not gone or not come:
-        # Something must stand there to be found again.
-        first -= 1
-        gone, come = [old[first], *gone], [old[first], *come]
+        # Something must stand there to be found again: the line before, or the first one behind.
+        if first:
+            first -= 1
+            gone, come = [old[first], *gone], [old[first], *come]
+        else:
+            gone, come = [*gone, old[len(gone)]], [*come, old[len(gone)]]
     return {"path": path, "line": first, "old": "\n".join(gone), "new": "\n".join(come)}

@@ -54,7 +54,7 @@ def _one_plus(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                         "one-plus-scale",
                         f"`{code.code(node)}` has to be `{code.code(other)}`, without 1",
                         place,
-                        code.replacing(node, bracketed(code, other)),
+                        code.replacing_whole(node, bracketed(code, other)),
                         0.9,
                     )
 
@@ -123,7 +123,7 @@ def _too_many(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                     f"`{code.code(node)}` has to be `{code.code(kept)}`: the official model has no "
                     f"`{code.code(gone)}` here",
                     place,
-                    code.replacing(node, bracketed(code, kept)),
+                    code.replacing_whole(node, bracketed(code, kept)),
                     0.8 if hinted else 2.6,
                 )
         if isinstance(node, ast.Call):

@@ -103,7 +103,7 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                 place.code,
                 (place.code.with_argument(call, f"{constants.name}={text}"),),
                 f"`{constants.name}={text}` has to be given, as in the official model",
-                rank + 0.8,
+                rank + (0.2 if constants.sure else 0.8),
             )
 
 

@@ -54,13 +54,13 @@ def _sizes(place: Place, node: ast.Call, rank: float) -> Iterator[Candidate]:
 
 def _needless(place: Place, node: ast.Call, rank: float) -> Iterator[Candidate]:
     if isinstance(node.func, ast.Attribute) and node.func.attr in _REORDER:
-        inner = node.func.value
-        whole, kept = place.code.code(node), place.code.code(inner)
+        method = place.code.method(node)
+        assert method is not None, "it is an attribute"
         yield Candidate(
             "order",
-            f"`{whole[len(kept) :]}` is too much: the official model keeps the order",
+            f"`{method[0]}` is too much: the official model keeps the order",
             place.code.path,
-            (place.code.replacing(node, kept),),
+            (method[1],),
             place.near * 1.2 + rank + 0.1,
         )
 
