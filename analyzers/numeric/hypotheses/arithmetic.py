@@ -129,12 +129,11 @@ def _too_many(evidence: Evidence, place: Place) -> Iterator[Candidate]:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             hinted = name.rstrip("_") in extra
-            inner = node.args[0] if node.args and not isinstance(node.args[0], ast.Starred) else None
-            held = node.func.value if isinstance(node.func, ast.Attribute) else None
-            # `x.f()` works on x, `F.f(x)` and `self.f(x)` on the argument: only a run tells.
-            for part in (inner, held):
-                if part is None or code.code(part) in ("self", "F", "torch", "nn"):
-                    continue
+            # `x.f()` works on x, `F.f(x)` and `self.f(x)` on the argument.
+            part = node.args[0] if node.args and not isinstance(node.args[0], ast.Starred) else None
+            if isinstance(node.func, ast.Attribute) and not _is_way(node.func.value):
+                part = node.func.value
+            if part is not None:
                 yield _candidate(
                     "extra-operation",
                     f"`{code.code(node)}` has to be `{code.code(part)}`, without `{name}`",
@@ -250,6 +249,14 @@ def _is_callee(place: Place, node: ast.expr) -> bool:
     """Whether a name is only the way to something that is called, or to an attribute."""
     around = place.code.parents.get(node)
     return isinstance(around, ast.Attribute) or (isinstance(around, ast.Call) and around.func is node)
+
+
+def _is_way(node: ast.expr) -> bool:
+    """Whether a name holds functions or modules rather than a value."""
+    root = node
+    while isinstance(root, (ast.Attribute, ast.Subscript)):
+        root = root.value
+    return isinstance(root, ast.Name) and root.id in ("self", "torch", "nn", "F", "math")
 
 
 def _candidate(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:

@@ -148,7 +148,7 @@ class Evidence:
         library = self.native.library_module(operation)
         built = self.native.built(library) if library is not None else None
         if built is not None:
-            yield near, built.path, built.line
+            yield min(near, 1), built.path, built.line
 
     def _definitions(self, place: Place) -> Iterator[tuple[ast.stmt, float]]:
         """The statements that bound what a statement reads, and how near they are."""

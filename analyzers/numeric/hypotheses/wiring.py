@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
+from typing import TYPE_CHECKING
 
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement
 from analyzers.numeric.hypotheses.evidence import Evidence, Place
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 _JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
 _MOST_NAMES = 4
@@ -78,6 +82,8 @@ def _unpackings(evidence: Evidence, place: Place, meant: Sequence[tuple[str, str
                     place.near * 0.6 + 0.2,
                 )
         for (i, one), (j, other) in combinations(enumerate(target.elts), 2):
+            if "_" in (names[i], names[j]):
+                continue
             known = (names[i], names[j]) in meant or (names[j], names[i]) in meant
             suspected = bool({names[i], names[j]} & evidence.suspects)
             likely = 0.6 + 0.02 * (j - i) if suspected else place.near * 1.2 + 1.4 + 0.1 * (j - i)
@@ -102,11 +108,7 @@ def _official_orders(evidence: Evidence, names: Sequence[str]) -> Iterator[Seque
 
 def _exchanges(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candidate]:
     """Two variables exchanged throughout a statement."""
-    names = list(
-        dict.fromkeys(
-            node.id for node in place.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        )
-    )
+    names = list(dict.fromkeys(node.id for node in place.nodes if _is_value(place, node)))
     for one, other in combinations(names[:8], 2):
         edits: list[Replacement] = []
         for node in (each for each in place.nodes if isinstance(each, ast.expr)):
@@ -173,7 +175,7 @@ def _other_names(evidence: Evidence, place: Place, wrong: set[str]) -> Iterator[
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
-    mine = [node for node in place.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    mine = [node for node in place.nodes if _is_value(place, node)]
     own = {node.id for node in mine}
     bound = bound_before(evidence, place)
     for node in mine:
@@ -213,6 +215,16 @@ def _targets(statement: ast.stmt) -> Iterator[ast.Tuple]:
         for target in statement.targets:
             if isinstance(target, ast.Tuple) and not any(isinstance(e, ast.Starred) for e in target.elts):
                 yield target
+
+
+def _is_value(place: Place, node: ast.AST) -> TypeGuard[ast.Name]:
+    """Whether a variable is read for what it holds, and neither called nor the way to something called."""
+    if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id == "self":
+        return False
+    around = place.code.parents.get(node)
+    if isinstance(around, ast.Call):
+        return around.func is not node
+    return not (isinstance(around, ast.Attribute) and node.id in ("torch", "nn", "F", "math", "np"))
 
 
 def _reads(place: Place, node: ast.AST, name: str) -> bool:
