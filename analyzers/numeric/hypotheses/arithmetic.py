@@ -159,7 +159,9 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
                 if variable is not None and variable not in held:
                     terms.append((f" {_TERMS[name]} {variable}", variable))
         for constant in operands.constants(official):
-            if constant.place != "alpha" and isinstance(operands.parsed(constant.text), (int, float)):
+            value_of = operands.parsed(constant.text)
+            neutral = value_of in ((1, 1.0) if name in ("mul", "div") else (0, 0.0))
+            if constant.place != "alpha" and isinstance(value_of, (int, float)) and not neutral:
                 terms.append((f" {_TERMS[name]} {constant.text}", constant.text))
     code = place.code
     for node in place.nodes:
@@ -187,6 +189,8 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
     whole = _assigned(place.statement)
     if whole is not None:
         for term, variable in terms:
+            if variable == code.code(whole):
+                continue
             yield _candidate(
                 "lacking-term",
                 f"`{term.strip()}` is lacking: the official model has `{variable}` here",

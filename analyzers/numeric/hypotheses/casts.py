@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement, bracketed
@@ -22,20 +23,26 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
     )
     if not about_dtypes:
         return
+    later = 0.0 if evidence.divergence.kind == "dtype" else 1.5
     for place in evidence.places:
-        for node in place.nodes:
-            if isinstance(node, ast.Call):
-                yield from _around_call(place, node)
-            if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-                yield from _added(place, node)
-            if isinstance(node, ast.BinOp):
-                yield _edit(
-                    "cast",
-                    f"`{place.code.code(node)}` has to be cast to float32",
-                    place,
-                    place.code.replacing(node, f"({place.code.code(node)}).float()"),
-                    2.4,
-                )
+        for candidate in _at(place):
+            yield replace(candidate, rank=candidate.rank + later)
+
+
+def _at(place: Place) -> Iterator[Candidate]:
+    for node in place.nodes:
+        if isinstance(node, ast.Call):
+            yield from _around_call(place, node)
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+            yield from _added(place, node)
+        if isinstance(node, ast.BinOp):
+            yield _edit(
+                "cast",
+                f"`{place.code.code(node)}` has to be cast to float32",
+                place,
+                place.code.replacing(node, f"({place.code.code(node)}).float()"),
+                2.4,
+            )
 
 
 def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:

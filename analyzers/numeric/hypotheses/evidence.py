@@ -92,6 +92,8 @@ class Evidence:
             for statement, near in self._definitions(place):
                 if statement not in found or found[statement].near > near:
                     found[statement] = Place(place.code, statement, near)
+            for statement in self._returns(place):
+                found.setdefault(statement, Place(place.code, statement, 1))
         return tuple(sorted(found.values(), key=lambda place: place.near))
 
     @cached_property
@@ -149,6 +151,15 @@ class Evidence:
         built = self.native.built(library) if library is not None else None
         if built is not None:
             yield min(near, 1), built.path, built.line
+
+    def _returns(self, place: Place) -> Iterator[ast.stmt]:
+        """Where the function of a statement returns: what is lacking may be lacking there."""
+        function = self.sources.function(place.code.path, place.statement.lineno - 1)
+        if function is None or not any(change.kind == "lacking" for change in self.changes):
+            return
+        for node in ast.walk(function):
+            if isinstance(node, ast.Return) and node.value is not None:
+                yield node
 
     def _definitions(self, place: Place) -> Iterator[tuple[ast.stmt, float]]:
         """The statements that bound what a statement reads, and how near they are."""

@@ -88,7 +88,7 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                     place.code,
                     (place.code.replacing(keyword.value, text),),
                     f"`{keyword.arg}` has to be {text}, as in the official model",
-                    rank + 0.6,
+                    rank + (0.6 if _literal(keyword.value) is not ... else 1.2),
                 )
             yield _candidate(
                 cause,
@@ -97,7 +97,7 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                 f"`{keyword.arg}` has to be left out: its default is what the official model has",
                 rank + 0.9,
             )
-        if not named and _writable(theirs) and constants.sure and constants.name.isidentifier():
+        if not named and _writable(theirs) and constants.sure and _may_take(call, constants):
             yield _candidate(
                 cause,
                 place.code,
@@ -105,6 +105,14 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                 f"`{constants.name}={text}` has to be given, as in the official model",
                 rank + (0.2 if constants.sure else 0.8),
             )
+
+
+def _may_take(call: ast.Call, constants: Constants) -> bool:
+    """Whether a call may have a constant as one more keyword: a class its setting, a function its own."""
+    name = statements.callee(call) or ""
+    if not constants.name.isidentifier() or constants.operation in operands.ORDER | operands.FORM:
+        return False
+    return name[:1].isupper() or name == constants.operation
 
 
 def _variants(evidence: Evidence, place: Place) -> Iterator[Candidate]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TypeGuard
 
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement
 from analyzers.numeric.hypotheses.evidence import Evidence, Place
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
 
 _JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
 _MOST_NAMES = 4
@@ -108,7 +105,7 @@ def _official_orders(evidence: Evidence, names: Sequence[str]) -> Iterator[Seque
 
 def _exchanges(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candidate]:
     """Two variables exchanged throughout a statement."""
-    names = list(dict.fromkeys(node.id for node in place.nodes if _is_value(place, node)))
+    names = list(dict.fromkeys(node.id for node in place.nodes if _is_value(node, place)))
     for one, other in combinations(names[:8], 2):
         edits: list[Replacement] = []
         for node in (each for each in place.nodes if isinstance(each, ast.expr)):
@@ -175,7 +172,7 @@ def _other_names(evidence: Evidence, place: Place, wrong: set[str]) -> Iterator[
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
-    mine = [node for node in place.nodes if _is_value(place, node)]
+    mine = [node for node in place.nodes if _is_value(node, place)]
     own = {node.id for node in mine}
     bound = bound_before(evidence, place)
     for node in mine:
@@ -217,7 +214,7 @@ def _targets(statement: ast.stmt) -> Iterator[ast.Tuple]:
                 yield target
 
 
-def _is_value(place: Place, node: ast.AST) -> TypeGuard[ast.Name]:
+def _is_value(node: ast.AST, place: Place) -> TypeGuard[ast.Name]:
     """Whether a variable is read for what it holds, and neither called nor the way to something called."""
     if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id == "self":
         return False
