@@ -100,7 +100,38 @@ class _Case:
 
     @cached_property
     def _account(self) -> Account:
-        return account(self._operations)
+        """The shortest account of the goal, or of the first value that is proven to be what is wrong with it:
+        put right, it puts the goal right, so what comes after needs no account."""
+        whole = account(self._operations)
+        nearer = [account(self._leading_to(*pair)) for pair in self._proven]
+        nearer = [each for each in nearer if each.native.made or each.official.made]
+        return min(nearer, key=lambda each: (not each.complete, each.cost)) if nearer else whole
+
+    @cached_property
+    def _proven(self) -> tuple[tuple[int, int], ...]:
+        """The first value of the port's that no official one equals and that, exchanged for an official one,
+        puts the goal right; with each official value that does so."""
+        equality, makers = Equality(self._operations.same), self._operations.native.makers
+        found = [
+            each.exchanged[0]
+            for each in self._operations.repairs
+            if len(each.exchanged) == 1 and each.user is None and not equality.has_native(each.exchanged[0][0])
+        ]
+        if not found:
+            return ()
+
+        def order(value: int) -> int:
+            return makers[value].number if value in makers else -1
+
+        first = min((value for value, _ in found), key=order)
+        return tuple(pair for pair in found if pair[0] == first)
+
+    def _leading_to(self, native: int, official: int) -> Operations:
+        """The operations with other goals."""
+        told = self._operations
+        return replace(
+            told, native=replace(told.native, goal=native), official=replace(told.official, goal=official)
+        )
 
     @cached_property
     def _equality(self) -> Equality:

@@ -18,6 +18,7 @@ from analyzers.numeric.floors import LEAST, TIMES, Floors
 from analyzers.numeric.load_faults import load_divergences
 from analyzers.numeric.module_names import Stacks
 from analyzers.numeric.records import Built, Observation, OutputReading, Pair, Reading
+from analyzers.numeric.repairs import Repairs
 from analyzers.numeric.sentences import end_of, message, repeated
 from analyzers.numeric.sightings import Run, Sighting, grouped, sightings
 from analyzers.numeric.spots import spot_of_value
@@ -31,26 +32,29 @@ def judge(
     alignment: Alignment,
     dtype_readings: Sequence[Reading] = (),
     free: Mapping[str, Sequence[Reading]] | None = None,
+    repairs: Repairs | None = None,
 ) -> NumericVerdict:
     """The verdict of all cases, the plainest first.
 
     `readings`: of the lockstep runs in float32 with every pair of the alignment replaced. `dtype_readings`:
     of one in a lower dtype, where `floor` is the official model's own error. `free`: of runs that replaced
-    nothing, for the drift. Raises `KeyError` for readings of a case that was not observed.
+    nothing, for the drift. `repairs`: with which `readings` were made. Raises `KeyError` for readings of a
+    case that was not observed.
     """
     runs = _runs(observations, readings, free or {})
     floors = Floors.of(reading for found in readings.values() for reading in found)
     outputs = _Outputs.of(observations, floors, runs)
     found = [sighting for run in runs.values() for sighting in sightings(run, alignment, floors)]
     ends = [pair for pair in alignment.pairs if not pair.native.module and pair.native.end == "out"]
-    forms = [sighting for sighting in found if _is_form(sighting, runs, floors, ends)]
+    put_back = repairs.in_order if repairs is not None else frozenset()
+    forms = [s for s in found if s.pair.number not in put_back and _is_form(s, runs, floors, ends)]
     counted = [s for s in found if s.kind != "incomparable" and s not in forms]
     if not counted and outputs.differ:
         counted = [sighting for sighting in found if sighting.kind == "incomparable"]
     groups = grouped(counted, runs, built)
     divergences = [_divergence(group, runs, built, floors) for group in groups]
     divergences = _in_order(load_divergences(built, alignment, divergences), alignment)
-    dtypes, rounded = dtype_divergences(built, alignment, dtype_readings, divergences, runs)
+    dtypes, rounded = dtype_divergences(built, alignment, dtype_readings, counted, runs)
     unlocated = outputs.beyond_doubt and not divergences
     divergences = [outputs.told(divergence, len(divergences)) for divergence in divergences]
     failed = bool(divergences or dtypes or outputs.beyond_doubt)

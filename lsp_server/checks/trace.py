@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from analyzers.findings import Location
 from analyzers.numeric.alignment import Alignment, align
@@ -28,11 +30,12 @@ from analyzers.numeric.blame import blame
 from analyzers.numeric.floors import Floors
 from analyzers.numeric.judging import judge, merged
 from analyzers.numeric.records import Address, Observation, Operations, Pair, Reading
+from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
 from analyzers.numeric.settling import settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest, TinySession
+from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
 from lsp_server.checks.trace_hypotheses import Followed, explained
@@ -50,6 +53,9 @@ from lsp_server.checks.trace_result import Compared, TraceResult
 
 MOST_FOLLOWED = 8
 """So many errors are followed down to the operation; the others keep their module's line."""
+
+MOST_TRIED = 6
+"""So many repairs are tried where several places are wrong; each is one run of one case."""
 
 _FLOAT32 = "float32"
 
@@ -99,9 +105,41 @@ async def trace(
     raise AssertionError("there is an official side to try, and the last one returns")
 
 
+async def measured(question: TraceQuestion, session: Session, on_stage: OnStage | None = None) -> TraceResult:
+    """The answer about two models that are there already. What keeps it from a verdict is its reason."""
+    began = time.monotonic()
+    against = question.officials[0]
+    tracing = _Tracing(question, against, on_stage or _silent)
+    try:
+        result = await tracing.through(session)
+    except (AskFailed, _Raised) as error:
+        result = tracing.without_verdict("error", _told(error.problem, question, against), error.problem)
+    except CheckError as error:
+        result = tracing.without_verdict("error", error)
+    except MalformedAnswer as error:
+        result = tracing.without_verdict(
+            "error", CheckError(f"An answer cannot be read: {error}.", "Report it.")
+        )
+    return replace(result, seconds=time.monotonic() - began)
+
+
 def not_begun(port: str, error: CheckError, place: Location | None = None) -> TraceResult:
     """The result of a question that could not even be put."""
     return TraceResult(port, "error", error.reason, error.next_step, 0.0, place=place)
+
+
+class Session(Protocol):
+    """Two models in another process, and what is asked of them: a `TinySession`, or one inside a test."""
+
+    built: Mapping[str, Any]
+
+    async def ask(self, ask: str, **arguments: Any) -> Mapping[str, Any]:
+        """As `TinySession.ask`."""
+        ...
+
+    async def end(self) -> None:
+        """Nothing more is asked."""
+        ...
 
 
 class _Raised(Exception):
@@ -132,24 +170,29 @@ class _Tracing:
         self.readings: Mapping[str, Sequence[Reading]] = {}
         self.verdict: NumericVerdict | None = None
         self.operations: dict[int, Operations] = {}
+        self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
         """Raises _Raised, AskFailed, CheckError, MalformedAnswer."""
         began = time.monotonic()
         async with worker.tiny(self._request(), self.on_stage) as session:
             self.parts["building"] = time.monotonic() - began
-            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
-            self.problems += answer.problems
-            measuring = _Measuring(session, answer, self.question.root)
-            with self._timed("running"):
-                observations = await self._observed(measuring)
-            with self._timed("lockstep"):
-                verdict = await self._judged(measuring, observations)
-            self.verdict = verdict
-            if self.question.operations and verdict.divergences:
-                with self._timed("operations"):
-                    verdict = await self._followed(measuring, verdict)
-            await session.end()
+            return await self.through(session)
+
+    async def through(self, session: Session) -> TraceResult:
+        """Everything that is asked of two models that are built. Raises as `run`."""
+        answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+        self.problems += answer.problems
+        measuring = _Measuring(session, answer, self.question.root)
+        with self._timed("running"):
+            observations = await self._observed(measuring)
+        with self._timed("lockstep"):
+            verdict = await self._judged(measuring, observations)
+        self.verdict = verdict
+        if self.question.operations and verdict.divergences:
+            with self._timed("operations"):
+                verdict = await self._followed(measuring, verdict)
+        await session.end()
         return self._result(verdict)
 
     def _request(self) -> TinyRequest:
@@ -203,6 +246,7 @@ class _Tracing:
                 readings = await self._each_case(measuring, alignment, replaced=True, floors=False)
                 # Rounding is the official model's own: it does not depend on what the port is given.
                 readings = {case: _with_floors(found, first[case]) for case, found in readings.items()}
+            readings = await self._repaired(measuring, alignment, readings)
             free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
             if question.dtype is not None and question.dtype != _FLOAT32:
                 dtype_readings = await self._in_dtype(measuring, alignment, question.dtype)
@@ -210,7 +254,32 @@ class _Tracing:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
-        return await asyncio.to_thread(judge, built, observations, readings, alignment, dtype_readings, free)
+        return await asyncio.to_thread(
+            judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
+        )
+
+    async def _repaired(
+        self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
+    ) -> dict[str, tuple[Reading, ...]]:
+        """The readings with what one error makes wrong at several places put right at the first of them."""
+        built = measuring.answer.built
+        floors = Floors.of(reading for found in readings.values() for reading in found)
+        case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
+        best = readings[case]
+        for repairs in islice(repairs_to_try(built, alignment, best, floors), MOST_TRIED):
+            tried = self.repairs | repairs
+            new = await measuring.lockstep(case, alignment.pairs, True, repairs=tried)
+            new = _with_floors(new, best)
+            if is_better(built, alignment, best, new, floors):
+                self.repairs, best = tried, new
+        if not self.repairs:
+            return readings
+        self.on_stage("putting right what one error makes wrong at several places")
+        found = {
+            case: await measuring.lockstep(case, alignment.pairs, True, repairs=self.repairs)
+            for case in self.cases
+        }
+        return {case: _with_floors(new, readings[case]) for case, new in found.items()}
 
     async def _each_case(
         self,
@@ -229,7 +298,9 @@ class _Tracing:
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
         try:
-            return await measuring.lockstep(self.cases[0], alignment.pairs, True, dtype=dtype)
+            return await measuring.lockstep(
+                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            )
         except _Raised as error:
             self.problems.append(error.problem)
             self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
@@ -246,7 +317,9 @@ class _Tracing:
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
             try:
-                told = await measuring.operations(case, self.pairs, divergence.pair, dtype or _FLOAT32)
+                told = await measuring.operations(
+                    case, self.pairs, divergence.pair, dtype or _FLOAT32, self.repairs
+                )
             except AskFailed as error:
                 self.problems.append(error.problem)
                 place = divergence.native.module or "the model"
@@ -308,7 +381,7 @@ class _Tracing:
                 return None
             measuring = _Measuring(session, answer, self.question.root)
             if divergence.kind != "dtype":
-                readings = await measuring.lockstep(case, first.pairs, True)
+                readings = await measuring.lockstep(case, first.pairs, True, repairs=first.repairs)
                 if not first._agrees_now(case, divergence.pair.number, readings):
                     return None
             verdict = self.verdict = await self._judged(measuring, await self._observed(measuring))
@@ -420,7 +493,7 @@ class _Tracing:
 class _Measuring:
     """The asks of one session, each with its answer read."""
 
-    def __init__(self, session: TinySession, answer: BuiltAnswer, root: str) -> None:
+    def __init__(self, session: Session, answer: BuiltAnswer, root: str) -> None:
         self.session = session
         self.answer = answer
         self.root = root
@@ -441,6 +514,7 @@ class _Measuring:
         *,
         dtype: str = _FLOAT32,
         floors: bool = False,
+        repairs: Repairs | None = None,
     ) -> tuple[Reading, ...]:
         """The pairs of one run. Raises _Raised where a model does."""
         told = await self.session.ask(
@@ -450,21 +524,31 @@ class _Measuring:
             replace=replaced if isinstance(replaced, bool) else list(replaced),
             dtype=dtype,
             floors=floors,
+            **_repairs_json(repairs),
         )
         answer = await asyncio.to_thread(read_lockstep, told, self.root)
         if answer.error is not None:
             raise _Raised(answer.error)
         return answer.readings
 
-    async def operations(self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str) -> Operations:
+    async def operations(
+        self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str, repairs: Repairs
+    ) -> Operations:
         told = await self.session.ask(
             "operations",
             case=case,
             pairs=[pair_json(pair) for pair in pairs],
             goal=goal.number,
             dtype=dtype,
+            **_repairs_json(repairs),
         )
         return await asyncio.to_thread(read_operations, told, self.root)
+
+
+def _repairs_json(repairs: Repairs | None) -> dict[str, list[int]]:
+    if repairs is None:
+        return {}
+    return {"owned": sorted(repairs.owned), "in_order": sorted(repairs.in_order)}
 
 
 def _loads_as(answer: BuiltAnswer, first: BuiltAnswer | None) -> bool:

@@ -95,7 +95,7 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                 place.code,
                 (place.code.without_argument(call, keyword),),
                 f"`{keyword.arg}` has to be left out: its default is what the official model has",
-                rank + 0.9,
+                rank - 0.6 if _is_own_scale(constants) else rank + 0.9,
             )
         if not named and _writable(theirs) and constants.sure and _may_take(call, constants):
             yield _candidate(
@@ -105,6 +105,15 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                 f"`{constants.name}={text}` has to be given, as in the official model",
                 rank + (0.2 if constants.sure else 0.8),
             )
+
+
+def _is_own_scale(constants: Constants) -> bool:
+    """Whether the official attention has the scale that attention has by itself: one over a root."""
+    theirs = constants.theirs
+    if constants.operation != "scaled_dot_product_attention" or not isinstance(theirs, float) or not theirs:
+        return False
+    width = theirs**-2
+    return math.isclose(width, round(width), rel_tol=1e-6)
 
 
 def _may_take(call: ast.Call, constants: Constants) -> bool:
