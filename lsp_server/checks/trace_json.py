@@ -121,6 +121,9 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
         "message": hypothesis.message,
         "error": _number(hypothesis.error),
         "fix": hypothesis.edit is not None,
+        "edit": None
+        if hypothesis.edit is None
+        else {"operation": hypothesis.edit[0], "arguments": dict(hypothesis.edit[1])},
     }
 
 
