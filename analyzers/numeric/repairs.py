@@ -60,9 +60,12 @@ def repairs_to_try(
 def is_better(
     built: Built, alignment: Alignment, old: Sequence[Reading], new: Sequence[Reading], floors: Floors
 ) -> bool:
-    """Whether fewer places of all blocks are wrong, and none that was right before."""
+    """Whether fewer certain places of all blocks are wrong, and none that was right before."""
     places = _places(built, alignment)
-    before, after = ({places[number] for number in wrong_pairs(readings, floors)} for readings in (old, new))
+    before, after = (
+        {places[number] for number in wrong_pairs(readings, floors) & alignment.certain}
+        for readings in (old, new)
+    )
     return after < before
 
 

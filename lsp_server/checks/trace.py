@@ -28,10 +28,11 @@ from analyzers.findings import Location
 from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.blame import blame
 from analyzers.numeric.floors import Floors
-from analyzers.numeric.judging import judge, merged
+from analyzers.numeric.frontiers import Origin, origins
+from analyzers.numeric.judging import judge, merged, with_divergences
 from analyzers.numeric.records import Address, Observation, Operations, Pair, Reading
 from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
-from analyzers.numeric.settling import settle
+from analyzers.numeric.settling import decided, doubts, settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
@@ -242,11 +243,10 @@ class _Tracing:
             certain = sorted(alignment.certain)
             readings = await self._each_case(measuring, alignment, certain)
             alignment = await asyncio.to_thread(settle, built, observations, alignment, readings)
-            if {pair.number for pair in alignment.pairs} != set(certain):
-                first = readings
-                readings = await self._each_case(measuring, alignment, replaced=True, floors=False)
-                # Rounding is the official model's own: it does not depend on what the port is given.
-                readings = {case: _with_floors(found, first[case]) for case, found in readings.items()}
+            if alignment.certain != set(certain):
+                certain = sorted(alignment.certain)
+                readings = await self._again(measuring, alignment, certain, readings)
+            alignment, readings = await self._decided(measuring, alignment, readings)
             readings = await self._repaired(measuring, alignment, readings)
             free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
             if question.dtype is not None and question.dtype != _FLOAT32:
@@ -260,12 +260,45 @@ class _Tracing:
             judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
         )
 
+    async def _decided(
+        self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
+    ) -> tuple[Alignment, dict[str, tuple[Reading, ...]]]:
+        """The alignment without doubts: places are put right one by one, to see what that mends."""
+        built = measuring.answer.built
+        confirmed: frozenset[int] = frozenset()
+        in_doubt = doubts(built, alignment)
+        if in_doubt:
+            floors = _floors(readings)
+            case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
+            best = readings[case]
+            for place in in_doubt[:MOST_TRIED]:
+                tried = sorted(alignment.certain | confirmed | place)
+                new = _with_floors(await measuring.lockstep(case, alignment.pairs, tried), best)
+                if is_better(built, alignment, best, new, floors):
+                    confirmed, best = confirmed | place, new
+        alignment = decided(built, alignment, confirmed)
+        if confirmed:
+            readings = await self._again(measuring, alignment, True, readings)
+        return alignment, readings
+
+    async def _again(
+        self,
+        measuring: _Measuring,
+        alignment: Alignment,
+        replaced: bool | Sequence[int],
+        readings: Mapping[str, Sequence[Reading]],
+    ) -> dict[str, tuple[Reading, ...]]:
+        """Every case once more, with the floors as they were measured: rounding is the official model's own,
+        and does not depend on what the port is given."""
+        found = await self._each_case(measuring, alignment, replaced, floors=False)
+        return {case: _with_floors(new, readings[case]) for case, new in found.items()}
+
     async def _repaired(
         self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
     ) -> dict[str, tuple[Reading, ...]]:
         """The readings with what one error makes wrong at several places put right at the first of them."""
         built = measuring.answer.built
-        floors = Floors.of(reading for found in readings.values() for reading in found)
+        floors = _floors(readings)
         case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
         best = readings[case]
         for repairs in islice(repairs_to_try(built, alignment, best, floors), MOST_TRIED):
@@ -277,11 +310,7 @@ class _Tracing:
         if not self.repairs:
             return readings
         self.on_stage("putting right what one error makes wrong at several places")
-        found = {
-            case: await measuring.lockstep(case, alignment.pairs, True, repairs=self.repairs)
-            for case in self.cases
-        }
-        return {case: _with_floors(new, readings[case]) for case, new in found.items()}
+        return await self._again(measuring, alignment, True, readings)
 
     async def _each_case(
         self,
@@ -293,7 +322,9 @@ class _Tracing:
     ) -> dict[str, tuple[Reading, ...]]:
         """Every case once. `replaced`: at which pairs the port is put right."""
         return {
-            case: await measuring.lockstep(case, alignment.pairs, replaced, floors=floors)
+            case: await measuring.lockstep(
+                case, alignment.pairs, replaced, floors=floors, repairs=self.repairs
+            )
             for case in self.cases
         }
 
@@ -314,6 +345,7 @@ class _Tracing:
         """The verdict with its first errors at their statements."""
         built, source = measuring.answer.built, self._source
         found: list[Divergence] = []
+        begun: dict[int, frozenset[Origin]] = {}
         for divergence in verdict.divergences[:MOST_FOLLOWED]:
             self.on_stage(f"looking into {divergence.native.module or 'the model'}")
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
@@ -328,6 +360,7 @@ class _Tracing:
                 self.notes.append(f"the operations of {place} could not be had: {_in_words(error.problem)}")
                 found.append(divergence)
                 continue
+            begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
             self.operations[divergence.pair.number] = told
             found.append(await asyncio.to_thread(blame, divergence, told, built, source))
         left = verdict.divergences[MOST_FOLLOWED:]
@@ -335,7 +368,7 @@ class _Tracing:
             self.notes.append(
                 f"only the first {MOST_FOLLOWED} places were followed down to the operation: mend these first"
             )
-        return replace(verdict, divergences=merged((*found, *left)))
+        return with_divergences(verdict, merged((*found, *left), begun))
 
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
@@ -596,6 +629,10 @@ def sources_of(root: str, overlay: Mapping[str, str] | None = None) -> Callable[
         return known[path]
 
     return source
+
+
+def _floors(readings: Mapping[str, Sequence[Reading]]) -> Floors:
+    return Floors.of(reading for found in readings.values() for reading in found)
 
 
 def _with_floors(readings: Sequence[Reading], measured: Sequence[Reading]) -> tuple[Reading, ...]:

@@ -20,7 +20,7 @@ const RIGHT = 14;
 const TOP = 46;
 const BOTTOM = 34;
 /** The row of exact zeros is this far below the scale, the row without numbers as far above. */
-const EDGE = 18;
+const EDGE = 26;
 const LEAST = -9;
 const LETTER = 6.4;
 

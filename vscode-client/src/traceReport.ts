@@ -100,8 +100,8 @@ class Page {
         `<td><span class="kind">${KINDS[one.kind]}</span> <b>${escaped(one.native.module)}</b>` +
         (one.calls > 1 ? ` <span class="calls">and ${one.calls - 1} more like it</span>` : "") +
         `<p class="message">${escaped(sentence(one.message))}</p>${operation}${cause}</td>` +
-        `<td>${this.link(one.native)}</td><td>${this.link(one.official)}</td>` +
-        `<td class="number">${scientific(one.error)}</td><td class="number">${scientific(one.floor)}</td>` +
+        `<td class="place">${this.link(one.native)}</td><td class="place">${this.link(one.official)}</td>` +
+        `<td class="number">${measured(one.error)}</td><td class="number">${measured(one.floor)}</td>` +
         `<td class="number">${times(one)}</td><td>${reaches(one)}</td></tr>`
       );
     });
@@ -115,9 +115,9 @@ class Page {
   private drift(rows: readonly DriftRow[], found: readonly TraceDivergence[]): string {
     const told = rows.map((row) => ({
       text: `${row.module || "(the model)"} ${row.end} ${row.label}`,
-      free: scientific(row.free),
-      own: row.status === "absent" ? "not called" : scientific(row.error),
-      floor: scientific(row.floor),
+      free: measured(row.free),
+      own: row.status === "absent" ? "not called" : measured(row.error),
+      floor: row.floor === null ? "not measured" : measured(row.floor),
       open: this.place(row.place),
     }));
     const data = JSON.stringify(told).replaceAll("<", "\\u003c");
@@ -141,8 +141,8 @@ class Page {
     const body = rows.map(
       (row) =>
         `<tr><td>${this.link(row.place, row.module || "(the model)")} ${row.end} ${escaped(row.label)}</td>` +
-        `<td>${escaped(row.official || "(the model)")}</td><td class="number">${scientific(row.free)}</td>` +
-        `<td class="number">${scientific(row.error)}</td><td class="number">${scientific(row.floor)}</td>` +
+        `<td>${escaped(row.official || "(the model)")}</td><td class="number">${measured(row.free)}</td>` +
+        `<td class="number">${measured(row.error)}</td><td class="number">${measured(row.floor)}</td>` +
         `<td>${escaped(row.layout ?? (row.status === "compared" ? "" : row.status))}</td></tr>`,
     );
     return (
@@ -234,5 +234,6 @@ function reaches(one: TraceDivergence): string {
   return one.output_error === null ? "differ" : `differ by ${scientific(one.output_error)}`;
 }
 
+const measured = (error: number | null): string => (error === 0 ? "0" : scientific(error));
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
 const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);

@@ -18,6 +18,7 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-weight: 600; color: var(--vscode-descriptionForeground); }
 th, td { padding: 5px 12px 5px 0; vertical-align: top; border-bottom: 1px solid var(--vscode-widget-border, #8884); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.place { white-space: nowrap; }
 .kind { color: var(--vscode-errorForeground); }
 .message { max-width: 60ch; }
 .operation { display: grid; grid-template-columns: max-content 1fr; gap: 2px 10px; margin: 6px 0 2px; }
