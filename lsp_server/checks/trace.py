@@ -278,8 +278,12 @@ class _Tracing:
                     confirmed, best = confirmed | place, new
         alignment = decided(built, alignment, confirmed)
         if confirmed:
-            readings = await self._again(measuring, alignment, True, readings)
-        return alignment, readings
+            return alignment, await self._again(measuring, alignment, True, readings)
+        kept = {pair.number for pair in alignment.pairs}  # a doubtful place may be no pair any more
+        return alignment, {
+            case: tuple(reading for reading in found if reading.pair in kept)
+            for case, found in readings.items()
+        }
 
     async def _again(
         self,

@@ -37,7 +37,7 @@ from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed
+from lsp_server.checks.meta import AskFailed, PortName, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_findings import findings_of_trace
 from lsp_server.checks.trace_hypotheses import MOST_TRIALS, Followed, explained, lines_apart
@@ -347,3 +347,14 @@ def test_a_fix_that_was_tried_is_verified_without_its_run(tmp_path: Path) -> Non
     assert bad.fix is not None
     with pytest.raises(Refused, match="would not parse"):
         apply_fix(project, bad, bad.fix)
+
+
+def test_a_trial_gives_way_and_takes_no_place_but_its_own() -> None:
+    port = PortName("m", "Port", "m.py")
+    saved = TinyRequest("/tree", "python", True, "fastvideo", port, None)
+    trial = replace(saved, overlay={"/tree/m.py": "x"})
+    assert saved.key != trial.key
+    assert trial.supersedes == (trial.key,)
+    assert set(saved.supersedes) == {saved.key, trial.key}
+    assert trial.message(1)["overlay"] == {"/tree/m.py": "x"}
+    assert saved.message(1)["overlay"] is None
