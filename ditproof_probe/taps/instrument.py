@@ -357,9 +357,7 @@ def _goal_error(goal: Pair, ways: tuple[Way, Way]) -> float | None:
     return difference(right, left).error if right.shape == left.shape else None
 
 
-def _repaired(
-    goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def _repaired(goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     with torch.no_grad():
         return repairs(*ways, same, _goal_error(goal, ways), goal.part)
 
