@@ -1,8 +1,8 @@
 """Source files whose text is given, in the place of what lies on the disk, for one process.
 
-Only what is imported from now on is read from the text, so this comes before the port is imported. Neither the
-files nor the bytecode kept for them are read or written. Tracebacks, `inspect` and `linecache` show the lines
-of the text.
+Only what is imported from now on is read from the text, so this comes before the port is imported. Neither
+the files nor the bytecode kept for them are read or written. Tracebacks, `inspect` and `linecache` show the
+lines of the text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Overlay:
             self.read.add(path)
             # No time: for `linecache.checkcache` the lines are then not those of a file that may change.
             linecache.cache[loader.path] = (len(text), None, text.splitlines(keepends=True), loader.path)
-            code: Any = loader.source_to_code(text, loader.path)  # type: ignore[arg-type]
+            code: Any = loader.source_to_code(text, loader.path)
             return code  # type: ignore[no-any-return]
 
         def get_data(loader: importlib.machinery.SourceFileLoader, path: Any) -> bytes:

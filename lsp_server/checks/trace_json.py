@@ -86,6 +86,8 @@ def divergence_json(found: Divergence) -> dict[str, Any]:
         "hypothesis": _hypothesis(found.hypothesis) if found.hypothesis is not None else None,
         "also": [_spot(spot) for spot in found.also],
         "calls": found.calls,
+        "reaches_outputs": found.reaches_outputs,
+        "output_error": _number(found.output_error),
         "tap": {
             "module": found.pair.native.module,
             "end": found.pair.native.end,
@@ -119,6 +121,9 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
         "message": hypothesis.message,
         "error": _number(hypothesis.error),
         "fix": hypothesis.edit is not None,
+        "edit": None
+        if hypothesis.edit is None
+        else {"operation": hypothesis.edit[0], "arguments": dict(hypothesis.edit[1])},
     }
 
 

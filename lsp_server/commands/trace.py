@@ -84,6 +84,11 @@ _WORST_FIRST: tuple[NumericStatus, ...] = ("cancelled", "error", "failed", "pass
 )
 @click.option("--ops/--no-ops", default=True, help="Whether to look for the operation that differs.")
 @click.option(
+    "--hypotheses/--no-hypotheses",
+    default=True,
+    help="Whether to try known causes as edits of the port, each in a run; no file is written.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and inputs."
 )
 @click.option(
@@ -110,6 +115,7 @@ def command(
     dtype: str,
     lockstep: bool,
     ops: bool,
+    hypotheses: bool,
     seed: int,
     scaffold: bool,
     verbose: bool,
@@ -152,6 +158,7 @@ def command(
             "dtype": dtype,
             "lockstep": lockstep,
             "operations": ops,
+            "hypotheses": hypotheses and ops and lockstep,
             "seed": seed,
             "timeout": timeout,
         },
