@@ -260,7 +260,7 @@ class _Watching:
 def _beyond_buffers(verdict: NumericVerdict, models: HeldModels) -> tuple[NumericVerdict, tuple[str, ...]]:
     """The verdict without what buffers of the official model can explain that the test itself rounded.
 
-    """The verdict without what buffers of the official model can explain that the test rounded itself.
+    `model.to(bfloat16)` rounds them too (RoPE tables), and float32 copies do not bring their digits back.
     A port that computes them anew has the better ones.
     """
     names = models.built.get("rounded")
