@@ -261,8 +261,8 @@ def build(
 def describe(twin: Twin) -> dict[str, Any]:
     """The twin as JSON. Paths are absolute, lines count from 0."""
     return {
-        "official": _side(twin.official_model),
-        "native": _side(twin.native_model),
+        "official": side_json(twin.official_model),
+        "native": side_json(twin.native_model),
         "fillings": [[native, list(sources)] for native, sources in twin.loaded.fillings],
         "missing": list(twin.loaded.missing),
         "unexpected": list(twin.loaded.unexpected),
@@ -511,7 +511,8 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _side(model: Model) -> dict[str, Any]:
+def side_json(model: Model) -> dict[str, Any]:
+    """One side of what was built. Paths are absolute, lines count from 0."""
     path, line = _class_place(type(model.module))
     return {
         "modules": [
