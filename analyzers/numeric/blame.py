@@ -305,7 +305,7 @@ class _Case:
                     and repair.user in (None, each.number)
                 ]
                 wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
-                for user in wrong[:1]:
+                for user in (wrong or users)[:1]:
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
