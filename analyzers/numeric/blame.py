@@ -29,8 +29,8 @@ _CERTAIN: Mapping[str, int] = {
 _HOPELESS = 30.0
 """What an account may cost to be believed at all."""
 
-_BRACKET = 12
-"""Lines that a bracket spans at most."""
+_BRACKET = 5
+"""Lines that a bracket goes on after its first one at most."""
 
 _PLAUSIBLE = 7.0
 """What an account may cost to be believed before simpler signs."""
@@ -298,6 +298,13 @@ class _Case:
             for value, wanted in repair.exchanged:
                 if not equality.has_native(value) or not equality.has_official(wanted):
                     continue
+                maker = self._operations.native.makers.get(value)
+                if maker is not None and any(
+                    wanted in equality.officials_of(each.value)
+                    for each in operands.tensors(maker)
+                    if each.value is not None
+                ):
+                    continue  # it had the right value in hand and went on with another: no matter of names
                 users = [
                     each
                     for each in self._operations.native.operations
@@ -306,6 +313,9 @@ class _Case:
                 ]
                 wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
                 for user in (wrong or users)[:1]:
+                    if any(wanted in equality.officials_of(made) for made in user.outputs):
+                        continue  # this is how the port comes to the wanted value
+
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
@@ -453,6 +463,8 @@ class _Case:
                 near.line <= line <= near.end_line for line in lines
             ):
                 first = min(first, near.line)
+        if place.end_line - first > _BRACKET:
+            return place
         return Range(place.path, first, place.end_line)
 
     def _grounded(self, change: Change) -> bool:
