@@ -84,6 +84,10 @@ class Names:
                 at += 1
                 outer = stack[at]
                 given = self._argument(outer, function, frame, base)
+                if given is None and at + 1 < len(stack) and self._hands_on(outer):
+                    at += 1
+                    outer = stack[at]
+                    given = self._argument(outer, function, frame, base)
                 source = _root(given, place)
                 yield Step(self.house.at(outer), base, source)
             if source is None:
