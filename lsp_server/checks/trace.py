@@ -48,6 +48,9 @@ from lsp_server.checks.trace_result import Compared, TraceResult
 MOST_FOLLOWED = 8
 """So many errors are followed down to the operation; the others keep their module's line."""
 
+_MOST_NAMED = 4
+"""So many tensors are named in one note."""
+
 _FLOAT32 = "float32"
 
 
@@ -118,6 +121,7 @@ class _Tracing:
             self.parts["building"] = time.monotonic() - began
             answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
             self.problems += answer.problems
+            self.notes += _load_notes(answer)
             measuring = _Measuring(session, answer, self.question.root)
             with self._timed("running"):
                 observations = await self._observed(measuring)
@@ -217,7 +221,13 @@ class _Tracing:
         """The verdict with its first errors at their statements."""
         built, source = measuring.answer.built, sources_of(self.question.root)
         found: list[Divergence] = []
-        for divergence in verdict.divergences[:MOST_FOLLOWED]:
+        # Wrong values come before mere losses of accuracy: those must not use the limit up.
+        urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
+        chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
+        for divergence in verdict.divergences:
+            if divergence.pair not in chosen:
+                found.append(divergence)
+                continue
             self.on_stage(f"looking into {divergence.native.module or 'the model'}")
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
@@ -230,12 +240,11 @@ class _Tracing:
                 found.append(divergence)
                 continue
             found.append(await asyncio.to_thread(blame, divergence, told, built, source))
-        left = verdict.divergences[MOST_FOLLOWED:]
-        if left:
+        if len(urgent) > MOST_FOLLOWED:
             self.notes.append(
-                f"only the first {MOST_FOLLOWED} places were followed down to the operation: mend these first"
+                f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"
             )
-        return replace(verdict, divergences=merged((*found, *left)))
+        return replace(verdict, divergences=merged(found))
 
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
@@ -363,6 +372,23 @@ class _Measuring:
             dtype=dtype,
         )
         return await asyncio.to_thread(read_operations, told, self.root)
+
+
+def _load_notes(answer: BuiltAnswer) -> Iterator[str]:
+    """What of the weights could not be brought over, and is no missing or unexpected name."""
+    if answer.misshapen:
+        shown = ", ".join(f"{name} ({shapes})" for name, shapes in answer.misshapen[:_MOST_NAMED])
+        yield f"a strict load refuses the shape of {shown}{_more(answer.misshapen)}"
+    if answer.filled:
+        shown = ", ".join(answer.filled[:_MOST_NAMED])
+        yield (
+            f"filled from checkpoints and ignored by the official class: {shown}{_more(answer.filled)}; "
+            "they have random values here"
+        )
+
+
+def _more(names: Sequence[object]) -> str:
+    return f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
 
 
 def sources_of(root: str) -> Callable[[str], str | None]:
