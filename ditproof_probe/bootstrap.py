@@ -101,7 +101,7 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
     if spec.get("trace") is not None:
         from ditproof_probe.parity_tracing import TracePlugin
 
-        plugins.append(TracePlugin(writer, spec["trace"]))
+        plugins.append(TracePlugin(writer, spec["trace"], root))
     code = int(pytest.main(_pytest_arguments(spec, root), plugins=plugins))
     writer.write("session", exit_code=code)
     return code

@@ -15,6 +15,10 @@ carries `v` (the version of this vocabulary) and `kind`:
 `overflow`      test, limit: passing comparisons beyond this number are not recorded
 `traced`        one model's trace, written; see `ditproof_probe.parity_tracing`
 `untraced`      test, message: a test that could not be traced
+`held`          test, bytes, free: its models can be asked about now (`ditproof_probe.parity_holding`)
+`unheld`        test, message: why they cannot
+`answer`        test, n, and value or problem: to the `ask` of that number
+`released`      test, problem (None where its end was asked for): no more is answered about these models
 `outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
 `session`       exit_code of pytest, message
 `problem`       problem (`no-pytest`), message: the run cannot begin

@@ -12,6 +12,7 @@ from typing import Literal
 from analyzers.numeric import operands, statements
 from analyzers.numeric.origins import House, Origins
 from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
+from analyzers.numeric.roles import Names, Roles
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
@@ -100,7 +101,38 @@ class _Case:
 
     @cached_property
     def _account(self) -> Account:
-        return account(self._operations)
+        """The shortest account of the goal, or of the first value that is proven to be what is wrong with it:
+        put right, it puts the goal right, so what comes after needs no account."""
+        whole = account(self._operations)
+        nearer = [account(self._leading_to(*pair)) for pair in self._proven]
+        nearer = [each for each in nearer if each.native.made or each.official.made]
+        return min(nearer, key=lambda each: (not each.complete, each.cost)) if nearer else whole
+
+    @cached_property
+    def _proven(self) -> tuple[tuple[int, int], ...]:
+        """The first value of the port's that no official one equals and that, exchanged for an official one,
+        puts the goal right; with each official value that does so."""
+        equality, makers = Equality(self._operations.same), self._operations.native.makers
+        found = [
+            each.exchanged[0]
+            for each in self._operations.repairs
+            if len(each.exchanged) == 1 and each.user is None and not equality.has_native(each.exchanged[0][0])
+        ]
+        if not found:
+            return ()
+
+        def order(value: int) -> int:
+            return makers[value].number if value in makers else -1
+
+        first = min((value for value, _ in found), key=order)
+        return tuple(pair for pair in found if pair[0] == first)
+
+    def _leading_to(self, native: int, official: int) -> Operations:
+        """The operations with other goals."""
+        told = self._operations
+        return replace(
+            told, native=replace(told.native, goal=native), official=replace(told.official, goal=official)
+        )
 
     @cached_property
     def _equality(self) -> Equality:
@@ -119,7 +151,11 @@ class _Case:
         return Origins(self._native, self._executed)
 
     def first(self) -> _Finding | None:
-        """The change to blame: the certain ones before matters of form, the first in the port's order."""
+        """The change to blame: a value proven to be taken for another, then the certain changes before matters
+        of form, the first in the port's order."""
+        found = self._taken_for_another()
+        if found is not None:
+            return found
         if not self._account.complete or self._account.cost > _PLAUSIBLE:
             found = self._layer_left_out() or self._from_nothing()
             if found is not None:
@@ -138,6 +174,77 @@ class _Case:
         if not heavy:
             return None
         return self._read(heavy[0], heavy)
+
+    def _taken_for_another(self) -> _Finding | None:
+        """A value that both sides have, taken where the official model takes another one: with that other one
+        in its place the goal is right."""
+        equality = Equality(self._operations.same)
+        for repair in self._operations.repairs:
+            for value, wanted in repair.exchanged:
+                if not equality.has_native(value) or not equality.has_official(wanted):
+                    continue
+                users = [
+                    each
+                    for each in self._operations.native.operations
+                    if any(operand.value == value for operand in each.operands)
+                    and repair.user in (None, each.number)
+                ]
+                wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
+                for user in wrong[:1]:
+                    found = self._misnamed(value, wanted, user, equality)
+                    if found is not None:
+                        return found
+        return None
+
+    def _misnamed(self, value: int, wanted: int, user: Operation, equality: Equality) -> _Finding | None:
+        taken = [operand.value for operand in operands.tensors(user)]
+        own = self._native.statement(user)
+        roles = Roles(
+            self._official_names(equality.officials_like(wanted)),
+            self._official_names(equality.officials_of(value)),
+        )
+        operand = operands.tensors(user)[taken.index(value)]
+        for at, name in enumerate(operand.held):
+            if name is None or at >= len(user.stack):
+                continue
+            place = self._names.misnamed(user.stack, at, name, roles, own)
+            if place is None:
+                continue
+            official_user = next(
+                (
+                    each
+                    for each in self._operations.official.operations
+                    if any(each_operand.value == wanted for each_operand in each.operands)
+                ),
+                None,
+            )
+            change = Change("operand", None, None, (value, wanted), 1.0, user, official_user, taken.index(value))
+            where = self._official.statement(official_user) if official_user is not None else None
+            theirs = self._official_written(official_user) if official_user is not None else None
+            right = sorted(roles.wanted - roles.taken) or sorted(roles.wanted)
+            held = sorted(roles.taken - roles.wanted) or sorted(roles.taken)
+            message = (
+                f"{operands.shown(user)} takes as `{name}` the official model's "
+                f"`{held[0] if held else name}` instead of `{right[0] if right else name}`"
+            )
+            return _Finding(change, "operand", place, where, self._written(user), theirs, message)
+        return None
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self._native, self._executed)
+
+    def _official_names(self, values: Iterable[int]) -> frozenset[str]:
+        """The variables that hold some official values, in the model's own files."""
+        wanted = set(values)
+        return frozenset(
+            name.partition("[")[0]
+            for operation in self._operations.official.operations
+            for operand in operation.operands
+            if operand.value in wanted
+            for name in operand.held
+            if name is not None and not name.startswith("self.")
+        )
 
     def _layer_left_out(self) -> _Finding | None:
         """An official layer with weights that the port does not come through: where both sides call it, it is
@@ -454,8 +561,21 @@ class _Case:
         return self._native.built(module)
 
     def _variable(self, user: Operation, position: int) -> str | None:
-        found = operands.tensors(user)
-        return _held(found[position], self._native.frame(user)) if position < len(found) else None
+        found, at = operands.tensors(user), self._native.frame(user)
+        name = _held(found[position], at) if position < len(found) else None
+        return name if name is None or at is None else self._as_written(user.stack[at], name)
+
+    def _as_written(self, frame: CodeLine, name: str) -> str:
+        """Of several variables that hold one value, the one that the statement speaks of."""
+        node = self._sources.statement(frame.path, frame.line)
+        written = statements.names_in(node) if node is not None else frozenset()
+        if name.partition("[")[0] in written or name.startswith("self."):
+            return name
+        for other in sorted(written):
+            steps = self._names.back([frame], 0, other)
+            if any(step.source == name for step in steps):
+                return other
+        return name
 
     def _official_variable(self, change: Change) -> str | None:
         user = change.official_user

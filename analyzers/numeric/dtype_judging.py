@@ -18,7 +18,7 @@ from analyzers.numeric.alignment import Alignment
 from analyzers.numeric.module_names import Stacks
 from analyzers.numeric.records import Built, Pair, Reading
 from analyzers.numeric.sentences import named, repeated
-from analyzers.numeric.sightings import Run
+from analyzers.numeric.sightings import Run, Sighting
 from analyzers.numeric.spots import spot_of_value
 from analyzers.numeric.verdicts import Divergence
 
@@ -35,7 +35,7 @@ def dtype_divergences(
     built: Built,
     alignment: Alignment,
     readings: Sequence[Reading],
-    found: Sequence[Divergence],
+    found: Sequence[Sighting],
     runs: Mapping[str, Run],
 ) -> tuple[tuple[Divergence, ...], tuple[str, ...]]:
     """One divergence for each place of all blocks where the port stands clearly above the official model's
@@ -44,7 +44,7 @@ def dtype_divergences(
     Places that already differ in float32 are left out: what is wrong there is no question of dtypes.
     """
     stacks = Stacks.of(built.native)
-    known = {stacks.generic(divergence.pair.native.module) for divergence in found}
+    known = {stacks.generic(sighting.pair.native.module) for sighting in found}
     run = next(iter(runs.values()), None)
     by_pair = {reading.pair: reading for reading in readings}
     rounding = _rounding(readings)

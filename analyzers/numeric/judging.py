@@ -15,9 +15,11 @@ from analyzers.numeric.alignment import Alignment
 from analyzers.numeric.call_order import CallOrder
 from analyzers.numeric.dtype_judging import dtype_divergences
 from analyzers.numeric.floors import LEAST, TIMES, Floors
+from analyzers.numeric.frontiers import Origin
 from analyzers.numeric.load_faults import load_divergences
 from analyzers.numeric.module_names import Stacks
 from analyzers.numeric.records import Built, Observation, OutputReading, Pair, Reading
+from analyzers.numeric.repairs import Repairs
 from analyzers.numeric.sentences import end_of, message, repeated
 from analyzers.numeric.sightings import Run, Sighting, grouped, sightings
 from analyzers.numeric.spots import spot_of_value
@@ -31,26 +33,29 @@ def judge(
     alignment: Alignment,
     dtype_readings: Sequence[Reading] = (),
     free: Mapping[str, Sequence[Reading]] | None = None,
+    repairs: Repairs | None = None,
 ) -> NumericVerdict:
     """The verdict of all cases, the plainest first.
 
     `readings`: of the lockstep runs in float32 with every pair of the alignment replaced. `dtype_readings`:
     of one in a lower dtype, where `floor` is the official model's own error. `free`: of runs that replaced
-    nothing, for the drift. Raises `KeyError` for readings of a case that was not observed.
+    nothing, for the drift. `repairs`: with which `readings` were made. Raises `KeyError` for readings of a
+    case that was not observed.
     """
     runs = _runs(observations, readings, free or {})
     floors = Floors.of(reading for found in readings.values() for reading in found)
     outputs = _Outputs.of(observations, floors, runs)
     found = [sighting for run in runs.values() for sighting in sightings(run, alignment, floors)]
     ends = [pair for pair in alignment.pairs if not pair.native.module and pair.native.end == "out"]
-    forms = [sighting for sighting in found if _is_form(sighting, runs, floors, ends)]
+    put_back = repairs.in_order if repairs is not None else frozenset()
+    forms = [s for s in found if s.pair.number not in put_back and _is_form(s, runs, floors, ends)]
     counted = [s for s in found if s.kind != "incomparable" and s not in forms]
     if not counted and outputs.differ:
         counted = [sighting for sighting in found if sighting.kind == "incomparable"]
     groups = grouped(counted, runs, built)
     divergences = [_divergence(group, runs, built, floors) for group in groups]
     divergences = _in_order(load_divergences(built, alignment, divergences), alignment)
-    dtypes, rounded = dtype_divergences(built, alignment, dtype_readings, divergences, runs)
+    dtypes, rounded = dtype_divergences(built, alignment, dtype_readings, counted, runs)
     unlocated = outputs.beyond_doubt and not divergences
     divergences = [outputs.told(divergence, len(divergences)) for divergence in divergences]
     failed = bool(divergences or dtypes or outputs.beyond_doubt)
@@ -74,24 +79,52 @@ def judge(
     )
 
 
-def merged(divergences: Sequence[Divergence]) -> tuple[Divergence, ...]:
-    """Divergences that were led to one statement of the port, as one: the first, with the others' places.
+def merged(
+    divergences: Sequence[Divergence], begun: Mapping[int, frozenset[Origin]] | None = None
+) -> tuple[Divergence, ...]:
+    """Divergences of one cause as one: the first, with the others' places.
 
-    For after blame: one wrong value can reach several places that no object ties together (a residual and
-    the norm that reads it), and two values that one statement unpacks in the wrong order are wrong at two
-    places. Those without a mismatch stay as they are: their lines are only as good as their
-    place.
+    For after blame. One cause have those that were led to one statement of the port (two values that one
+    statement unpacks in the wrong order are wrong at two places), and those whose wrong value began at
+    operations where an earlier one's did as well. Those without a mismatch have no statement: their lines
+    are only as good as their place. `begun`: the first wrong operations by the number of the pair; another
+    error on the way from there shows when the first is mended.
     """
-    found: dict[tuple[object, ...], Divergence] = {}
-    for position, one in enumerate(divergences):
-        key: tuple[object, ...] = (position,)
-        if one.mismatch is not None and one.native.path is not None and one.native.line is not None:
-            key = (one.native.path, one.native.line, one.kind == "dtype")
-        first = found.get(key)
-        found[key] = (
-            one if first is None else replace(first, calls=first.calls + one.calls, also=_also(first, one))
-        )
-    return tuple(found.values())
+    known = begun or {}
+    found: list[Divergence] = []
+    for one in divergences:
+        at = next((n for n, first in enumerate(found) if _one_cause(first, one, known)), None)
+        if at is None:
+            found.append(one)
+        else:
+            first = found[at]
+            found[at] = replace(first, calls=first.calls + one.calls, also=_also(first, one))
+    return tuple(found)
+
+
+def _one_cause(first: Divergence, other: Divergence, begun: Mapping[int, frozenset[Origin]]) -> bool:
+    if first.mismatch is not None and other.mismatch is not None and first.native.line is not None:
+        lines = [(one.native.path, one.native.line) for one in (first, other)]
+        if lines[0] == lines[1]:
+            return True
+    if first.kind == "dtype" or other.kind == "dtype":
+        return False
+    origins = begun.get(first.pair.number), begun.get(other.pair.number)
+    return bool(origins[0] and origins[1]) and (origins[1] or set()) <= (origins[0] or set())
+
+
+def with_divergences(verdict: NumericVerdict, divergences: Sequence[Divergence]) -> NumericVerdict:
+    """The verdict with its divergences merged or moved: sentences that count them count anew."""
+    others = [one for one in divergences if one.kind != "dtype"]
+    if len(others) == 1 and verdict.reaches_outputs and others[0].reaches_outputs is None:
+        error = max((o.rel_l2 for o in verdict.outputs if o.rel_l2 is not None), default=None)
+        only = replace(others[0], reaches_outputs=True, output_error=error)
+        divergences = [only if one.kind != "dtype" else one for one in divergences]
+    return replace(
+        verdict,
+        divergences=tuple(divergences),
+        reason=_counted(len(others), verdict.reaches_outputs) if others else verdict.reason,
+    )
 
 
 def _also(first: Divergence, other: Divergence) -> tuple[Spot, ...]:
@@ -288,9 +321,12 @@ def _reason(
             "which is a shortcoming of the comparison and not a sign that the port is right"
         )
     if divergences:
-        count = f"{len(divergences)} places of" if len(divergences) > 1 else "one place of"
-        end = "the outputs differ" if outputs.differ else "the outputs agree to rounding"
-        return f"{count} the port compute{'s' if len(divergences) == 1 else ''} something else; {end}"
+        return _counted(len(divergences), outputs.differ)
     if dtypes:
         return "the same in float32; in a lower dtype the port loses more than the official model"
     return "all aligned values and all outputs agree to rounding"
+
+
+def _counted(count: int, differ: bool) -> str:
+    places = f"{count} places of the port compute" if count > 1 else "one place of the port computes"
+    return f"{places} something else; the outputs {'differ' if differ else 'agree to rounding'}"

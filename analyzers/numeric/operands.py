@@ -235,8 +235,8 @@ def differing_constants(
     over the root of the head's width; `None`, 0, 1, False and the empty list leave things as they are.
     """
     name = canonical(native)
-    ours = {constant.place: constant for constant in constants(native)}
-    theirs = {constant.place: constant for constant in constants(official)}
+    ours = _counted_from_the_front(native, native_values)
+    theirs = _counted_from_the_front(official, official_values)
     if name == "scaled_dot_product_attention":
         ours = _with_scale(ours, native, native_values)
         theirs = _with_scale(theirs, official, official_values)
@@ -251,6 +251,27 @@ def differing_constants(
             if given is not None and not _neutral(given.text):
                 found.append((one, other))
     return tuple(found)
+
+
+_AXES: Final = frozenset({"dim", "dim0", "dim1", "dims", "start_dim", "end_dim", "normalized_dim"})
+
+_ONLY_MEMORY: Final = frozenset({"output_size"})
+
+
+def _counted_from_the_front(operation: Operation, values: Mapping[int, Value]) -> dict[str, Constant]:
+    """The constants by place, axes without a sign: of three axes the last one is -1 or 2."""
+    found = {each.place: each for each in constants(operation) if each.place not in _ONLY_MEMORY}
+    first = next((values.get(each.value) for each in operation.operands if each.value is not None), None)
+    if first is None:
+        return found
+    axes = len(first.shape) + (1 if canonical(operation) in ("stack", "unsqueeze") else 0)
+    for place in _AXES & found.keys():
+        axis = parsed(found[place].text)
+        if isinstance(axis, int) and not isinstance(axis, bool) and axis < 0:
+            found[place] = Constant(place, str(axis + axes))
+        elif isinstance(axis, list) and all(isinstance(each, int) for each in axis):
+            found[place] = Constant(place, str([each % axes if axes else each for each in axis]))
+    return found
 
 
 def _with_scale(

@@ -228,14 +228,29 @@ class Same(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Repair:
+    """An exchange of values, tried in the port's way, that made the goal right.
+
+    `exchanged`: pairs (native value, the official one that took its place). `user`: the number of the only
+    operation that was given it, None for all that use it. `error`: relative L2 that was left at the goal.
+    """
+
+    exchanged: tuple[tuple[int, int], ...]
+    user: int | None
+    error: float
+
+
+@dataclass(frozen=True)
 class Operations:
     """What both sides did before one pair: the way of its official and of its native value back to aligned
-    taps, and which values of the two ways are equal."""
+    taps, and which values of the two ways are equal. `repairs`: what mends the goal, the earliest values
+    first (not every one that would)."""
 
     pair: int
     official: Slice
     native: Slice
     same: tuple[Same, ...]
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,13 +29,14 @@ def settle(
     alignment: Alignment,
     readings: Mapping[str, Sequence[Reading]],
 ) -> Alignment:
-    """Keeps the certain pairs and the candidates that hold; numbers stay as they were.
+    """Keeps the certain pairs, the candidates that hold, which are certain then, and those in doubt; numbers
+    stay as they were.
 
     `readings`: of runs that replaced the certain pairs only, so that an error upstream is put right before
     it reaches a candidate. A candidate holds where its values agree, in any block, call or case. One that
-    never agrees is kept only where nothing else lays claim to its modules, its names tell it, and a later
+    never agrees is in doubt where nothing else lays claim to its modules, its names tell it, and a later
     certain pair differs too; else its modules reach differently far, or do the same work in another way,
-    and nothing may be said or replaced by it.
+    and nothing may be said or replaced by it. What is in doubt is tried place by place (`doubts`, `decided`).
     """
     floors = Floors.of(reading for found in readings.values() for reading in found)
     stacks = (Stacks.of(built.official), Stacks.of(built.native))
@@ -44,30 +45,53 @@ def settle(
     agreeing, comparable = _seen(floors, places, readings)
     followed = _followed(floors, alignment, observations, readings)
     claims = _claims(places)
-    kept: list[Pair] = []
+    proven: set[int] = set()
+    doubtful: set[int] = set()
     for pair in alignment.pairs:
         place = places[pair.number]
         clear = pair.number not in alignment.weak and claims[(place.native, place.official)] == 1
-        if (
-            pair.number in alignment.certain
-            or place in agreeing
-            or (clear and place in comparable and pair.number in followed)
-        ):
-            kept.append(pair)
-    dropped = {(places[n].official, places[n].native) for n in pairs} - {
+        if pair.number in alignment.certain or place in agreeing:
+            proven.add(pair.number)
+        elif clear and place in comparable and pair.number in followed:
+            doubtful.add(pair.number)
+    kept = replace(alignment, certain=frozenset(proven), weak=frozenset())
+    return _without(kept, set(pairs) - proven - doubtful, places)
+
+
+def doubts(built: Built, alignment: Alignment) -> tuple[frozenset[int], ...]:
+    """The pairs that are in doubt after `settle`, those of one place in all blocks together, in the order of
+    the port's calls.
+
+    Such a place is one that is wrong in the port where putting it right too makes a certain one right and
+    none wrong; else it is where the two sides only divide their work differently.
+    """
+    stacks = (Stacks.of(built.official), Stacks.of(built.native))
+    found: defaultdict[_Place, set[int]] = defaultdict(set)
+    for pair in alignment.pairs:
+        if pair.number not in alignment.certain:
+            found[_place(pair, stacks)].add(pair.number)
+    return tuple(frozenset(numbers) for numbers in found.values())
+
+
+def decided(built: Built, alignment: Alignment, confirmed: Iterable[int]) -> Alignment:
+    """The alignment without what is still in doubt; `confirmed` is certain now."""
+    stacks = (Stacks.of(built.official), Stacks.of(built.native))
+    certain = alignment.certain | frozenset(confirmed)
+    places = {pair.number: _place(pair, stacks) for pair in alignment.pairs}
+    return _without(replace(alignment, certain=certain), set(places) - certain, places)
+
+
+def _without(alignment: Alignment, numbers: set[int], places: Mapping[int, _Place]) -> Alignment:
+    """Pairs are left out, and modules of which nothing is left are told."""
+    kept = tuple(pair for pair in alignment.pairs if pair.number not in numbers)
+    dropped = {(places[n].official, places[n].native) for n in numbers} - {
         (places[pair.number].official, places[pair.number].native) for pair in kept
     }
     notes = tuple(
         f"'{native}' and the official '{official}' are no counterparts by their values: not compared"
         for official, native in sorted(dropped)
     )
-    return replace(
-        alignment,
-        pairs=tuple(kept),
-        certain=frozenset(pair.number for pair in kept),
-        weak=frozenset(),
-        notes=alignment.notes + notes,
-    )
+    return replace(alignment, pairs=kept, notes=alignment.notes + notes)
 
 
 def _place(pair: Pair, stacks: tuple[Stacks, Stacks]) -> _Place:

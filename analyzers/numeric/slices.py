@@ -105,6 +105,27 @@ class Equality:
         """Whether the port has this official value."""
         return ("official", value) in self._classes or value in self._in_form[1]
 
+    def officials_of(self, native: int) -> tuple[int, ...]:
+        """The official values that are equal to one of the port's, also in another form."""
+        wanted = self._classes.get(("native", native))
+        found = {
+            number
+            for (side, number), at in self._classes.items()
+            if wanted is not None and at == wanted and side == "official"
+        }
+        found |= {other for (own, other), pair in self._layouts.items() if own == native and not pair.reorders}
+        return tuple(sorted(found))
+
+    def officials_like(self, official: int) -> tuple[int, ...]:
+        """The official values that are known to be equal to one of them, that one first."""
+        found = {official}
+        for native in self.natives_of(official):
+            found.update(self.officials_of(native))
+        for (own, other), pair in self._layouts.items():
+            if other == official and not pair.reorders:
+                found.update(self.officials_of(own))
+        return (official, *sorted(found - {official}))
+
     def natives_of(self, official: int) -> tuple[int, ...]:
         """The port's values that are equal to an official one."""
         wanted = self._classes.get(("official", official))

@@ -48,11 +48,14 @@ class SketchKind(NamedTuple):
 
 
 class TracedModule(NamedTuple):
-    """A module of the traced model. `parameters`: the short names of its own."""
+    """A module of the traced model. `parameters`: the short names of its own. `path` (absolute) and `line`
+    (from 0): where its class defines `forward`, None where the file does not tell."""
 
     name: str
     cls: str
     parameters: tuple[str, ...]
+    path: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _ours(
     notes = []
     try:
         sketch = _sketch_kind(header)
-        modules = tuple(TracedModule(str(n), str(c), tuple(map(str, p))) for n, c, p in header["modules"])
+        modules = tuple(_modules(header))
         taps = tuple(_tap(number, row, sketch) for number, row in rows)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise TraceFileError(
@@ -198,6 +201,14 @@ def _ours(
         complete=footer is not None,
         notes=tuple(notes),
     )
+
+
+def _modules(header: Mapping[str, Any]) -> Iterator[TracedModule]:
+    told = header["modules"]
+    places = header.get("places") or [None] * len(told)
+    for (name, cls, parameters), place in zip(told, places, strict=True):
+        path, line = (None, None) if place is None else (str(place[0]), int(place[1]))
+        yield TracedModule(str(name), str(cls), tuple(map(str, parameters)), path, line)
 
 
 def _sketch_kind(header: Mapping[str, Any]) -> SketchKind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
 from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
+from ditproof_probe.taps.repairs import repairs
 from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.slices import (
     NativeTaps,
@@ -81,13 +83,16 @@ class Instrument:
         replace: bool | Sequence[int] = True,
         dtype: str = "float32",
         floors: bool = False,
+        owned: Sequence[int] = (),
+        in_order: Sequence[int] = (),
     ) -> dict[str, Any]:
         """The pairs compared in one run of the port, with what is to be replaced put right on the way.
 
         `replace`: all, none, or these pairs. `floors`: how far rounding alone takes the official model at
         each tap: run in float64, itself in lockstep with its float32 values. For another `dtype` both models
         are converted and each is held, in lockstep, against the official float32 run: `error` is the port's
-        own, and the floor, always measured then, the official model's own.
+        own, and the floor, always measured then, the official model's own. `owned` and `in_order`: as in
+        `lockstep.Lockstep`.
         """
         asked = _pairs(pairs)
         chosen = _chosen(asked, replace)
@@ -102,9 +107,9 @@ class Instrument:
             }
         twin = self.twin if kind is torch.float32 else self._converted(kind)
         kwargs = twin.inputs(case, kind)[1]
-        watcher = self._lockstep(case, twin, asked, reference, chosen, kwargs)
+        watcher = self._lockstep(case, twin, asked, reference, chosen, kwargs, owned, in_order)
         try:
-            result, error = self._run_native(twin, kwargs, watcher)
+            result, error = self._run_native(twin, kwargs, watcher, watcher.substituting)
         finally:
             watcher.finish()
         if kind is torch.float32:
@@ -136,11 +141,13 @@ class Instrument:
         goal: int,
         dtype: str = "float32",
         replace: bool | Sequence[int] = True,
+        owned: Sequence[int] = (),
+        in_order: Sequence[int] = (),
     ) -> dict[str, Any]:
         """The operations of both sides that lead to one pair, back to the other aligned taps.
 
-        `replace`: which pairs are put right on the way, and so count as aligned, as for `lockstep`. Raises
-        Stopped where a model fails before the goal, or never comes to it.
+        `replace`: which pairs are put right on the way, and so count as aligned, as for `lockstep`, like
+        `owned` and `in_order`. Raises Stopped where a model fails before the goal, or never comes to it.
         """
         asked = _pairs(pairs)
         wanted = next((pair for pair in asked if pair.number == goal), None)
@@ -154,12 +161,16 @@ class Instrument:
         twin = self.twin if kind is torch.float32 else self._converted(kind)
         official_kwargs, native_kwargs = twin.inputs(case, kind)
         native_log = Log(known_objects(twin.port, native_kwargs))
-        lockstep = self._lockstep(case, twin, aligned, reference, [p.number for p in aligned], native_kwargs)
+        numbers = [pair.number for pair in aligned]
+        lockstep = self._lockstep(case, twin, aligned, reference, numbers, native_kwargs, owned, in_order)
         native = NativeTaps(lockstep, native_log, wanted.native)
+
+        def run_native() -> Any:
+            with lockstep.substituting():
+                return twin.run_native(native_kwargs)
+
         try:
-            error = self._run_logged(
-                "native", twin.port, native, native_log, lambda: twin.run_native(native_kwargs)
-            )
+            error = self._run_logged("native", twin.port, native, native_log, run_native)
         finally:
             lockstep.finish()
         self._must_be_met(native.goal_value, wanted.native, error)
@@ -176,11 +187,14 @@ class Instrument:
         assert official.goal_value is not None
         ways = way_back(official_log, official.goal_value), way_back(native_log, native.goal_value)
         schemas = Schemas()
+        goal_error = _goal_error(wanted, ways)
+        same = equal_values(*ways, goal_error)
         return {
             "pair": goal,
             "official": ways[0].as_json(schemas),
             "native": ways[1].as_json(schemas),
-            "same": equal_values(*ways, _goal_error(wanted, ways)),
+            "same": same,
+            "repairs": _repaired(wanted, ways, same) if kind is torch.float32 else [],
         }
 
     # ----------------------------------------------------------------------- runs
@@ -206,6 +220,8 @@ class Instrument:
         reference: Reference,
         replace: Collection[int],
         kwargs: Arguments,
+        owned: Sequence[int],
+        in_order: Sequence[int],
     ) -> Lockstep:
         """The port's watcher for a run with these arguments."""
         keys = {pair.number: (case, pair.number) for pair in pairs}
@@ -215,6 +231,8 @@ class Instrument:
             replace,
             [*_state(twin.official), *_state(twin.port), *_given(kwargs)],
             {number: self._layouts[key] for number, key in keys.items() if key in self._layouts},
+            owned=frozenset(owned),
+            in_order=frozenset(in_order),
         )
 
     def _run_logged(
@@ -271,8 +289,18 @@ class Instrument:
             watcher.finish()
         return {addresses[number]: reading for number, reading in watcher.readings.items()}, error
 
-    def _run_native(self, twin: Twin, kwargs: Arguments, watcher: Watcher) -> tuple[Any, Problem | None]:
-        return self._run("native", twin.port, watcher, lambda: twin.run_native(kwargs))
+    def _run_native(
+        self,
+        twin: Twin,
+        kwargs: Arguments,
+        watcher: Watcher,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> tuple[Any, Problem | None]:
+        def run() -> Any:
+            with within():
+                return twin.run_native(kwargs)
+
+        return self._run("native", twin.port, watcher, run)
 
     def _run(
         self,
@@ -333,6 +361,11 @@ def _goal_error(goal: Pair, ways: tuple[Way, Way]) -> float | None:
     if goal.part is not None and left.dim() and not left.shape[-1] % goal.part[1]:
         left = left.chunk(goal.part[1], dim=-1)[goal.part[0]]
     return difference(right, left).error if right.shape == left.shape else None
+
+
+def _repaired(goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    with torch.no_grad():
+        return repairs(*ways, same, _goal_error(goal, ways), goal.part)
 
 
 # --------------------------------------------------------------------------- arguments

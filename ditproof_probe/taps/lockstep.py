@@ -16,15 +16,22 @@ What replacing means:
   values are therefore written into it. Such writes are undone when the run ends, unless the model itself
   wrote there later: a port may have kept the tensor for its next call.
 * A call that writes into a replaced input has its writes carried over to the caller's object.
+* The entries of *owned* pairs are put right for the caller too, whatever its object is: from there on every
+  operation and every module gets the copy in place of it. Whether a wrong value was wrong as an object, or
+  only taken at a wrong place, no run tells by itself; so this is for those who compare runs.
+* A value in another order is replaced in that order, as the port may put it back later; for pairs that are
+  put `in_order` it is replaced by the official order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ditproof_probe.taps.fingerprints import difference, nonfinite, statistics
 from ditproof_probe.taps.hooks import Address, Call, End, Leaf, identity
@@ -91,7 +98,8 @@ class Lockstep:
 
     `references`: the official values by official address. `replace`: the numbers of the pairs that are put
     right. `protected`: tensors that are never written into (parameters, buffers, inputs of the model).
-    `layouts`: what was found at these pairs before. Call `finish` when the run is over.
+    `layouts`: what was found at these pairs before. `owned` and `in_order`: numbers of pairs, see above; the
+    model then runs within `substituting`. Call `finish` when the run is over.
     """
 
     pairs: Sequence[Pair]
@@ -100,6 +108,8 @@ class Lockstep:
     protected: Iterable[torch.Tensor] = ()
     layouts: Mapping[int, Layout] = field(default_factory=dict)
     search_layouts: bool = True
+    owned: Collection[int] = ()
+    in_order: Collection[int] = ()
     readings: dict[int, Reading] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,14 +122,45 @@ class Lockstep:
         self._given: dict[int, list[_Copy]] = {}
         self._written: list[_Written] = []
         self._alive: list[torch.Tensor] = []
+        self._substitutes: dict[tuple[int, int], torch.Tensor] = {}
+        self._watching = False
+
+    @contextmanager
+    def substituting(self) -> Iterator[None]:
+        """Run the model in this, so that owned entries are right for their callers too."""
+        if not self.owned:
+            yield
+            return
+        with _Substituting(self._substitute):
+            yield
 
     def entered(self, call: Call, leaves: Sequence[Leaf]) -> Mapping[str, torch.Tensor]:
         """Compare, and answer with what the call is to get instead."""
+        self._watching = True
+        try:
+            return self._entered(call, leaves)
+        finally:
+            self._watching = False
+
+    def left(self, call: Call, leaves: Sequence[Leaf]) -> Mapping[str, torch.Tensor]:
+        """Compare, and answer with what the caller is to get instead."""
+        self._watching = True
+        try:
+            return self._left(call, leaves)
+        finally:
+            self._watching = False
+
+    def _entered(self, call: Call, leaves: Sequence[Leaf]) -> Mapping[str, torch.Tensor]:
         new: dict[str, torch.Tensor] = {}
-        for label, tensor in leaves:
+        for label, given in leaves:
+            tensor = self._substitutes.get(identity(given), given)
             right = self._right_value(call, "in", label, tensor)
             if right is None:
+                if tensor is not given:
+                    new[label] = tensor
                 continue
+            if self._owns(call, label):
+                self._substitutes[identity(given)] = self._substitutes[identity(tensor)] = right.value
             if self._may_write(tensor, right):
                 self._write(tensor, right.value)
             else:
@@ -128,20 +169,34 @@ class Lockstep:
             self._remember(tensor, right.value)
         return new
 
-    def left(self, call: Call, leaves: Sequence[Leaf]) -> Mapping[str, torch.Tensor]:
-        """Compare, and answer with what the caller is to get instead."""
+    def _left(self, call: Call, leaves: Sequence[Leaf]) -> Mapping[str, torch.Tensor]:
         for copy in self._given.pop(call.number, ()):
             if copy.value._version != copy.version:
                 with torch.no_grad():
                     copy.original.copy_(copy.value)
                 copy.version = copy.value._version
         new: dict[str, torch.Tensor] = {}
-        for label, tensor in leaves:
+        for label, given in leaves:
+            tensor = self._substitutes.get(identity(given), given)
             right = self._right_value(call, "out", label, tensor)
             if right is not None:
                 new[label] = right.value
                 self._remember(tensor, right.value)
+            elif tensor is not given:
+                new[label] = tensor
         return new
+
+    def owns(self, pairs: Iterable[int]) -> bool:
+        """Whether one of these pairs is put right for the caller too."""
+        return any(pair in self.owned for pair in pairs)
+
+    def _owns(self, call: Call, label: str) -> bool:
+        return self.owns(self.replaced_at(Address(call.module, call.index, "in", label)))
+
+    def _substitute(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._watching or not self._substitutes:
+            return tensor
+        return self._substitutes.get(identity(tensor), tensor)
 
     def replaced_at(self, address: Address) -> list[int]:
         """The pairs that were put right at a native tap."""
@@ -177,7 +232,7 @@ class Lockstep:
         known = self._copies.get(key)
         if known is not None and known.value._version == known.version and same_bits(known.value, value):
             return known
-        by_layout = any(reading.found is not None for _, reading in met)
+        by_layout = any(self._form(pair, reading) is not None for pair, reading in met)
         copy = self._copies[key] = _Copy(tensor, value, value._version, by_layout)
         return copy
 
@@ -226,7 +281,13 @@ class Lockstep:
 
     def _in_native_form(self, pair: Pair, reading: Reading) -> torch.Tensor:
         reference = self.references[pair.official]
-        return reference if reading.found is None else reading.found.to_native(reference)
+        form = self._form(pair, reading)
+        return reference if form is None else form.to_native(reference)
+
+    def _form(self, pair: Pair, reading: Reading) -> Layout | None:
+        """The layout that the right value is brought into."""
+        found = reading.found
+        return None if found is not None and found.reorders and pair.number in self.in_order else found
 
     def _may_write(self, tensor: torch.Tensor, right: _Copy) -> bool:
         return (
@@ -249,6 +310,31 @@ class Lockstep:
         for tensor in tensors:
             self._met.add(id(tensor))
             self._alive.append(tensor)
+
+
+class _Substituting(TorchFunctionMode):  # type: ignore[misc]
+    """While active, every operation gets other tensors in place of some."""
+
+    def __init__(self, substitute: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self._of = substitute
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = {key: self._substituted(value) for key, value in (kwargs or {}).items()}
+        return func(*map(self._substituted, args), **given)
+
+    def _substituted(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._of(value)
+        if type(value) in (list, tuple):
+            return type(value)(self._substituted(item) for item in value)
+        return value
 
 
 @dataclass

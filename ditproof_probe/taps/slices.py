@@ -64,7 +64,7 @@ class NativeTaps:
             if not pairs:
                 continue
             self.log.mark(new.get(label, tensor), pairs[0])
-            if label not in new:
+            if label not in new or self.lockstep.owns(pairs):
                 self.outer.update(pairs)
         return new
 

@@ -4,7 +4,8 @@ Our own, one JSON object a line, ASCII:
 
 1. the header: `ditproof_trace` (the version, 1), `side` (`official` or `native`), `model` (its class), `path`
    (the file that defines it), `modules`: [[name, class, [names of its own parameters]]] in the order of
-   `named_modules`, `sketch`: {kind, buckets, period, seed}, `versions`: {python, torch}, and what else the
+   `named_modules`, `places`: [[path, line from 0] or null] of their classes' `forward`, in the same order,
+   `sketch`: {kind, buckets, period, seed}, `versions`: {python, torch}, and what else the
    writer knows (`test`);
 2. a line for each tensor at an end of a module's call: `module`, `call` (which of this module's calls in its
    forward), `end` (`in`, `out`), `tensor` (the label), `part` ([i, n]; only where a slice was measured),
@@ -19,6 +20,7 @@ output tensor, without a header; NaN and Infinity are written as Python's `json`
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -76,6 +78,7 @@ def header(side: str, model: Any) -> dict[str, object]:
             [name, type(part).__name__, [own for own, _ in part.named_parameters(recurse=False)]]
             for name, part in model.named_modules()
         ],
+        "places": [_forward_place(type(part)) for part in model.modules()],
         "sketch": {
             "kind": sketches.VERSION,
             "buckets": sketches.BUCKETS,
@@ -84,6 +87,11 @@ def header(side: str, model: Any) -> dict[str, object]:
         },
         "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
     }
+
+
+def _forward_place(cls: type) -> list[object] | None:
+    code = getattr(inspect.unwrap(cls.forward), "__code__", None)  # type: ignore[attr-defined]
+    return None if code is None else [code.co_filename, code.co_firstlineno - 1]
 
 
 def as_record(row: Row) -> dict[str, object]:

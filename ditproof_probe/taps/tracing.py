@@ -48,7 +48,7 @@ class _Call:
 
 
 class Tracer:
-    """Records the forwards of one model.
+    """Records the forwards of one model. It does not keep the model alive.
 
     `parts`: of these modules' outputs each of the n slices is measured too. `deliver` is called at the end of
     each forward with its rows; at most `limit` forwards are recorded (None: all).
@@ -64,7 +64,7 @@ class Tracer:
         limit: int | None = None,
     ) -> None:
         self.forwards = 0
-        self._model = model
+        self._modules = {name: weakref.ref(module) for name, module in model.named_modules()}
         self._deliver = deliver
         self._sketcher = sketcher or Sketcher()
         self._parts = parts or {}
@@ -76,7 +76,10 @@ class Tracer:
 
     def attach(self) -> None:
         """Put the hooks on. Modules that are added to the model later are not seen."""
-        for name, module in self._model.named_modules():
+        for name, held in self._modules.items():
+            module = held()
+            if module is None:
+                continue
             self._handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._after(name)))
 

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,23 +164,40 @@ class Twin:
         """Fresh copies of both models, constructed and loaded in another dtype; this one stays as it is.
 
         Both are wholly in it where their forwards run so, since what is compared is their code. Else what
-        diffusers keeps in float32 stays so, on both sides where the port runs so, and the port keeps what
-        it selects itself: the first of these that runs. Raises Stopped as `build` does.
+        diffusers keeps in float32 stays so: on both sides, or, where the port does not run so, in the
+        official model alone. A port that raises as FastVideo's own loader makes it is given back as that,
+        so that whoever runs it hears of it. Raises Stopped as `build` does.
         """
         state = self.official.state_dict()
-        kept = float32_modules(self.plan.found.cls)
-        for names in ((), ()), (kept, kept), (kept, ()):
-            twin = _assembled(self.plan, dtype, state, lambda _: None, names)
-            if twin._runs():
-                break
-        return twin
+        cases = [case for case in self.cases if self._official_runs(case)]
 
-    def _runs(self) -> bool:
+        def made(official: tuple[str, ...], native: tuple[str, ...] | None) -> Twin:
+            return _assembled(self.plan, dtype, state, lambda _: None, official, native)
+
+        whole = made((), None)
+        if whole._runs(cases):
+            return whole
+        kept = float32_modules(self.plan.found.cls)
+        loaded = made(kept, ())
+        if not kept or not loaded._runs(cases):
+            return loaded
+        alike = made(kept, kept)
+        return alike if alike._runs(cases) else loaded
+
+    def _runs(self, cases: Iterable[str]) -> bool:
         """Whether both forwards end; what they raise is told by whoever runs them for its result."""
+        return all(self._official_runs(case) and self._native_runs(case) for case in cases)
+
+    def _official_runs(self, case: str) -> bool:
         try:
-            official, native = self.inputs(self.cases[0])
-            self.run_official(official)
-            self.run_native(native)
+            self.run_official(self.inputs(case)[0])
+        except Exception:  # noqa: BLE001 - the user's code may raise anything
+            return False
+        return True
+
+    def _native_runs(self, case: str) -> bool:
+        try:
+            self.run_native(self.inputs(case)[1])
         except Exception:  # noqa: BLE001 - the user's code may raise anything
             return False
         return True
@@ -244,8 +261,8 @@ def build(
 def describe(twin: Twin) -> dict[str, Any]:
     """The twin as JSON. Paths are absolute, lines count from 0."""
     return {
-        "official": _side(twin.official_model),
-        "native": _side(twin.native_model),
+        "official": side_json(twin.official_model),
+        "native": side_json(twin.native_model),
         "fillings": [[native, list(sources)] for native, sources in twin.loaded.fillings],
         "missing": list(twin.loaded.missing),
         "unexpected": list(twin.loaded.unexpected),
@@ -281,14 +298,15 @@ def _assembled(
     dtype: torch.dtype,
     state: Mapping[str, torch.Tensor] | None,
     stage: Callable[[str], None],
-    kept: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    official_kept: tuple[str, ...] = (),
+    native_kept: tuple[str, ...] | None = None,
 ) -> Twin:
-    """Both models in a dtype. `state`: the official values; None for random ones. `kept`: parts of official
-    names whose values stay in float32, in the official model and in the port; with any of them the port
-    also keeps what it selects itself."""
+    """Both models in a dtype. `state`: the official values; None for random ones. `official_kept`,
+    `native_kept`: parts of official names whose values stay in float32, in the official model and in the
+    port, which also keeps what it selects itself; None: nothing of the port stays."""
     began = time.monotonic()
     stage(OFFICIAL)
-    official = _official(plan, dtype, state, kept[0])
+    official = _official(plan, dtype, state, official_kept)
     stage(PORT)
     with _blamed("port", "config", plan.inside):
         made = port_side.configure(
@@ -309,7 +327,7 @@ def _assembled(
     with _blamed("port", "load", plan.inside):
         ignored = getattr(plan.found.cls, "_keys_to_ignore_on_load_unexpected", None) or ()
         source = state or official.module.state_dict()
-        in_float32 = [name for name in source if _is_kept(name, kept[1])] if any(kept) else None
+        in_float32 = None if native_kept is None else [name for name in source if _is_kept(name, native_kept)]
         loaded = loading.load(port, source, tuple(ignored), dtype, plan.seed, in_float32)
         port.eval().to(plan.device)
     official.module.to(plan.device)
@@ -493,7 +511,8 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _side(model: Model) -> dict[str, Any]:
+def side_json(model: Model) -> dict[str, Any]:
+    """One side of what was built. Paths are absolute, lines count from 0."""
     path, line = _class_place(type(model.module))
     return {
         "modules": [

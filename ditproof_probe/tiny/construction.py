@@ -47,6 +47,40 @@ def recorded() -> Iterator[dict[int, tuple[Frame, ...]]]:
             del sites[gone]
 
 
+class Sites:
+    """Notes where modules are constructed, from `begin` to `end`; forgets those that are gone."""
+
+    def __init__(self) -> None:
+        self._frames: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Frame, ...]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._original: Any = None
+
+    def begin(self) -> None:
+        """From now on every module that is constructed is noted. Harmless when it has begun."""
+        if self._original is not None:
+            return
+        original = self._original = torch.nn.Module.__init__
+
+        def init(module: torch.nn.Module, *arguments: Any, **keywords: Any) -> None:
+            frames = _frames(module, sys._getframe(1))
+            original(module, *arguments, **keywords)
+            self._frames[module] = frames
+
+        torch.nn.Module.__init__ = init
+
+    def end(self) -> None:
+        """Nothing more is noted."""
+        if self._original is not None:
+            torch.nn.Module.__init__ = self._original
+            self._original = None
+
+    def of(self, model: torch.nn.Module) -> dict[int, tuple[Frame, ...]]:
+        """The frames of a model's modules, innermost first, by the ids of those that were noted."""
+        found = ((module, self._frames.get(module)) for module in model.modules())
+        return {id(module): frames for module, frames in found if frames is not None}
+
+
 def _frames(module: torch.nn.Module, frame: FrameType | None) -> tuple[Frame, ...]:
     found: list[Frame] = []
     constructing = True

@@ -56,11 +56,11 @@ def hold(request: Mapping[str, Any], root: str, code_base: str, say: Say, hear: 
         say("done", problem=_problem_of(error, "port", "build", inside))
         return
     say("stage", stage=RUNNING)
-    say("answer", n=BUILT, **_encodable(built))
-    say("done", problem=_answer_all(instrument, inside, say, hear))
+    say("answer", n=BUILT, **encodable(built))
+    say("done", problem=answer_all(instrument, inside, say, hear))
 
 
-def _answer_all(instrument: object, inside: Inside, say: Say, hear: Hear) -> Problem | None:
+def answer_all(instrument: object, inside: Inside, say: Say, hear: Hear) -> Problem | None:
     """Answer every ask; why the conversation ends, None where that was asked for."""
     while True:
         ask = hear()
@@ -86,10 +86,10 @@ def _answer(instrument: object, ask: Message, inside: Inside) -> dict[str, Any]:
         value = method(**arguments)
     except BaseException as error:  # noqa: BLE001 - as above
         return {"problem": _problem_of(error, "code base", "trace", inside)}
-    return _encodable(value)
+    return encodable(value)
 
 
-def _encodable(value: Any) -> dict[str, Any]:
+def encodable(value: Any) -> dict[str, Any]:
     """The value as it is said; a problem of our own where it is no object of strict JSON."""
     try:
         if not isinstance(value, dict):

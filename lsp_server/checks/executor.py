@@ -37,6 +37,11 @@ class Executor(Protocol):
         """The run's signs of life, ending when it ends. Read once, by one reader."""
         ...
 
+    async def tell(self, job: str, number: int, message: Mapping[str, Any]) -> None:
+        """Give the run a numbered message, where it waits for one. Raises CheckError where it cannot be
+        given."""
+        ...
+
     async def cancel(self, job: str) -> None:
         """End the run with everything it started and forget it; returns when nothing is left.
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,23 @@ _MOST_EVENTS = 2000
 _MOST_RECORD_BYTES = 64 << 20
 
 
-def _trace(option: TraceOption | None) -> dict[str, Any] | None:
-    """The probe's side of the option; makes the folder. Raises OSError."""
+_CONVERSATION = ("traced", "held", "unheld", "answer", "released")
+_SILENCE = 120.0  # seconds that the models of a test are held without a question
+
+
+def _trace(option: TraceOption | None, run_dir: Path) -> dict[str, Any] | None:
+    """The probe's side of the option; makes the folders. Raises OSError."""
     if option is None:
         return None
     Path(option.folder).mkdir(parents=True, exist_ok=True)
+    asks = run_dir / "asks"
+    asks.mkdir(exist_ok=True)
     return {
         "folder": option.folder,
         "native": {"class": option.port_class, "path": option.port_path},
         "official": list(option.official),
         "forwards": option.forwards,
+        "hold": {"asks": str(asks), "silence": _SILENCE} if option.hold else None,
     }
 
 
@@ -117,6 +124,18 @@ class LocalExecutor:
         while (event := await queue.get()) is not None:
             yield event
 
+    async def tell(self, job: str, number: int, message: Mapping[str, Any]) -> None:
+        """Give the run a numbered message. Raises CheckError where the run is gone."""
+        found = self._jobs.get(job)
+        try:
+            if found is None:
+                raise FileNotFoundError(job)
+            part = found.run_dir / "asks" / f"{number}.part"
+            part.write_text(json.dumps(message), encoding="utf-8")
+            part.replace(part.with_suffix(".json"))  # it is read as soon as it is there
+        except OSError as error:
+            raise CheckError("The run has ended.", "Run it again.") from error
+
     async def cancel(self, job: str) -> None:
         """End the run with everything it started and forget it; returns when nothing is left."""
         found = self._jobs.get(job)
@@ -151,7 +170,7 @@ class LocalExecutor:
                     "target": request.test,
                     "line": request.line,
                     "grace": _GRACE,
-                    "trace": _trace(request.trace),
+                    "trace": _trace(request.trace, run_dir),
                 }
             ),
             encoding="utf-8",
@@ -274,8 +293,9 @@ class LocalExecutor:
                 record = redact_record(json.loads(line))
             except ValueError:
                 continue  # torn off by a crash, which the `exit` record tells
-            job.records.append(record)
             event = self._event(job, record)
+            if event is None or event.kind != "answer":
+                job.records.append(record)
             if event is not None and job.events.qsize() < _MOST_EVENTS * 2:
                 job.events.put_nowait(event)
 
@@ -291,4 +311,6 @@ class LocalExecutor:
             return CheckEvent("comparison", f"comparison {job.comparisons}: {record['name']}", record)
         if kind == "outcome":
             return CheckEvent("outcome", f"{record['outcome']} {record['test']}", record)
+        if kind in _CONVERSATION:
+            return CheckEvent(kind, str(record.get("message") or ""), record)
         return None

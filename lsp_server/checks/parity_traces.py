@@ -62,10 +62,10 @@ def _compare(test: str, traces: tuple[ModelTrace, ...], rename: Rename) -> Trace
         )
         return TracedTest(test, official, native, None, text)
     found = diff(left, right, by_mapping(left, right, rename))
-    return TracedTest(test, official, native, found, _inputs(left, right))
+    return TracedTest(test, official, native, found, inputs_apart(left, right))
 
 
-def _inputs(official: TraceFile, native: TraceFile) -> str:
+def inputs_apart(official: TraceFile, native: TraceFile) -> str:
     """Why the comparison says little: no input of the one model is an input of the other."""
     theirs = {tap.sketch for tap in official.taps if tap.module == "" and tap.end == "in"}
     ours = {tap.sketch for tap in native.taps if tap.module == "" and tap.end == "in"}

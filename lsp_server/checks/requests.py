@@ -12,7 +12,19 @@ from typing import Any, Literal
 from analyzers.findings import JsonValue, Location
 
 Status = Literal["passed", "failed", "skipped", "error", "cancelled"]
-EventKind = Literal["phase", "collected", "comparison", "outcome", "output", "done"]
+EventKind = Literal[
+    "phase",
+    "collected",
+    "comparison",
+    "outcome",
+    "output",
+    "done",
+    "traced",
+    "held",
+    "unheld",
+    "answer",
+    "released",
+]
 
 DEFAULT_TIMEOUT = 1800.0
 DEFAULT_MEMORY = 64 << 30
@@ -22,13 +34,15 @@ DEFAULT_MEMORY = 64 << 30
 class TraceOption:
     """Trace both models of a parity run. `folder`: absolute, made if absent. `port_class` and `port_path`
     (relative to the root): which model is the port. `official`: class names of the other side. `forwards`:
-    how many forwards of each model are recorded."""
+    how many forwards of each model are recorded. `hold`: after each test both models can be asked about
+    (`ditproof_probe.parity_holding`); whoever sets it has to answer to every event `held`."""
 
     folder: str
     port_class: str
     port_path: str
     official: tuple[str, ...]
     forwards: int = 1
+    hold: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from analyzers.findings import Location
 from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.blame import blame
-from analyzers.numeric.judging import judge, merged
-from analyzers.numeric.records import Observation, Operations, Pair, Reading
-from analyzers.numeric.settling import settle
+from analyzers.numeric.floors import Floors
+from analyzers.numeric.frontiers import Origin, origins
+from analyzers.numeric.judging import judge, merged, with_divergences
+from analyzers.numeric.records import Address, Observation, Operations, Pair, Reading
+from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
+from analyzers.numeric.settling import decided, doubts, settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest, TinySession
+from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
+from lsp_server.checks.trace_hypotheses import Followed, explained
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_records import (
     BuiltAnswer,
@@ -51,11 +58,25 @@ MOST_FOLLOWED = 8
 _MOST_NAMED = 4
 """So many tensors are named in one note."""
 
+MOST_TRIED = 6
+"""So many repairs are tried where several places are wrong; each is one run of one case."""
+
 _FLOAT32 = "float32"
 
+_LONGEST_TRIAL = 30.0
+"""Seconds that an edit of the port may take to build or to answer."""
 
-async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage | None = None) -> TraceResult:
-    """The answer. What keeps it from a verdict is its reason; only a cancelled task raises."""
+
+async def trace(
+    question: TraceQuestion,
+    worker: MetaWorker,
+    on_stage: OnStage | None = None,
+    on_verdict: Callable[[TraceResult], None] | None = None,
+) -> TraceResult:
+    """The answer. What keeps it from a verdict is its reason; only a cancelled task raises.
+
+    `on_verdict` is told the answer before causes are looked for, where that is asked for.
+    """
     began = time.monotonic()
     notes: list[str] = []
     for number, against in enumerate(question.officials, 1):
@@ -78,13 +99,51 @@ async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage |
                 "Reinstall ditproof; if it stays, report it.",
             )
             result = tracing.without_verdict("error", told)
-        return replace(result, notes=(*notes, *result.notes), seconds=time.monotonic() - began)
+        result = replace(result, notes=(*notes, *result.notes), seconds=time.monotonic() - began)
+        if not (question.hypotheses and result.divergences):
+            return result
+        if on_verdict is not None:
+            on_verdict(result)
+        result = await tracing.explained(worker, result)
+        return replace(result, seconds=time.monotonic() - began)
     raise AssertionError("there is an official side to try, and the last one returns")
+
+
+async def measured(question: TraceQuestion, session: Session, on_stage: OnStage | None = None) -> TraceResult:
+    """The answer about two models that are there already. What keeps it from a verdict is its reason."""
+    began = time.monotonic()
+    against = question.officials[0]
+    tracing = _Tracing(question, against, on_stage or _silent)
+    try:
+        result = await tracing.through(session)
+    except (AskFailed, _Raised) as error:
+        result = tracing.without_verdict("error", _told(error.problem, question, against), error.problem)
+    except CheckError as error:
+        result = tracing.without_verdict("error", error)
+    except MalformedAnswer as error:
+        result = tracing.without_verdict(
+            "error", CheckError(f"An answer cannot be read: {error}.", "Report it.")
+        )
+    return replace(result, seconds=time.monotonic() - began)
 
 
 def not_begun(port: str, error: CheckError, place: Location | None = None) -> TraceResult:
     """The result of a question that could not even be put."""
     return TraceResult(port, "error", error.reason, error.next_step, 0.0, place=place)
+
+
+class Session(Protocol):
+    """Two models in another process, and what is asked of them: a `TinySession`, or one inside a test."""
+
+    built: Mapping[str, Any]
+
+    async def ask(self, ask: str, **arguments: Any) -> Mapping[str, Any]:
+        """As `TinySession.ask`."""
+        ...
+
+    async def end(self) -> None:
+        """Nothing more is asked."""
+        ...
 
 
 class _Raised(Exception):
@@ -113,24 +172,32 @@ class _Tracing:
         self.cases: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.readings: Mapping[str, Sequence[Reading]] = {}
+        self.verdict: NumericVerdict | None = None
+        self.operations: dict[int, Operations] = {}
+        self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
         """Raises _Raised, AskFailed, CheckError, MalformedAnswer."""
         began = time.monotonic()
         async with worker.tiny(self._request(), self.on_stage) as session:
             self.parts["building"] = time.monotonic() - began
-            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
-            self.problems += answer.problems
-            self.notes += _load_notes(answer)
-            measuring = _Measuring(session, answer, self.question.root)
-            with self._timed("running"):
-                observations = await self._observed(measuring)
-            with self._timed("lockstep"):
-                verdict = await self._judged(measuring, observations)
-            if self.question.operations and verdict.divergences:
-                with self._timed("operations"):
-                    verdict = await self._followed(measuring, verdict)
-            await session.end()
+            return await self.through(session)
+
+    async def through(self, session: Session) -> TraceResult:
+        """Everything that is asked of two models that are built. Raises as `run`."""
+        answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+        self.problems += answer.problems
+        self.notes += _load_notes(answer)
+        measuring = _Measuring(session, answer, self.question.root)
+        with self._timed("running"):
+            observations = await self._observed(measuring)
+        with self._timed("lockstep"):
+            verdict = await self._judged(measuring, observations)
+        self.verdict = verdict
+        if self.question.operations and verdict.divergences:
+            with self._timed("operations"):
+                verdict = await self._followed(measuring, verdict)
+        await session.end()
         return self._result(verdict)
 
     def _request(self) -> TinyRequest:
@@ -147,6 +214,7 @@ class _Tracing:
             device=question.device,
             seed=question.seed,
             timeout=question.timeout,
+            overlay=question.overlay,
         )
 
     # ------------------------------------------------------------------ measuring
@@ -178,11 +246,11 @@ class _Tracing:
             certain = sorted(alignment.certain)
             readings = await self._each_case(measuring, alignment, certain)
             alignment = await asyncio.to_thread(settle, built, observations, alignment, readings)
-            if {pair.number for pair in alignment.pairs} != set(certain):
-                first = readings
-                readings = await self._each_case(measuring, alignment, replaced=True, floors=False)
-                # Rounding is the official model's own: it does not depend on what the port is given.
-                readings = {case: _with_floors(found, first[case]) for case, found in readings.items()}
+            if alignment.certain != set(certain):
+                certain = sorted(alignment.certain)
+                readings = await self._again(measuring, alignment, certain, readings)
+            alignment, readings = await self._decided(measuring, alignment, readings)
+            readings = await self._repaired(measuring, alignment, readings)
             free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
             if question.dtype is not None and question.dtype != _FLOAT32:
                 dtype_readings = await self._in_dtype(measuring, alignment, question.dtype)
@@ -190,7 +258,61 @@ class _Tracing:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
-        return await asyncio.to_thread(judge, built, observations, readings, alignment, dtype_readings, free)
+        return await asyncio.to_thread(
+            judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
+        )
+
+    async def _decided(
+        self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
+    ) -> tuple[Alignment, dict[str, tuple[Reading, ...]]]:
+        """The alignment without doubts: places are put right one by one, to see what that mends."""
+        built = measuring.answer.built
+        confirmed: frozenset[int] = frozenset()
+        in_doubt = doubts(built, alignment)
+        if in_doubt:
+            floors = _floors(readings)
+            case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
+            best = readings[case]
+            for place in in_doubt[:MOST_TRIED]:
+                tried = sorted(alignment.certain | confirmed | place)
+                new = _with_floors(await measuring.lockstep(case, alignment.pairs, tried), best)
+                if is_better(built, alignment, best, new, floors):
+                    confirmed, best = confirmed | place, new
+        alignment = decided(built, alignment, confirmed)
+        if confirmed:
+            readings = await self._again(measuring, alignment, True, readings)
+        return alignment, readings
+
+    async def _again(
+        self,
+        measuring: _Measuring,
+        alignment: Alignment,
+        replaced: bool | Sequence[int],
+        readings: Mapping[str, Sequence[Reading]],
+    ) -> dict[str, tuple[Reading, ...]]:
+        """Every case once more, with the floors as they were measured: rounding is the official model's own,
+        and does not depend on what the port is given."""
+        found = await self._each_case(measuring, alignment, replaced, floors=False)
+        return {case: _with_floors(new, readings[case]) for case, new in found.items()}
+
+    async def _repaired(
+        self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
+    ) -> dict[str, tuple[Reading, ...]]:
+        """The readings with what one error makes wrong at several places put right at the first of them."""
+        built = measuring.answer.built
+        floors = _floors(readings)
+        case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
+        best = readings[case]
+        for repairs in islice(repairs_to_try(built, alignment, best, floors), MOST_TRIED):
+            tried = self.repairs | repairs
+            new = await measuring.lockstep(case, alignment.pairs, True, repairs=tried)
+            new = _with_floors(new, best)
+            if is_better(built, alignment, best, new, floors):
+                self.repairs, best = tried, new
+        if not self.repairs:
+            return readings
+        self.on_stage("putting right what one error makes wrong at several places")
+        return await self._again(measuring, alignment, True, readings)
 
     async def _each_case(
         self,
@@ -202,14 +324,18 @@ class _Tracing:
     ) -> dict[str, tuple[Reading, ...]]:
         """Every case once. `replaced`: at which pairs the port is put right."""
         return {
-            case: await measuring.lockstep(case, alignment.pairs, replaced, floors=floors)
+            case: await measuring.lockstep(
+                case, alignment.pairs, replaced, floors=floors, repairs=self.repairs
+            )
             for case in self.cases
         }
 
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
         try:
-            return await measuring.lockstep(self.cases[0], alignment.pairs, True, dtype=dtype)
+            return await measuring.lockstep(
+                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            )
         except _Raised as error:
             self.problems.append(error.problem)
             self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
@@ -219,8 +345,9 @@ class _Tracing:
 
     async def _followed(self, measuring: _Measuring, verdict: NumericVerdict) -> NumericVerdict:
         """The verdict with its first errors at their statements."""
-        built, source = measuring.answer.built, sources_of(self.question.root)
+        built, source = measuring.answer.built, self._source
         found: list[Divergence] = []
+        begun: dict[int, frozenset[Origin]] = {}
         # Wrong values come before mere losses of accuracy: those must not use the limit up.
         urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
         chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
@@ -232,19 +359,23 @@ class _Tracing:
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
             try:
-                told = await measuring.operations(case, self.pairs, divergence.pair, dtype or _FLOAT32)
+                told = await measuring.operations(
+                    case, self.pairs, divergence.pair, dtype or _FLOAT32, self.repairs
+                )
             except AskFailed as error:
                 self.problems.append(error.problem)
                 place = divergence.native.module or "the model"
                 self.notes.append(f"the operations of {place} could not be had: {_in_words(error.problem)}")
                 found.append(divergence)
                 continue
+            begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
+            self.operations[divergence.pair.number] = told
             found.append(await asyncio.to_thread(blame, divergence, told, built, source))
         if len(urgent) > MOST_FOLLOWED:
             self.notes.append(
                 f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"
             )
-        return replace(verdict, divergences=merged(found))
+        return with_divergences(verdict, merged(found, begun))
 
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
@@ -253,6 +384,83 @@ class _Tracing:
         sizes = {case: _size(self.readings[case], divergence.pair.number) for case in self.cases}
         largest = max(sizes.values())
         return next(case for case, size in sizes.items() if size >= largest / 2)
+
+    @cached_property
+    def _source(self) -> Callable[[str], str | None]:
+        return sources_of(self.question.root, self.question.overlay)
+
+    # ------------------------------------------------------------------ why
+
+    async def explained(self, worker: MetaWorker, result: TraceResult) -> TraceResult:
+        """The result with the causes that edits of the port, tried in runs of their own, have shown."""
+        if self.answer is None or result.verdict is None:
+            return result
+
+        async def attempt(texts: Mapping[str, str], divergence: Divergence) -> float | None:
+            overlay = {**(self.question.overlay or {}), **texts}
+            limit = min(self.question.timeout, _LONGEST_TRIAL)
+            question = replace(self.question, overlay=overlay, timeout=limit)
+            try:
+                return await _Tracing(question, self.against, _silent).mended(worker, self, divergence)
+            except _Raised:
+                return None
+
+        followed = Followed(self.answer.built, self.operations, self._source, self.question.root)
+        with self._timed("trying causes"):
+            verdict, note = await explained(result.verdict, followed, attempt, self.on_stage)
+        notes = (*result.notes, note) if note is not None else result.notes
+        return replace(result, verdict=verdict, notes=notes, parts=self.parts)
+
+    async def mended(self, worker: MetaWorker, first: _Tracing, divergence: Divergence) -> float | None:
+        """What is left of an error of another run, where this one mends it and does no harm; else None.
+
+        Raises as `run`.
+        """
+        case = first._shown_best(divergence)
+        async with worker.tiny(self._request()) as session:
+            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+            if not _loads_as(answer, first.answer):
+                return None
+            measuring = _Measuring(session, answer, self.question.root)
+            if divergence.kind != "dtype":
+                readings = await measuring.lockstep(case, first.pairs, True, repairs=first.repairs)
+                if not first._agrees_now(case, divergence.pair.number, readings):
+                    return None
+            verdict = self.verdict = await self._judged(measuring, await self._observed(measuring))
+            await session.end()
+        if self.cases != first.cases or not _only_mends(verdict, self, first, divergence):
+            return None
+        if divergence.kind == "dtype":
+            return 0.0
+        left = (
+            _size(self.readings[case], number) for case in self.cases for number in self._numbers(divergence)
+        )
+        return max(left, default=0.0)
+
+    def _agrees_now(self, case: str, number: int, readings: Sequence[Reading]) -> bool:
+        floors = Floors.of(reading for found in self.readings.values() for reading in found)
+        before = next((each for each in self.readings[case] if each.pair == number), None)
+        now = next((each for each in readings if each.pair == number), None)
+        if before is None or now is None:
+            return False
+        return floors.agrees(replace(now, floor=before.floor)) and not now.reorders
+
+    def _numbers(self, divergence: Divergence) -> set[int]:
+        """The pairs at the place of another run's error."""
+        wanted = (divergence.pair.official, divergence.pair.native)
+        return {pair.number for pair in self.pairs if (pair.official, pair.native) == wanted}
+
+    @cached_property
+    def differing(self) -> frozenset[Address]:
+        """The port's places where some case differs beyond rounding."""
+        floors = Floors.of(reading for found in self.readings.values() for reading in found)
+        wrong = {
+            reading.pair
+            for found in self.readings.values()
+            for reading in found
+            if not floors.agrees(reading) or reading.reorders
+        }
+        return frozenset(pair.native for pair in self.pairs if pair.number in wrong)
 
     # ------------------------------------------------------------------ results
 
@@ -327,7 +535,7 @@ class _Tracing:
 class _Measuring:
     """The asks of one session, each with its answer read."""
 
-    def __init__(self, session: TinySession, answer: BuiltAnswer, root: str) -> None:
+    def __init__(self, session: Session, answer: BuiltAnswer, root: str) -> None:
         self.session = session
         self.answer = answer
         self.root = root
@@ -348,6 +556,7 @@ class _Measuring:
         *,
         dtype: str = _FLOAT32,
         floors: bool = False,
+        repairs: Repairs | None = None,
     ) -> tuple[Reading, ...]:
         """The pairs of one run. Raises _Raised where a model does."""
         told = await self.session.ask(
@@ -357,19 +566,23 @@ class _Measuring:
             replace=replaced if isinstance(replaced, bool) else list(replaced),
             dtype=dtype,
             floors=floors,
+            **_repairs_json(repairs),
         )
         answer = await asyncio.to_thread(read_lockstep, told, self.root)
         if answer.error is not None:
             raise _Raised(answer.error)
         return answer.readings
 
-    async def operations(self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str) -> Operations:
+    async def operations(
+        self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str, repairs: Repairs
+    ) -> Operations:
         told = await self.session.ask(
             "operations",
             case=case,
             pairs=[pair_json(pair) for pair in pairs],
             goal=goal.number,
             dtype=dtype,
+            **_repairs_json(repairs),
         )
         return await asyncio.to_thread(read_operations, told, self.root)
 
@@ -391,12 +604,48 @@ def _more(names: Sequence[object]) -> str:
     return f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
 
 
-def sources_of(root: str) -> Callable[[str], str | None]:
-    """The text of a file as it lies on the disk, where the child imported it; None where it cannot be read.
+def _repairs_json(repairs: Repairs | None) -> dict[str, list[int]]:
+    if repairs is None:
+        return {}
+    return {"owned": sorted(repairs.owned), "in_order": sorted(repairs.in_order)}
+
+
+def _loads_as(answer: BuiltAnswer, first: BuiltAnswer | None) -> bool:
+    """Whether an edited port takes all weights that the unedited one took."""
+    if first is None:
+        return False
+    return set(answer.built.missing) <= set(first.built.missing) and set(answer.built.unexpected) <= set(
+        first.built.unexpected
+    )
+
+
+def _only_mends(verdict: NumericVerdict, trial: _Tracing, first: _Tracing, divergence: Divergence) -> bool:
+    """Whether an error is gone and nothing that agreed differs."""
+    assert first.verdict is not None
+    in_dtype, before = (
+        {found.pair.native for found in each.divergences if found.kind == "dtype"}
+        for each in (verdict, first.verdict)
+    )
+    if not in_dtype <= before or not trial.differing <= first.differing:
+        return False
+    still = in_dtype if divergence.kind == "dtype" else trial.differing
+    fewer = len(verdict.divergences) < len(first.verdict.divergences)
+    return (
+        fewer and divergence.pair.native not in still and (bool(verdict.divergences) or not verdict.drifting)
+    )
+
+
+def sources_of(root: str, overlay: Mapping[str, str] | None = None) -> Callable[[str], str | None]:
+    """The text of a file as the child imported it, from the disk or from the overlay (texts by absolute
+    path); None where it cannot be read.
 
     Paths count from the root.
     """
     known: dict[str, str | None] = {}
+    for path, text in (overlay or {}).items():
+        known[path] = text
+        if Path(path).is_relative_to(root):
+            known[Path(path).relative_to(root).as_posix()] = text
 
     def source(path: str) -> str | None:
         if path not in known:
@@ -407,6 +656,10 @@ def sources_of(root: str) -> Callable[[str], str | None]:
         return known[path]
 
     return source
+
+
+def _floors(readings: Mapping[str, Sequence[Reading]]) -> Floors:
+    return Floors.of(reading for found in readings.values() for reading in found)
 
 
 def _with_floors(readings: Sequence[Reading], measured: Sequence[Reading]) -> tuple[Reading, ...]:

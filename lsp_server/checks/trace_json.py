@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from analyzers.findings import Location
 from analyzers.numeric.records import OutputReading
 from analyzers.numeric.spots import built_at
 from analyzers.numeric.verdicts import Divergence, Hypothesis, Mismatch, Spot
+from lsp_server.checks.requests import CheckResult
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_result import Compared, DriftRow, TraceResult
 
@@ -27,7 +29,7 @@ def trace_json(result: TraceResult) -> dict[str, Any]:
         "tier": result.tier,
         "status": result.status,
         "reason": result.reason,
-        "outputs": [_output(output, result) for output in verdict.outputs] if verdict is not None else [],
+        "outputs": _outputs(result),
         "first": divergences[0] if divergences else None,
         "others": divergences[1:],
         "taps": verdict.taps if verdict is not None else 0,
@@ -48,6 +50,25 @@ def trace_json(result: TraceResult) -> dict[str, Any]:
         "problems": [_problem(problem) for problem in result.problems],
         "notes": [*(verdict.notes if verdict is not None else ()), *result.notes],
         "parts": {name: round(seconds, 3) for name, seconds in result.parts.items()},
+        **(_of_the_test(result.check) if result.check is not None else {}),
+    }
+
+
+def _outputs(result: TraceResult) -> list[dict[str, Any]]:
+    """Of the weights tier what the test compared, with its tolerances; else what the models gave."""
+    if result.check is not None:
+        return [asdict(output) for output in result.check.outputs]
+    verdict = result.verdict
+    return [_output(output, result) for output in verdict.outputs] if verdict is not None else []
+
+
+def _of_the_test(check: CheckResult) -> dict[str, Any]:
+    """What the parity run itself came to."""
+    told = check.to_json()
+    return {
+        "test": check.test,
+        "test_status": check.status,
+        **{name: told[name] for name in ("outcomes", "skips", "comparisons", "log_tail")},
     }
 
 
@@ -65,6 +86,8 @@ def divergence_json(found: Divergence) -> dict[str, Any]:
         "hypothesis": _hypothesis(found.hypothesis) if found.hypothesis is not None else None,
         "also": [_spot(spot) for spot in found.also],
         "calls": found.calls,
+        "reaches_outputs": found.reaches_outputs,
+        "output_error": _number(found.output_error),
         "tap": {
             "module": found.pair.native.module,
             "end": found.pair.native.end,
@@ -98,6 +121,9 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
         "message": hypothesis.message,
         "error": _number(hypothesis.error),
         "fix": hypothesis.edit is not None,
+        "edit": None
+        if hypothesis.edit is None
+        else {"operation": hypothesis.edit[0], "arguments": dict(hypothesis.edit[1])},
     }
 
 

@@ -34,6 +34,7 @@ from analyzers.numeric.records import (
     OutputReading,
     Pair,
     Reading,
+    Repair,
     Same,
     Slice,
     Tap,
@@ -181,6 +182,7 @@ def read_operations(told: object, root: str) -> Operations:
         official=_slice(answer.get("official"), "operations.official", places),
         native=_slice(answer.get("native"), "operations.native", places),
         same=_each(answer.get("same"), "operations.same", _same),
+        repairs=_each(answer.get("repairs", []), "operations.repairs", _repair),
     )
 
 
@@ -395,6 +397,18 @@ def _same(item: object, where: str) -> Same:
         layout=optional(told.get("layout"), f"{where}.layout", as_text),
         error=as_measure(told.get("error"), f"{where}.error"),
         reorders=as_flag(told.get("reorders", False), f"{where}.reorders"),
+    )
+
+
+def _repair(item: object, where: str) -> Repair:
+    told = as_object(item, where)
+    exchanged = _each(told.get("exchanged"), f"{where}.exchanged", lambda each, at: _each(each, at, as_size))
+    if any(len(each) != 2 for each in exchanged):
+        raise MalformedAnswer(f"{where}.exchanged is no list of pairs")
+    return Repair(
+        exchanged=tuple((each[0], each[1]) for each in exchanged),
+        user=optional(told.get("user"), f"{where}.user", as_size),
+        error=as_measure(told.get("error"), f"{where}.error"),
     )
 
 

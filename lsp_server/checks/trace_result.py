@@ -10,6 +10,7 @@ from typing import NamedTuple
 from analyzers.findings import Location
 from analyzers.numeric.records import Built, Module, OutputReading, Pair, Reading
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
+from lsp_server.checks.requests import CheckResult
 from lsp_server.checks.state_records import StateProblem
 
 
@@ -51,7 +52,7 @@ class TraceResult:
     `port`: the class. `place`: where to show a check that could not run; of a port that raised, the line.
     `verdict`, `built` and `pairs` are there as far as it came. `problems`: what the user's code raised, or
     what kept a side from being built. `parts`: what took how many seconds. `files`: what the answer depends
-    on, relative to the root.
+    on, relative to the root. `check`: of the weights tier, the parity run itself.
     """
 
     port: str
@@ -69,6 +70,7 @@ class TraceResult:
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
+    check: CheckResult | None = None
 
     @property
     def divergences(self) -> tuple[Divergence, ...]:

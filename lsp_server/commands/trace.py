@@ -31,8 +31,9 @@ from lsp_server.commands.options import project_options
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
 from lsp_server.commands.terminal import colours, say, write, write_json
+from lsp_server.commands.trace_tests import is_test, run_tests
 from lsp_server.commands.trace_text import trace_text
-from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
+from lsp_server.commands.workspace import Tree, open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.payloads import findings_json, lines_of
@@ -45,15 +46,18 @@ EXIT_CODES: dict[NumericStatus, ExitCode] = {
     "cancelled": ExitCode.NOT_RUN,
 }
 
+_WORST_FIRST: tuple[NumericStatus, ...] = ("cancelled", "error", "failed", "passed", "skipped")
+"""Of several tests: what went wrong outweighs what passed, and only skips are a skip."""
+
 
 @click.command("trace")
 @click.argument("port")
 @click.option(
     "--tier",
     type=click.Choice(("tiny", "weights")),
-    default="tiny",
-    show_default=True,
-    help="tiny: small models with random weights, in seconds and without a GPU.",
+    default=None,
+    help="tiny: small models with random weights, in seconds and without a GPU. weights: the port's own "
+    "parity test, with its weights and inputs.",
 )
 @click.option(
     "--official",
@@ -82,6 +86,11 @@ EXIT_CODES: dict[NumericStatus, ExitCode] = {
 )
 @click.option("--ops/--no-ops", default=True, help="Whether to look for the operation that differs.")
 @click.option(
+    "--hypotheses/--no-hypotheses",
+    default=True,
+    help="Whether to try known causes as edits of the port, each in a run; no file is written.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and inputs."
 )
 @click.option(
@@ -96,18 +105,19 @@ EXIT_CODES: dict[NumericStatus, ExitCode] = {
     default=DEFAULT_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
-    help="Give up after that time: building, running and all the rest.",
+    help="Give up after that time, of the whole run; of a parity test: on an answer about its models.",
 )
 @project_options
 def command(
     port: str,
-    tier: str,
+    tier: str | None,
     official: str | None,
     recipe: str | None,
     device: str,
     dtype: str,
     lockstep: bool,
     ops: bool,
+    hypotheses: bool,
     seed: int,
     scaffold: bool,
     verbose: bool,
@@ -119,14 +129,22 @@ def command(
 ) -> int:
     """Find the first line where PORT (class, file, or file::Class) computes something else.
 
-    The port and its official model are built in small, with the same random weights, and run on the same
+    PORT may be a parity test too (file, or file::test): then its own models are looked at, while it runs. The
+    port and its official model are built in small, with the same random weights, and run on the same
     inputs: this executes the project's code. It needs neither a GPU nor weights.
     """
+    if tier is None:
+        tier = "weights" if is_test(port) else "tiny"
     if tier == "weights":
-        raise CommandError(
-            "this version traces small models only.",
-            f"run `ditproof parity {port}` for the drift of the outputs with real weights.",
-            ExitCode.NOT_RUN,
+        given = {"--recipe": recipe, "--official": official, "--scaffold": scaffold or None}
+        for option, value in given.items():
+            if value is not None:
+                raise CommandError(
+                    f"a parity test brings its own models and inputs: {option} says nothing to it.",
+                    "leave it out, or name a port with --tier tiny.",
+                )
+        return trace_tests(
+            port, root, python, output_format, operations=ops, timeout=timeout, verbose=verbose, quiet=quiet
         )
     if scaffold:
         return _scaffold(port, root, official, python, quiet=quiet)
@@ -142,6 +160,7 @@ def command(
             "dtype": dtype,
             "lockstep": lockstep,
             "operations": ops,
+            "hypotheses": hypotheses and ops and lockstep,
             "seed": seed,
             "timeout": timeout,
         },
@@ -173,12 +192,41 @@ def trace_port(
     return told(tree, project, result, output_format, verbose=verbose, quiet=quiet)
 
 
+def trace_tests(
+    argument: str,
+    root: str | None,
+    python: str | None,
+    output_format: str,
+    *,
+    operations: bool,
+    timeout: float,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Traces the parity tests that the argument names, or that its port has, and writes the results."""
+    tree, project, results = run_tests(
+        argument, root, python, operations=operations, timeout=timeout, quiet=quiet
+    )
+    if len(results) == 1:
+        return told(tree, project, results[0], output_format, verbose=verbose, quiet=quiet)
+    statuses = {result.status for result in results}
+    overall = next(status for status in _WORST_FIRST if status in statuses)
+    if output_format == "json":
+        documents = [trace_json(result) for result in results]
+        deciding = next(document for document in documents if document["status"] == overall)
+        seconds = round(sum(result.seconds for result in results), 3)
+        write_json({**deciding, "seconds": seconds, "runs": documents})
+    else:
+        for result in results:
+            _written(project, result, verbose=verbose, quiet=quiet)
+    return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[overall]
+
+
 def _port(argument: str, root: str | None) -> tuple[Tree, Project, Port]:
     """The port that an argument names. Raises `CommandError`."""
     tree = open_tree(root, paths_in(argument))
     project = project_of(tree, Sources(tree.root, DiskFactsCache()))
     with collector_paused():
-        _refuse_a_test(tree, project, argument)
         return tree, project, find_port(project, argument)
 
 
@@ -240,16 +288,7 @@ def told(
             say(f"error: {result.reason}", style="error")
             say(f"  next: {result.next_step}")
     else:
-        write(
-            trace_text(
-                result,
-                lines_of(project.sources),
-                colour=colours(sys.stdout),
-                columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
-                verbose=verbose,
-                quiet=quiet,
-            )
-        )
+        _written(project, result, verbose=verbose, quiet=quiet)
     return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[result.status]
 
 
@@ -266,16 +305,16 @@ def _findings(project: Project, result: TraceResult) -> list[dict[str, Any]]:
     return findings_json(found, project.sources)
 
 
-def _refuse_a_test(tree: Tree, project: Project, argument: str) -> None:
-    """Raises `CommandError` where a parity test is named: it needs the real weights."""
-    paths = paths_in(argument)
-    if not paths or not Path(paths[0]).name.startswith("test_"):
-        return
-    path = inside_root(tree.root, paths[0])
-    ports = [port.name for port in project.ports if path in port.parity_tests]
-    raise CommandError(
-        f"{path} is a test, and a test runs with real weights.",
-        f"trace its port: {', '.join(ports)}." if ports else "name a port; `ditproof ports` lists them.",
+def _written(project: Project, result: TraceResult, *, verbose: bool, quiet: bool) -> None:
+    write(
+        trace_text(
+            result,
+            lines_of(project.sources),
+            colour=colours(sys.stdout),
+            columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
+            verbose=verbose,
+            quiet=quiet,
+        )
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from analyzers.findings import Location
 from analyzers.numeric.records import Built, OutputReading
-from analyzers.numeric.verdicts import Divergence, NumericStatus, Spot
+from analyzers.numeric.verdicts import Divergence, Hypothesis, NumericStatus, Spot
+from lsp_server.checks.requests import Output
 from lsp_server.checks.trace_result import DriftRow, TraceResult
 from lsp_server.commands.report import MOST_COLUMNS, count
 from lsp_server.commands.terminal import printable, styled, width
@@ -92,17 +93,29 @@ class _Page:
             third = f", {compared.dtype} beside it" if compared.dtype is not None else ""
             yield from self._labelled(
                 "inputs",
-                f"recipe {compared.recipe} ({compared.recipe_because}){cases}; float32 on "
+                self._inputs_of_tests()
+                if result.check is not None
+                else f"recipe {compared.recipe} ({compared.recipe_because}){cases}; float32 on "
                 f"{compared.device}{third}, seed {compared.seed}",
             )
         status = self._styled(result.status, STATUS_STYLES[result.status])
         yield from self._labelled("verdict", f": {result.reason}", (status, result.status))
         if result.built is not None and (result.built.missing or result.built.unexpected):
             yield from self._labelled("loading", self._refused(result.built))
-        for output in self._outputs():
-            yield from self._labelled("output", self._output(output))
+        if result.check is not None:
+            for compared_output in result.check.outputs:
+                yield from self._labelled("output", _compared_output(compared_output))
+        else:
+            for output in self._outputs():
+                yield from self._labelled("output", self._output(output))
         if result.verdict is not None and not quiet:
             yield from self._labelled("traced", self._traced())
+
+    def _inputs_of_tests(self) -> str:
+        compared = self.result.compared
+        assert compared is not None
+        third = f", {compared.dtype} beside it" if compared.dtype is not None else ""
+        return f"weights and inputs of {', '.join(compared.cases)}; float32 on {compared.device}{third}"
 
     def _refused(self, built: Built) -> str:
         parts = []
@@ -188,9 +201,22 @@ class _Page:
             names = self._listed(found.after)
             yield from self._labelled("after", f"{names}, which agree{'s' if len(found.after) == 1 else ''}")
         if found.hypothesis is not None:
-            yield from self._labelled("cause", found.hypothesis.message)
+            yield from self._labelled("cause", f"{found.hypothesis.message} It was tried in a run.")
+            yield from self._edit(found.hypothesis)
         if found.also or found.calls > 1:
             yield from self._labelled("also", self._also(found))
+
+    def _edit(self, hypothesis: Hypothesis) -> Iterator[str]:
+        if hypothesis.edit is None:
+            return
+        arguments = hypothesis.edit[1]
+        line = arguments["line"]
+        assert isinstance(line, int)
+        at = f"{printable(str(arguments['path']))}:{line + 1}"
+        yield f"  {self._styled('=', 'gutter')} would be mended by: {self._styled(at, 'place')}"
+        for sign, name, style in (("-", "old", "error"), ("+", "new", "help")):
+            for text in str(arguments[name]).split("\n"):
+                yield self._styled(f"      {sign} {printable(text)}", style)
 
     def _opening(self, found: Divergence) -> Iterator[str]:
         spot = found.native
@@ -330,6 +356,14 @@ class _Page:
 
 _NONE = "·"
 _NOT_FINITE = "!"
+
+
+def _compared_output(output: Output) -> str:
+    """A comparison of the test, with the test's own tolerance."""
+    numbers = (output.max_abs, output.rel_l2, output.tolerance)
+    largest, relative, allowed = ("?" if number is None else _short(number) for number in numbers)
+    said = "agrees for the test" if output.passed else "drifts"
+    return f"{output.name}: {said}, at most {largest}, relative error {relative} (atol {allowed})"
 
 
 def _against_floor(found: Divergence) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +19,16 @@ pytestmark = pytest.mark.editor
 
 EDITORS = ROOT / ".editors"
 CODE_SERVER = EDITORS / "code-server" / "node_modules" / "code-server" / "out" / "node" / "entry.js"
-VSIX = EDITORS / "ditproof.vsix"
+VSIX = Path(os.environ.get("DITPROOF_VSIX", EDITORS / "ditproof.vsix"))
 PLAYWRIGHT = HERE / "vscode" / "node_modules" / "playwright-core"
 PARITY_TIMEOUT = 180
 """Seconds for one parity run: on a cold machine the import of torch takes most of them."""
 
 WEIGHTS_TIMEOUT = 180
 """Seconds until the names of a port are measured: nearly all of them are the import of torch."""
+
+TRACE_TIMEOUT = 180
+"""Seconds for the first trace: on a cold machine the import of torch takes most of them."""
 
 IMAGES = {
     "quick-fix.png": "vscode-quickfix.png",
@@ -33,6 +37,10 @@ IMAGES = {
     "weights-proven.png": "vscode-weights.png",
     "weights-broken.png": "vscode-weights-broken.png",
     "weights-hover.png": "vscode-weights-hover.png",
+    "trace-differs.png": "vscode-trace.png",
+    "trace-hover.png": "vscode-trace-hover.png",
+    "trace-report.png": "vscode-trace-report.png",
+    "trace-report-light.png": "vscode-trace-report-light.png",
 }
 """Which screenshots the documentation shows, and under which names."""
 
@@ -57,6 +65,8 @@ def parts(setup: Setup) -> Parts:
         "parityTest": str(setup.parity_test),
         "parityTimeoutMs": PARITY_TIMEOUT * 1000,
         "weightsTimeoutMs": WEIGHTS_TIMEOUT * 1000,
+        "traceTimeoutMs": TRACE_TIMEOUT * 1000,
+        "only": os.environ.get("DITPROOF_EDITOR_PARTS", ""),
         "out": str(out),
     }
     script = HERE / "vscode" / "e2e.mjs"
@@ -111,6 +121,26 @@ def test_a_missing_rule_is_written_by_its_quick_fix(parts: Parts) -> None:
 
 def test_the_report_of_the_weights_is_a_document(parts: Parts) -> None:
     _must_be_well(parts, "weights-report")
+
+
+def test_a_wrong_constant_is_underlined_after_a_save(parts: Parts) -> None:
+    _must_be_well(parts, "trace-underlines")
+
+
+def test_the_line_that_differs_hovers_with_the_numbers(parts: Parts) -> None:
+    _must_be_well(parts, "trace-hover")
+
+
+def test_the_report_of_a_trace_leads_to_the_line(parts: Parts) -> None:
+    _must_be_well(parts, "trace-report")
+
+
+def test_the_constant_taken_back_and_saved_agrees(parts: Parts) -> None:
+    _must_be_well(parts, "trace-agrees")
+
+
+def test_a_recipe_is_written_by_its_quick_fix(parts: Parts) -> None:
+    _must_be_well(parts, "trace-recipe")
 
 
 def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Family:
     """One pair of models. `port`: module and class. `recipe`: the built-in recipe where it is not the one of
-    the class. `apart_from`: a building family whose lines in the same file are not edited here."""
+    the class. `apart_from`: a building family whose lines in the same file are not edited here. `differs_at`:
+    a line of the clean port that computes something else, as its comparison has to say."""
 
     name: str
     module: str
@@ -21,6 +22,7 @@ class Family:
     recipe: str | None = None
     held_out: bool = False
     apart_from: str | None = None
+    differs_at: str | None = None
 
     @property
     def path(self) -> str:
@@ -45,6 +47,9 @@ FAMILIES = (
         "wan_i2v", "wanvideo", "WanTransformer3DModel", recipe="wan_i2v", held_out=True, apart_from="wan"
     ),
 )
+
+COSMOS = _family("cosmos", "cosmos", "CosmosTransformer3DModel", differs_at="fps = 16")
+"""Run clean alone: it leaves aside the `fps` that its caller gives."""
 
 HELD_OUT_KINDS = frozenset(
     {

@@ -50,6 +50,10 @@ def _write(file: Path, text: str) -> None:
     new.replace(file)
 
 
+class NoAnswer(Exception):
+    """The oracle's child was killed: what the errors do is not known."""
+
+
 @dataclass(frozen=True)
 class Clean:
     """What the clean port of a family runs and is made of."""
@@ -96,16 +100,18 @@ class Oracle:
         return Clean(files, modules)
 
     def truth(self, family: Family, errors: Sequence[Injection], seed: int = 0) -> Truth:
-        """What the errors do, all at once. `clean` was called before with that seed."""
+        """What the errors do, all at once. `clean` was called before with that seed. Raises NoAnswer."""
         with written(self.tree, errors):
             answer = self._ask(family, seed, record=False)
         refused = tuple(answer.get("refused", ()))
         if "raised" in answer:
             frames = tuple((path, line) for path, line in answer["raised"])
+            if answer["raised_in"] == "bfloat16":
+                return Truth("bfloat16", 0.0, refused, frames)
             return Truth("differ", 1e9, refused, frames)
         if "error" not in answer:
-            raise RuntimeError(f"{family.name}: the oracle gave no answer: {answer}")
-        return Truth(_outputs(answer), answer["error"], refused)
+            raise NoAnswer(f"{family.name}: {answer}")
+        return Truth(_outputs(answer), answer["error"], refused, loss=answer.get("loss"))
 
     def _ask(self, family: Family, seed: int, record: bool) -> dict[str, Any]:
         request = {

@@ -3,7 +3,8 @@
 A JSON line asks: "module", "class", "official", "recipe", "seed", "clean" (a file), "record". A forked child
 imports the port as it lies on the disk, builds it with the weights that the seed gives, and runs it on every
 case. With `record` it is taken for the clean one: its outputs go to that file, and the answer holds the lines
-of ports that were executed. Without, its outputs are compared with those of the file.
+of ports that were executed. Without, its outputs are compared with those of the file; in bfloat16 too where
+they are the same in float64.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -26,6 +28,9 @@ _ROUNDING = 1e-10
 """Relative L2 of two outputs in float64 below which they are the same: rounding of float64 is 1e-15, tables
 that were made in float32 are the same on both sides, and an epsilon's error is 1e-7."""
 
+_MOST_SECONDS = 180
+"""A port that an error keeps from ending is killed then."""
+
 
 def main(root: str) -> None:
     """Serve until standard input ends."""
@@ -39,6 +44,7 @@ def main(root: str) -> None:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(_MOST_SECONDS)
             os.close(reading)
             with os.fdopen(writing, "w") as out:
                 out.write(json.dumps(_answer(json.loads(line), root)))
@@ -67,6 +73,7 @@ def _answer(request: dict[str, Any], root: str) -> dict[str, Any]:
         "seed": request["seed"],
     }
     answer: dict[str, Any] = {}
+    running = "float64"
     try:
         with _traced(root, executed, request["record"]):
             twin = building.build(asked, root, "fastvideo", inside, lambda _: None)
@@ -74,13 +81,15 @@ def _answer(request: dict[str, Any], root: str) -> dict[str, Any]:
         outputs = {"float64": _float64(twin)}
         clean = None if request["record"] else torch.load(request["clean"], weights_only=True)
         if request["record"] or _largest(outputs["float64"], clean["float64"]) < _ROUNDING:
+            running = "bfloat16"
             outputs["bfloat16"] = _bfloat16(twin)
         if request["record"]:  # last: ports keep tables from one run to the next, in the dtype of the first
             with _traced(root, executed, wanted=True):
                 for case in twin.cases:
                     twin.run_native(twin.inputs(case)[1])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the mutated code may raise anything
-        return {**answer, "raised": _frames(error, root), "message": f"{type(error).__name__}: {error}"[:500]}
+        message = f"{type(error).__name__}: {error}"[:500]
+        return {**answer, "raised": _frames(error, root), "raised_in": running, "message": message}
     if clean is None:
         torch.save(outputs, request["clean"])
         answer["executed"] = {path: sorted(lines) for path, lines in executed.items()}
@@ -90,6 +99,7 @@ def _answer(request: dict[str, Any], root: str) -> dict[str, Any]:
         answer["error"] = _largest(outputs["float64"], clean["float64"])
         if "bfloat16" in outputs:
             answer["bfloat16"] = _largest(outputs["bfloat16"], clean["bfloat16"])
+            answer["loss"] = _loss(outputs["bfloat16"], clean)
     return answer
 
 
@@ -170,6 +180,17 @@ def _largest(outputs: dict[str, Any], clean: dict[str, Any]) -> float:
         error = float((tensor - clean[name]).norm() / clean[name].norm().clamp(min=1e-30))
         largest = max(largest, error if error == error else 1e9)
     return largest
+
+
+def _loss(outputs: dict[str, Any], clean: dict[str, Any]) -> float:
+    """How many times further from float64 the outputs in bfloat16 are than the clean port's: the largest."""
+    exact, rounded = clean["float64"], clean["bfloat16"]
+    ratios = [
+        _largest({name: outputs[name]}, {name: exact[name]})
+        / max(_largest({name: rounded[name]}, {name: exact[name]}), 1e-30)
+        for name in exact
+    ]
+    return max(ratios)
 
 
 def _InFloat64() -> Any:  # noqa: N802 - it stands for a class that needs torch

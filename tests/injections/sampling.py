@@ -31,13 +31,13 @@ def _in_turn(left: dict[str, list[Injection]], count: int, chance: random.Random
             taken += 1
 
 
-def together(pool: Mapping[str, Sequence[Injection]], count: int, seed: int) -> tuple[Injection, ...]:
-    """So many errors of different kinds in different statements of one file."""
+def together(pool: Mapping[str, Sequence[Injection]], count: int, seed: int) -> tuple[Injection, ...] | None:
+    """So many errors of different kinds in different statements of one file; None where the draw has none."""
     chance = random.Random(seed)
     kinds = sorted(kind for kind, some in pool.items() if some)
-    while True:
-        chosen = [chance.choice(list(pool[kind])) for kind in chance.sample(kinds, count)]
-        ranges = [lines for injection in chosen for lines in injection.before]
-        apart = all(not a.meets(b) for at, a in enumerate(ranges) for b in ranges[at + 1 :])
-        if apart and len({injection.path for injection in chosen}) == 1:
-            return tuple(chosen)
+    if len(kinds) < count:
+        return None
+    chosen = [chance.choice(list(pool[kind])) for kind in chance.sample(kinds, count)]
+    ranges = [lines for injection in chosen for lines in injection.before]
+    apart = all(not a.meets(b) for at, a in enumerate(ranges) for b in ranges[at + 1 :])
+    return tuple(chosen) if apart and len({injection.path for injection in chosen}) == 1 else None

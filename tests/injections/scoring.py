@@ -9,12 +9,18 @@ from typing import Literal, TypeAlias
 
 from injections.source import Injection, Lines
 
-BRACKET = 8
+BRACKET = 6
 """Lines of the widest bracket that still counts as one."""
+
+PORTS = "fastvideo/models/dits/"
+"""Where the ports' own lines are: those of layers that they use are no answer."""
+
+LOSS = 2.0
+"""So many times further from float64 than the clean port is a clear loss of accuracy at the outputs."""
 
 Outputs: TypeAlias = Literal["same", "differ", "bfloat16"]
 """`differ`: the outputs of the mutated port, in the highest precision. `bfloat16`: only where it runs in
-bfloat16, a matter of casts. `same`: to the last bit or to rounding."""
+bfloat16, a matter of casts: other values, or an exception. `same`: to the last bit or to rounding."""
 
 Outcome: TypeAlias = Literal[
     "exact",
@@ -36,23 +42,25 @@ Outcome: TypeAlias = Literal[
 ]
 """
 * `exact`: the first divergence is the edited statement, in a module whose code it is.
-* `bracket`: at most `BRACKET` lines that hold it. `later`: another divergence, not the first, is it.
+* `bracket`: at most `BRACKET` lines that hold it whole. `later`: another divergence, not the first, is it.
 * `wrong-module`: its lines, in another module. `wrong-line`: another line of the right module. `wrong-place`.
-* `missed`: passed, although the outputs differ; `cast-silent`: though they differ in bfloat16, where a cast
-  may also cost nothing: neither right nor wrong. `unlocated`: they differ, it is said, and no place is named.
+* `missed`: passed, although the outputs differ, or lose `LOSS` times the accuracy in bfloat16; `cast-silent`:
+  though they differ in bfloat16, where this cast costs less: neither right nor wrong. `unlocated`: they
+  differ, it is said, and no place is named.
 * `equivalent-said`: the outputs are the same, and it is said that a difference inside does not reach them;
   `equivalent-silent`: passed, which is right too. `false-alarm`: said to reach outputs that are the same.
 * `load-refused`: the strict load fails, and the right parameter is named.
-* `crash-told`: the port raises, and the line is given; `crash-untold`: another one or none.
+* `crash-told`: the port raises, and its own innermost line is given, or the edited one; `crash-untold`:
+  another one or none.
 * `error`: no verdict where there should be one.
 """
 
 Hit: TypeAlias = Literal["exact", "bracket", "later", "wrong-module", "wrong-line", "wrong-place"]
 _IS_IT: frozenset[Hit] = frozenset({"exact", "bracket", "later"})
-NAMED: frozenset[Outcome] = frozenset(
-    {"exact", "bracket", "equivalent-said", "equivalent-silent", "load-refused", "crash-told"}
-)
-"""Right answers."""
+PLACED: frozenset[Outcome] = frozenset({"exact", "bracket"})
+"""Right places of errors that load, run and change the outputs."""
+NAMED: frozenset[Outcome] = PLACED | {"equivalent-said", "equivalent-silent", "load-refused", "crash-told"}
+"""Right answers of every sort."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,16 @@ class Told:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is so, found without hooks. `refused`: names that the strict load refuses. `raised`: the port's
-    frames of the exception that it ends with, None where it runs. `error`: of the outputs, relative L2."""
+    """What is so, found without hooks. `refused`: names that the strict load refuses. `raised`: the tree's
+    frames of the exception that it ends with, None where it runs; of a run in bfloat16 where `outputs` says
+    so. `error`: of the outputs, relative L2. `loss`: how many times further from float64 the outputs in
+    bfloat16 are than the clean port's; None where they were not looked at."""
 
     outputs: Outputs
     error: float
     refused: tuple[str, ...] = ()
     raised: tuple[tuple[str, int], ...] | None = None
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,10 @@ class Score:
 def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, ModuleKind]) -> Score:
     """How good an answer is."""
     if truth.raised is not None:
+        own = [frame for frame in truth.raised if frame[0].startswith(PORTS)]
         hit = any(_at(injection, path, line) for path, line in told.frames)
-        hit = hit or (bool(truth.raised) and truth.raised[-1] in told.frames)
-        return Score("crash-told" if hit else "crash-untold", 0)
+        hit = hit or (bool(own) and own[-1] in told.frames)
+        return Score("crash-told" if hit and told.status != "passed" else "crash-untold", 0)
     hits = [_hit(injection, spots, modules) for spots in told.divergences]
     false = sum(hit not in _IS_IT for hit in hits)
     if truth.refused:
@@ -129,7 +141,8 @@ def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, 
             return Score("false-alarm", false)
         return Score("equivalent-said" if hits else "equivalent-silent", false)
     if not hits:
-        silent: Outcome = "cast-silent" if truth.outputs == "bfloat16" else "missed"
+        cheap = truth.outputs == "bfloat16" and (truth.loss is None or truth.loss < LOSS)
+        silent: Outcome = "cast-silent" if cheap else "missed"
         return Score("unlocated" if told.status == "failed" else silent, false)
     if hits[0] in ("exact", "bracket"):
         return Score(hits[0], false)
@@ -160,18 +173,16 @@ def _place(injection: Injection, spot: Spot, modules: Mapping[str, ModuleKind]) 
     right_module = _owns(injection, spot.module, modules)
     if spot.path == injection.path and spot.lines is not None:
         for lines in injection.after:
-            if lines.meets(spot.lines):
+            if lines.holds(spot.lines) or spot.lines.holds(lines):
                 if not right_module:
                     return "wrong-module"
-                within = lines.first <= spot.lines.first and spot.lines.last <= lines.last
-                if within:
+                if lines.holds(spot.lines):
                     return "exact"
-                return "bracket" if len_of(spot.lines) <= BRACKET else "wrong-line"
+                return "bracket" if _length(spot.lines) <= BRACKET else "wrong-line"
     return "wrong-line" if right_module else "wrong-place"
 
 
-def len_of(lines: Lines) -> int:
-    """How many lines."""
+def _length(lines: Lines) -> int:
     return lines.last - lines.first + 1
 
 

@@ -19,6 +19,9 @@ class Lines(NamedTuple):
     def meets(self, other: Lines) -> bool:
         return self.first <= other.last and other.first <= self.last
 
+    def holds(self, other: Lines) -> bool:
+        return self.first <= other.first and other.last <= self.last
+
     def __len__(self) -> int:
         return self.last - self.first + 1
 

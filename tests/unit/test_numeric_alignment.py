@@ -21,7 +21,7 @@ from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.call_order import CallOrder
 from analyzers.numeric.module_names import Stacks
 from analyzers.numeric.records import Address, Built, Filling, Observation, Pair
-from analyzers.numeric.settling import settle
+from analyzers.numeric.settling import decided, doubts, settle
 
 
 def modules(alignment: Alignment) -> set[tuple[str, str, str]]:
@@ -185,12 +185,18 @@ def test_a_block_that_reaches_further_is_dropped_where_nothing_after_it_differs(
     assert labels(settled, "blocks.0") == [("in", "x", "hidden_states")]
 
 
-def test_a_block_that_is_wrong_is_kept_where_what_follows_is_wrong_too() -> None:
+def test_a_block_that_is_wrong_is_in_doubt_where_what_follows_is_wrong_too() -> None:
     built, observation = blocks()
     alignment = align(built, observation)
     wrong = {(f"blocks.{n}", "out"): 0.5 for n in (0, 1)} | {("proj_out", "in"): 0.4}
     settled = settle(built, [observation], alignment, {"plain": readings(alignment, wrong)})
     assert [end for end, _, _ in labels(settled, "blocks.0")] == ["in", "out"]
+    out = {pair.number for pair in alignment.pairs if pair.native.end == "out" and not pair.native.module}
+    blocks_out = {pair_of(settled, f"blocks.{n}", "out").number for n in (0, 1)}
+    assert doubts(built, settled) == (frozenset(blocks_out),)
+    assert out <= settled.certain
+    assert decided(built, settled, blocks_out).pairs == settled.pairs
+    assert labels(decided(built, settled, ()), "blocks.0") == [("in", "x", "hidden_states")]
 
 
 def test_what_agrees_in_one_block_is_proven_in_all() -> None:

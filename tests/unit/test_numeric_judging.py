@@ -10,7 +10,8 @@ from numeric_samples import FLOOR, PORT, blocks, output, reading, readings
 
 from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.floors import LEAST, TIMES, Floors
-from analyzers.numeric.judging import judge, merged
+from analyzers.numeric.frontiers import Origin
+from analyzers.numeric.judging import judge, merged, with_divergences
 from analyzers.numeric.records import Built, Observation, OutputReading, Pair, Reading
 from analyzers.numeric.verdicts import Divergence, Mismatch, NumericVerdict, Spot
 
@@ -312,8 +313,32 @@ def test_what_blame_leads_to_one_statement_is_one() -> None:
     one, other = blamed("to_q", 7), blamed("norm", 7)
     found = merged([one, other, blamed("to_q", 9), blamed("to_q", 7, "dtype"), replace(other, mismatch=None)])
     assert [(d.native.module, d.native.line, d.calls) for d in found] == [
-        ("to_q", 7, 2),
+        ("to_q", 7, 3),
         ("to_q", 9, 1),
-        ("to_q", 7, 1),
         ("norm", 7, 1),
     ]
+
+
+def test_what_began_at_one_operation_is_one() -> None:
+    one, other = blamed("to_q", 7), blamed("norm", 9)
+    other = replace(other, pair=replace(other.pair, number=other.pair.number + 1))
+    here, there = ("aten.mul.Tensor", "blocks.0", ()), ("aten.add.Tensor", "blocks.0", ())
+
+    def count(first: set[Origin], second: set[Origin]) -> int:
+        begun = {one.pair.number: frozenset(first), other.pair.number: frozenset(second)}
+        return len(merged([one, other], begun))
+
+    assert count({here}, {here}) == 1
+    assert count({here, there}, {here}) == 1
+    assert count({here}, {here, there}) == 2
+    assert count({here}, {there}) == 2
+    assert count(set(), set()) == 2
+
+
+def test_sentences_count_what_is_left_after_merging(toy: Toy) -> None:
+    wrong = [("blocks.0.to_q", "out", {"error": 0.1}), ("blocks.0.to_out", "in", {"error": 0.2})]
+    verdict = toy.verdict(*wrong, outputs=(output(0.3),))
+    assert verdict.reason == "2 places of the port compute something else; the outputs differ"
+    left = with_divergences(verdict, verdict.divergences[:1])
+    assert left.reason == "one place of the port computes something else; the outputs differ"
+    assert (left.divergences[0].reaches_outputs, left.divergences[0].output_error) == (True, 0.3)

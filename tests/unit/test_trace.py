@@ -303,7 +303,7 @@ def test_losses_of_accuracy_do_not_use_up_what_is_followed(
         return replace(verdict, divergences=(*losses, wrong))
 
     monkeypatch.setattr(trace_driver, "judge", with_losses)
-    monkeypatch.setattr(trace_driver, "merged", tuple)
+    monkeypatch.setattr(trace_driver, "merged", lambda found, begun: tuple(found))
     answers = TinyAnswers(root, wrong=frozenset({"plain"}))
     result = traced(question, answers)
     followed = [asked["goal"] for asked in asks(answers, "operations")]

@@ -3,9 +3,15 @@ import * as vscode from "vscode";
 import { PARITY_COMMAND, aroundParity, runParity } from "./parity";
 import type { Server } from "./server";
 import { MENU_COMMAND, type StatusItem } from "./status";
+import { TRACE_COMMAND, tracePort, type TraceReports } from "./trace";
 import { WEIGHTS_COMMAND, proveWeights, type WeightReports } from "./weights";
 
 const CANCEL_COMMAND = "ditproof.cancel";
+
+export interface Reports {
+  readonly weights: WeightReports;
+  readonly traces: TraceReports;
+}
 
 export function registerCommands(
   server: Server,
@@ -17,6 +23,7 @@ export function registerCommands(
     vscode.commands.registerCommand("ditproof.showLogs", () => { log.show(); }),
     vscode.commands.registerCommand("ditproof.runParity", runParity),
     vscode.commands.registerCommand("ditproof.proveWeights", proveWeights),
+    vscode.commands.registerCommand("ditproof.tracePort", tracePort),
     vscode.commands.registerCommand(MENU_COMMAND, () => showMenu(status)),
   ];
 }
@@ -25,12 +32,13 @@ export function registerCommands(
 export async function aroundServerCommand(
   command: string,
   run: () => Promise<unknown>,
-  reports: WeightReports,
+  reports: Reports,
   log: vscode.LogOutputChannel,
 ): Promise<unknown> {
   try {
     if (command === PARITY_COMMAND) return await aroundParity(run);
-    if (command === WEIGHTS_COMMAND) return await reports.around(run);
+    if (command === WEIGHTS_COMMAND) return await reports.weights.around(run);
+    if (command === TRACE_COMMAND) return await reports.traces.around(run);
     return await run();
   } catch (error) {
     if (error instanceof vscode.CancellationError) return null;

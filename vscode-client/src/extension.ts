@@ -5,6 +5,7 @@ import { announce } from "./parity";
 import { Server } from "./server";
 import { needsRestart, SECTION } from "./settings";
 import { StatusItem } from "./status";
+import { TraceReports } from "./trace";
 import { WeightReports } from "./weights";
 
 let server: Server | undefined;
@@ -12,7 +13,10 @@ let server: Server | undefined;
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const log = vscode.window.createOutputChannel("ditproof", { log: true });
   const status = new StatusItem();
-  const reports = new WeightReports();
+  const reports = {
+    weights: new WeightReports(),
+    traces: new TraceReports(async (target) => server?.knownTrace(target)),
+  };
   const started = new Server(
     log,
     {
@@ -22,6 +26,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
         status.show(verdict);
         void announce(verdict, log);
       },
+      traceChanged: (port) => void reports.traces.changed(port).catch((error: unknown) => { log.warn(String(error)); }),
       aroundCommand: (command, run) => aroundServerCommand(command, run, reports, log),
     },
     context.extensionPath,
@@ -30,7 +35,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   context.subscriptions.push(
     log,
     status,
-    reports,
+    reports.weights,
+    reports.traces,
     ...registerCommands(started, status, log),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (needsRestart(change)) void started.restart();

@@ -52,3 +52,94 @@ export interface WeightsAnswer {
   readonly text: string;
   readonly reports: readonly { readonly port: string; readonly verdict: "proven" | "broken" | "unknown" }[];
 }
+
+/** A line of code; `path` is relative to the root of the tree, or absolute outside of it. Lines count from 1. */
+export interface TracePlace {
+  readonly path: string | null;
+  readonly line: number | null;
+}
+
+export interface TraceSpot extends TracePlace {
+  readonly module: string;
+}
+
+/** One aligned place over the depth: its error in the free run, and its own error in lockstep. */
+export interface DriftRow {
+  readonly module: string;
+  readonly official: string;
+  readonly end: "in" | "out";
+  readonly label: string;
+  readonly free: number | null;
+  readonly error: number | null;
+  readonly floor: number | null;
+  readonly status: "compared" | "layout" | "absent" | "incomparable";
+  readonly layout: string | null;
+  readonly place: TracePlace | null;
+}
+
+export interface TraceDivergence {
+  readonly kind: "inside" | "between" | "layout" | "dtype" | "nonfinite";
+  readonly native: TraceSpot;
+  readonly official: TraceSpot;
+  readonly error: number | null;
+  readonly floor: number | null;
+  readonly operation: { readonly native: string | null; readonly official: string | null } | null;
+  readonly message: string;
+  readonly hypothesis: { readonly message: string } | null;
+  readonly calls: number;
+  readonly reaches_outputs: boolean | null;
+  readonly output_error: number | null;
+  readonly tap: { readonly module: string; readonly end: string; readonly label: string };
+}
+
+/** What `ditproof trace --format json` writes, as far as the report shows it. */
+export interface Trace {
+  readonly port: string;
+  readonly status: Verdict["status"];
+  readonly reason: string;
+  readonly next_step: string;
+  readonly outputs: readonly Output[];
+  readonly first: TraceDivergence | null;
+  readonly others: readonly TraceDivergence[];
+  readonly aligned: number;
+  readonly unaligned: readonly { readonly side: string; readonly module: string }[];
+  readonly not_fired: readonly string[];
+  readonly seconds: number;
+  readonly reaches_outputs: boolean | null;
+  readonly layouts: readonly string[];
+  readonly drift: readonly DriftRow[];
+  readonly compared: {
+    readonly official: string;
+    readonly recipe: string;
+    readonly device: string;
+    readonly dtype: string | null;
+    readonly seed: number;
+    readonly cases: readonly string[];
+    readonly dropped: readonly { readonly setting: string; readonly reason: string }[];
+  } | null;
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/** What is known of one port. */
+export interface KnownTrace {
+  /** `path::Class` */
+  readonly port: string;
+  readonly stale: boolean;
+  readonly running: boolean;
+  /** Why the last attempt brought nothing. */
+  readonly trouble: string | null;
+  readonly trace: Trace | null;
+}
+
+/** The result of `ditproof.trace` and of the request `ditproof/trace`. */
+export interface TraceAnswer {
+  readonly root: string;
+  readonly traces: readonly KnownTrace[];
+}
+
+/** The argument of `ditproof.trace`: a place, or one port by `path::Class`. */
+export type TraceTarget =
+  | { readonly uri: string; readonly line: number | null }
+  | { readonly port: string; readonly again?: boolean };

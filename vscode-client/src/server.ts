@@ -18,7 +18,7 @@ import {
 } from "vscode-languageclient/node";
 import { findServer, type ServerCommand } from "./discovery";
 import type { ServerState } from "./present";
-import type { ServerStatus, Verdict } from "./protocol";
+import type { ServerStatus, TraceAnswer, TraceTarget, Verdict } from "./protocol";
 import { CrashBudget } from "./restarts";
 import { readSettings, SECTION, settingsForServer, surroundings } from "./settings";
 
@@ -28,6 +28,8 @@ export interface ServerListener {
   stateChanged(state: ServerState, message: string): void;
   statusReported(status: ServerStatus): void;
   verdictReached(verdict: Verdict): void;
+  /** Something else is known of the trace of a port, `path::Class`. */
+  traceChanged(port: string): void;
   /** Wraps every command that the server advertises; `run` carries it out. */
   aroundCommand(command: string, run: () => Promise<unknown>): Promise<unknown>;
 }
@@ -78,6 +80,11 @@ export class Server {
     await this.client?.sendNotification(DidChangeConfigurationNotification.type, {
       settings: { [SECTION]: settingsForServer() },
     });
+  }
+
+  /** What is known of a trace; nothing is run. */
+  async knownTrace(target: TraceTarget): Promise<TraceAnswer | undefined> {
+    return this.running ? await this.client?.sendRequest<TraceAnswer>("ditproof/trace", target) : undefined;
   }
 
   async trustGranted(): Promise<void> {
@@ -194,6 +201,7 @@ export class Server {
     );
     client.onNotification("ditproof/status", (status: ServerStatus) => { this.listener.statusReported(status); });
     client.onNotification("ditproof/verdict", (verdict: Verdict) => { this.listener.verdictReached(verdict); });
+    client.onNotification("ditproof/traceChanged", ({ port }: { port: string }) => { this.listener.traceChanged(port); });
     return client;
   }
 

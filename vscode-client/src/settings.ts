@@ -10,6 +10,7 @@ export interface Settings extends ServerSettings {
   readonly enable: boolean;
   readonly projectPython: string;
   readonly weightsOnSave: boolean;
+  readonly traceOnSave: boolean;
 }
 
 /** What the server gets at the start, on every change, and whenever it asks for the section. */
@@ -17,6 +18,7 @@ export interface SettingsForServer {
   readonly python: string | null;
   readonly trusted: boolean;
   readonly weights: { readonly onSave: boolean };
+  readonly trace: { readonly onSave: boolean };
 }
 
 export function readSettings(): Settings {
@@ -28,6 +30,7 @@ export function readSettings(): Settings {
     interpreter: section.get("interpreter", ""),
     projectPython: section.get("projectPython", ""),
     weightsOnSave: section.get("weights.onSave", true),
+    traceOnSave: section.get("trace.onSave", true),
   };
 }
 
@@ -38,6 +41,7 @@ export function settingsForServer(): SettingsForServer {
     python: python === "" ? null : python,
     trusted: vscode.workspace.isTrusted,
     weights: { onSave: settings.weightsOnSave },
+    trace: { onSave: settings.traceOnSave },
   };
 }
 

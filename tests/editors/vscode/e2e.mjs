@@ -16,6 +16,12 @@ const TYPO = String.raw`r"blocks.\1.to_qq.\2"`;
 const RIGHT = "* (1 + scale_msa)";
 const WRONG = "* (1.01 + scale_msa)";
 
+const NORM = "self.norm_q = RMSNorm(dim, eps=eps)"; // the layer that Wan takes
+const SEEDED = "self.norm_q = RMSNorm(dim, eps=10 * eps)";
+const PORT_CLASS = "WanTransformer3DModel";
+const LACKING = "fastvideo/models/dits/kandinsky5.py"; // has an official model, and no recipe of ours
+const LACKING_CLASS = "Kandinsky5Transformer3DModel";
+
 const test = basename(options.parityTest);
 const results = {};
 mkdirSync(options.out, { recursive: true });
@@ -188,14 +194,112 @@ async function weightsReport(session) {
   await session.screenshot("weights-report");
 }
 
+/** A wrong constant is saved, and nothing else is asked for. */
+async function traceUnderlines(session) {
+  const { page } = session;
+  await session.hideSidebar();
+  await session.goToLine(lineWith(`class ${PORT_CLASS}`, PORT));
+  await lens(session, /not traced yet: trace it/);
+  const line = lineWith(NORM, PORT);
+  const column = readFileSync(join(session.workspace, PORT), "utf8").split("\n")[line - 1].indexOf("eps=eps") + 5;
+  await session.typeAt(line, column, "10 * ", SEEDED);
+  await session.save(PORT, /RMSNorm\(dim, eps=10 \* eps\)/);
+  await until(options.traceTimeoutMs, () => session.shownProblem("DIT903", `[Ln ${line},`));
+  await page.locator(".squiggly-error").first().waitFor({ state: "attached" });
+  await session.idle(options.weightsTimeoutMs);
+  await session.screenshot("trace-differs");
+}
+
+async function traceHover(session) {
+  const line = session.page.locator(".view-line", { hasText: "eps=10" }).first();
+  await session.hover(line, /rounding alone makes/);
+  await session.screenshot("trace-hover");
+  await session.page.keyboard.press("Escape");
+}
+
+/** From the lens to the report, from a point of its plot to the line; in both themes. */
+async function traceReport(session) {
+  const { page } = session;
+  await session.goToLine(lineWith(`class ${PORT_CLASS}`, PORT));
+  await lens(session, /differs at blocks\.0\./);
+  await session.screenshot("trace-lens");
+  const tab = page.locator(".tab", { hasText: `${PORT_CLASS} trace: differs` });
+  await retry(5, async () => {
+    if (!(await tab.isVisible())) await page.locator(".codelens-decoration a", { hasText: "differs at" }).first().click();
+    await tab.waitFor({ timeout: 20_000 });
+  });
+  await session.hidePanel();
+  const report = page.frameLocator("iframe.webview.ready").frameLocator("#active-frame");
+  await report.locator("h1", { hasText: "differs" }).waitFor();
+  await report.locator("#drift .found").first().waitFor();
+  await session.screenshot("trace-report");
+
+  // By keyboard: to the first mark that differs, and from there to its line.
+  const mark = Number(await report.locator("#drift .found circle").first().getAttribute("cx"));
+  const [left, step] = await report.locator("#drift").evaluate((plot) => [plot.dataset.left, plot.dataset.step].map(Number));
+  await report.locator("#drift").focus();
+  await page.keyboard.press("Home");
+  for (let at = Math.round((mark - left) / step - 0.5); at > 0; at--) await page.keyboard.press("ArrowRight");
+  await report.locator("#told", { hasText: "norm_q" }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.locator(".statusbar-item", { hasText: `Ln ${lineWith(NORM, PORT)},` }).waitFor();
+
+  await session.runCommand("Preferences: Toggle between Light/Dark Themes");
+  await page.locator(".monaco-workbench.vs").waitFor();
+  await session.screenshot("trace-report-light");
+  await session.runCommand("Preferences: Toggle between Light/Dark Themes");
+}
+
+/** The report that is open follows, and so does everything else. */
+async function traceAgrees(session) {
+  const { page } = session;
+  const tab = page.locator(`.tab[data-resource-name="${basename(PORT)}"]`).first();
+  await tab.click();
+  await session.goToLine(lineWith(NORM, PORT));
+  await session.undo(NORM);
+  await session.save(PORT, /RMSNorm\(dim, eps=eps\)\n\s+self.norm_k/);
+  await page.locator(".tab", { hasText: `${PORT_CLASS} trace: agrees` }).waitFor({ timeout: options.traceTimeoutMs });
+  await session.goToLine(lineWith(`class ${PORT_CLASS}`, PORT));
+  await lens(session, /agrees with diffusers:WanTransformer3DModel in fp32 \(\d+ taps, (all exact|max error \S+)\)/);
+  await session.errorCount(/^0$/);
+  await session.screenshot("trace-agrees");
+}
+
+/** Where nobody has written down the inputs: the fix begins with them. */
+async function traceRecipe(session) {
+  const { page } = session;
+  await session.runCommand("View: Close All Editors");
+  await session.quickOpen(basename(LACKING));
+  await session.goToLine(lineWith(`class ${LACKING_CLASS}`, LACKING));
+  await lens(session, /no recipe for a trace: write one/);
+  await session.putCursor(lineWith(`class ${LACKING_CLASS}`, LACKING), "class K".length + 1);
+  await session.takeQuickFix(new RegExp(`Write a recipe for ${LACKING_CLASS}`), () => session.screenshot("trace-recipe-fix"));
+  await page.locator(`.tab.active[data-resource-name="${LACKING_CLASS}.py"]`).waitFor();
+  await page.locator(".view-line", { hasText: "def inputs(case)" }).first().waitFor();
+  await session.screenshot("trace-recipe");
+}
+
+async function until(timeoutMs, action) {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+    }
+  }
+}
+
 const lineWith = (text, path = CONFIG) =>
   readFileSync(join(options.fastvideo, path), "utf8").split("\n").findIndex((line) => line.includes(text)) + 1;
 const ruleLine = () => lineWith(TARGET);
 const mappingLine = () => lineWith("param_names_mapping:");
 
-async function weightsLens(session, text, timeout = 30_000) {
+async function lens(session, text, timeout = 30_000) {
   await session.page.locator(".codelens-decoration", { hasText: text }).first().waitFor({ timeout });
 }
+
+const weightsLens = lens;
 
 /** A hint is part of its line; its blanks are no-break spaces. */
 function hint(session, text) {
@@ -226,7 +330,7 @@ async function untrusted(session) {
   await session.shownProblem("DIT101", DIT_CLASS);
   const offered = await session.offeredCommands("ditproof: ");
   assert.ok(offered.includes("ditproof: Restart Server"), `the palette offers ${offered}`);
-  for (const runs of ["ditproof: Run Parity Test", "ditproof: Prove Weights"]) {
+  for (const runs of ["ditproof: Run Parity Test", "ditproof: Prove Weights", "ditproof: Trace"]) {
     assert.ok(!offered.includes(runs), `'${runs}' is offered in an untrusted workspace`);
   }
   assert.ok(!existsSync(join(session.workspace, "was-run")), "the workspace's program was run");
@@ -249,7 +353,9 @@ async function untrustedWeights(session) {
 }
 
 /** One VS Code with a file open, and the given parts one after the other. */
-async function inSession({ file = DIT, settings = {}, ...how }, parts) {
+async function inSession({ file = DIT, settings = {}, ...how }, all) {
+  const parts = Object.fromEntries(Object.entries(all).filter(([name]) => name.startsWith(options.only)));
+  if (Object.keys(parts).length === 0) return;
   let session;
   try {
     session = await Session.start({
@@ -272,7 +378,7 @@ async function inSession({ file = DIT, settings = {}, ...how }, parts) {
 
 await inSession(
   // What is measured in the background would take the processor from the parity runs.
-  { prepare, settings: { "ditproof.weights.onSave": false } },
+  { prepare, settings: { "ditproof.weights.onSave": false, "ditproof.trace.onSave": false } },
   { "finding-and-fix": findingAndFix, "parity-passes": parityPasses, "parity-fails": parityFails },
 );
 await inSession(
@@ -283,6 +389,16 @@ await inSession(
     "weights-hover": weightsHover,
     "weights-quick-fix": weightsQuickFix,
     "weights-report": weightsReport,
+  },
+);
+await inSession(
+  { prepare, file: PORT, height: 1000 },
+  {
+    "trace-underlines": traceUnderlines,
+    "trace-hover": traceHover,
+    "trace-report": traceReport,
+    "trace-agrees": traceAgrees,
+    "trace-recipe": traceRecipe,
   },
 );
 await inSession({ prepare: prepareTrap, trusted: false }, { untrusted, "untrusted-weights": untrustedWeights });

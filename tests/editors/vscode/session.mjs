@@ -222,18 +222,31 @@ export class Session {
     });
   }
 
-  /** Types a text at a place, and sees to it that the line then holds what it should. */
-  async typeAt(line, column, text, expected) {
-    const { page } = this;
-    const shown = page.locator(".view-line", { hasText: expected }).first();
-    const input = page.locator(".quick-input-widget input[type=text]");
+  async hidePanel() {
+    const panel = this.page.locator(".part.panel");
     await retry(5, async () => {
-      await page.keyboard.press("Control+G");
+      if (await panel.isVisible()) await this.page.keyboard.press("Control+J");
+      await panel.waitFor({ state: "hidden", timeout: 3000 });
+    });
+  }
+
+  /** Puts the cursor at a place. */
+  async putCursor(line, column) {
+    const input = this.page.locator(".quick-input-widget input[type=text]");
+    await retry(5, async () => {
+      await this.page.keyboard.press("Control+G");
       await input.waitFor({ timeout: 3000 });
     });
     await this.#fill(input, `:${line}:${column}`, `line ${line}`);
     await this.#accept(`line ${line}`);
-    await page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
+    await this.page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
+  }
+
+  /** Types a text at a place, and sees to it that the line then holds what it should. */
+  async typeAt(line, column, text, expected) {
+    const { page } = this;
+    const shown = page.locator(".view-line", { hasText: expected }).first();
+    await this.putCursor(line, column);
     // A key is lost while the editor takes the focus back; one that arrived late must not be typed twice.
     await retry(5, async () => {
       if (!(await shown.isVisible())) await page.keyboard.type(text);

@@ -413,6 +413,36 @@ def check_rolled_tokens_are_a_layout_and_the_port_keeps_its_order() -> None:
         assert reading["error"] < CLEAN < 0.1 < reading["plain_error"]
 
 
+def check_values_that_are_put_in_order_are_right_from_there_on() -> None:
+    _, instrument, asked = measured({-1: "rolled tokens"})
+    assert len(wrong(instrument, asked)) > 2
+    everything = [pair["number"] for pair in asked]
+    assert wrong(instrument, asked, in_order=everything) == [["layers.0.norm1", "in"]]
+
+
+def check_an_owned_entry_is_right_for_its_caller_too() -> None:
+    _, instrument, asked = measured({-1: "skipped block"})
+    asked = [pair for pair in asked if not pair["native"][0].startswith("layers.0")]
+    first = next(pair for pair in asked if pair["native"][::2] == ["layers.1.norm1", "in"])
+    residual = [["layers.1.norm1", "in"], ["layers.1.norm2", "in"]]
+    assert wrong(instrument, asked) == residual
+    assert wrong(instrument, asked, owned=[first["number"]]) == residual[:1]
+    assert wrong(instrument, asked) == residual
+
+
+def check_the_way_ends_at_what_an_owned_entry_put_right() -> None:
+    _, instrument, asked = measured({-1: "skipped block"})
+    asked = [pair for pair in asked if not pair["native"][0].startswith("layers.0")]
+    numbers = {tuple(pair["native"][::2]): pair["number"] for pair in asked}
+    first, goal = numbers["layers.1.norm1", "in"], numbers["layers.1.norm2", "in"]
+    answer = instrument.operations("plain", asked, goal, owned=[first])
+    for side in ("official", "native"):
+        sources = {value["source"]: value["maker"] for value in answer[side]["values"]}
+        assert "pair" in sources
+        assert first in {value["maker"] for value in answer[side]["values"] if value["source"] == "pair"}
+    assert {same["error"] for same in answer["same"] if same["official"] == answer["official"]["goal"]}
+
+
 # ------------------------------------------------------------------------- operations
 
 

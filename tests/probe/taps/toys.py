@@ -142,7 +142,7 @@ class Port(nn.Module):
         if self.error == "rolled tokens":
             hidden = hidden.roll(2, dims=1)
         cos, sin = self.rope(x.shape[1])
-        for layer in self.layers:
+        for layer in self.layers[1:] if self.error == "skipped block" else self.layers:
             hidden = layer(hidden, vec, cos=cos, sin=sin)
         return (self.final.forward(self.silu(hidden))[0],)
 
