@@ -41,10 +41,10 @@ def repairs_to_try(
     reordered values, then each wrong entry for its caller too, in the port's order. Nothing where only one
     place of all blocks is wrong."""
     places = _places(built, alignment)
-    wrong = wrong_pairs(readings, floors)
+    wrong = wrong_pairs(readings, floors) & alignment.certain
     if len({places[number] for number in wrong}) < 2:
         return
-    reordered = frozenset(reading.pair for reading in readings if reading.reorders)
+    reordered = frozenset(r.pair for r in readings if r.reorders and r.pair in alignment.certain)
     if reordered:
         yield Repairs(in_order=reordered)
     tried: set[tuple[str, str, str]] = set()

@@ -22,8 +22,8 @@ from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
 from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
-from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.repairs import repairs
+from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.slices import (
     NativeTaps,
     OfficialTaps,
@@ -117,7 +117,7 @@ class Instrument:
                     self._layouts[case, reading.pair] = reading.found
         own: Mapping[Address, Reading] = {}
         floors_error = None
-        if kind is not torch.float32 or floors:
+        if asked and (kind is not torch.float32 or floors):
             own, floors_error = self._own_rounding(case, asked, reference, kind)
         return {
             "readings": [
@@ -357,9 +357,7 @@ def _goal_error(goal: Pair, ways: tuple[Way, Way]) -> float | None:
     return difference(right, left).error if right.shape == left.shape else None
 
 
-def _repaired(
-    goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def _repaired(goal: Pair, ways: tuple[Way, Way], same: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     with torch.no_grad():
         return repairs(*ways, same, _goal_error(goal, ways), goal.part)
 

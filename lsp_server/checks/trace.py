@@ -276,8 +276,12 @@ class _Tracing:
                     confirmed, best = confirmed | place, new
         alignment = decided(built, alignment, confirmed)
         if confirmed:
-            readings = await self._again(measuring, alignment, True, readings)
-        return alignment, readings
+            return alignment, await self._again(measuring, alignment, True, readings)
+        kept = alignment.certain
+        found = {
+            case: tuple(one for one in measured if one.pair in kept) for case, measured in readings.items()
+        }
+        return alignment, found
 
     async def _again(
         self,
@@ -328,14 +332,18 @@ class _Tracing:
 
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
+        plain, *others = self.cases
+        readings: tuple[Reading, ...] = ()
         try:
-            return await measuring.lockstep(
-                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            readings = await measuring.lockstep(
+                plain, alignment.pairs, True, dtype=dtype, repairs=self.repairs
             )
+            for case in others:  # code that only another case runs may raise in this dtype
+                await measuring.lockstep(case, (), False, dtype=dtype)
         except _Raised as error:
             self.problems.append(error.problem)
-            self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
-            return ()
+            self.notes.append(f"nothing more is said about {dtype}: {_in_words(error.problem)}")
+        return readings
 
     # ------------------------------------------------------------------ down to the operation
 
