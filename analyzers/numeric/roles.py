@@ -18,6 +18,7 @@ from analyzers.numeric.records import CodeLine
 from analyzers.numeric.statements import Range
 
 _LONGEST = 16
+_NO_VALUES = frozenset({"self", "torch", "F", "nn", "math", "np"})
 
 
 class Step(NamedTuple):
@@ -78,11 +79,7 @@ class Names:
             else:
                 source = None
                 function = sources.function(frame.path, frame.line)
-                if (
-                    function is None
-                    or at + 1 >= len(stack)
-                    or base not in statements.parameters(function)
-                ):
+                if function is None or at + 1 >= len(stack) or base not in statements.parameters(function):
                     return
                 at += 1
                 outer = stack[at]
@@ -93,6 +90,19 @@ class Names:
                 return
             name = source
 
+    def passed(
+        self, stack: Sequence[CodeLine], function: statements.Function, label: str
+    ) -> tuple[Step, ...]:
+        """As `back`, from what the call at the first frame gives for a parameter (`freqs_cis[0]`)."""
+        base, place = _split(label)
+        node = self.house.sources.statement(stack[0].path, stack[0].line)
+        calls = statements.calls_in(node) if node is not None else ()
+        for call in calls:
+            name = _root(statements.argument(call, function, base, bound=True), place)
+            if name is not None:
+                return self.back(stack, 0, name)
+        return ()
+
     def _argument(
         self, outer: CodeLine, function: statements.Function, inner: CodeLine, name: str
     ) -> ast.expr | None:
@@ -100,7 +110,9 @@ class Names:
         if node is None:
             return None
         cls = self.house.sources.enclosing_class(inner.path, function.lineno - 1)
-        given = (statements.argument(c, function, name, bound=cls is not None) for c in statements.calls_in(node))
+        given = (
+            statements.argument(c, function, name, bound=cls is not None) for c in statements.calls_in(node)
+        )
         return next((each for each in given if each is not None), None)
 
     def misnamed(
@@ -149,6 +161,8 @@ def _root(value: ast.expr | None, place: int | None) -> str | None:
     """The variable that an expression only casts, reshapes or picks from."""
     while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
         value = value.func.value
+        if isinstance(value, ast.Name) and value.id in _NO_VALUES:
+            return None
     if isinstance(value, (ast.Tuple, ast.List)) and place is not None and place < len(value.elts):
         return _root(value.elts[place], None)
     if isinstance(value, ast.UnaryOp):

@@ -153,19 +153,17 @@ def _candidates(
     equal = {(pair["native"], pair["official"]) for pair in same if pair["layout"] is None}
     known = {pair["native"] for pair in same if not pair["reorders"]}
     known_official: dict[int, list[int]] = defaultdict(list)
-    for one, other in equal:
-        known_official[one].append(other)
+    for pair in same:
+        plain = pair["layout"] is None or " as " in pair["layout"]
+        if plain and not pair["reorders"] and not str(pair["layout"]).startswith("negated"):
+            known_official[pair["native"]].append(pair["official"])
     by_size: dict[int, list[int]] = defaultdict(list)
     for number in official.values:
         by_size[official.log.values.copies[number].numel()].append(number)
     order = [value for value in native.values if value != native.goal and replay.users.get(value)]
 
     def others(value: int) -> list[int]:
-        return [
-            other
-            for other in by_size[replay.value(value).numel()]
-            if (value, other) not in equal and not any((k, other) in equal for k in (value,))
-        ]
+        return [other for other in by_size[replay.value(value).numel()] if (value, other) not in equal]
 
     for value in order:
         if value not in known:

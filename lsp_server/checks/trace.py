@@ -171,6 +171,7 @@ class _Tracing:
         self.readings: Mapping[str, Sequence[Reading]] = {}
         self.verdict: NumericVerdict | None = None
         self.operations: dict[int, Operations] = {}
+        self.dtype_readings: Sequence[Reading] = ()
         self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
@@ -254,6 +255,7 @@ class _Tracing:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
+        self.dtype_readings = dtype_readings
         return await asyncio.to_thread(
             judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
         )
@@ -277,11 +279,11 @@ class _Tracing:
         alignment = decided(built, alignment, confirmed)
         if confirmed:
             return alignment, await self._again(measuring, alignment, True, readings)
-        kept = alignment.certain
-        found = {
-            case: tuple(one for one in measured if one.pair in kept) for case, measured in readings.items()
+        kept = {pair.number for pair in alignment.pairs}  # a doubtful place may be no pair any more
+        return alignment, {
+            case: tuple(reading for reading in found if reading.pair in kept)
+            for case, found in readings.items()
         }
-        return alignment, found
 
     async def _again(
         self,
@@ -429,11 +431,8 @@ class _Tracing:
             await session.end()
         if self.cases != first.cases or not _only_mends(verdict, self, first, divergence):
             return None
-        if divergence.kind == "dtype":
-            return 0.0
-        left = (
-            _size(self.readings[case], number) for case in self.cases for number in self._numbers(divergence)
-        )
+        runs = [self.dtype_readings] if divergence.kind == "dtype" else list(self.readings.values())
+        left = (_size(readings, number) for readings in runs for number in self._numbers(divergence))
         return max(left, default=0.0)
 
     def _agrees_now(self, case: str, number: int, readings: Sequence[Reading]) -> bool:

@@ -19,6 +19,7 @@ from analyzers.numeric.records import Built, Operations
 from analyzers.numeric.verdicts import Divergence, Hypothesis, NumericVerdict
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import AskFailed, SupersededError
+from lsp_server.checks.strict import MalformedAnswer
 
 MOST_TRIALS = 12
 """Edits that are tried for one error; a run with a warm worker takes about half a second."""
@@ -72,6 +73,9 @@ async def explained(
                 return replace(
                     verdict, divergences=tuple(found)
                 ), "a newer check ended the search for a cause"
+            except MalformedAnswer as error:
+                note = f"the search for a cause ended: an answer cannot be read ({error})"
+                return replace(verdict, divergences=tuple(found)), note
             except CheckError as error:
                 note = f"the search for a cause ended: {error.reason}"
                 return replace(verdict, divergences=tuple(found)), note

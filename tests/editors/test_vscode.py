@@ -44,6 +44,7 @@ IMAGES = {
 }
 """Which screenshots the documentation shows, and under which names."""
 
+# DITPROOF_EDITOR_PARTS: the beginning of the names of those parts that run (`trace`), while one works on them.
 Parts = dict[str, dict[str, Any]]
 
 
@@ -85,7 +86,8 @@ def parts(setup: Setup) -> Parts:
 
 def _must_be_well(parts: Parts, name: str) -> None:
     if name not in parts:
-        pytest.fail(f"VS Code did not start: {parts['start']['error']}", pytrace=False)
+        started = parts.get("start", {"error": f"DITPROOF_EDITOR_PARTS leaves {name} out"})
+        pytest.fail(f"VS Code did not start: {started['error']}", pytrace=False)
     part = parts[name]
     if not part["ok"]:
         pytest.fail(f"{part['error']}\n(a screenshot is in tests/editors/out/vscode)", pytrace=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
 from analyzers.rules.examples import write_tree
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.meta import AskFailed
+from lsp_server.checks.meta import AskFailed, PortName, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_findings import findings_of_trace
 from lsp_server.checks.trace_hypotheses import MOST_TRIALS, Followed, explained, lines_apart
+from lsp_server.checks.trace_json import divergence_json
 
 PORT, OFFICIAL = "models/dits/port.py", "official/model.py"
 HEAD = "class Block(nn.Module):\n    def forward(self, x, y, shift, scale, gate, temb, fps=None):\n"
@@ -306,9 +308,7 @@ def test_lines_that_changed_are_refused(text: str) -> None:
 def test_a_finding_of_a_run_carries_an_unsafe_fix() -> None:
     edit = ("replace-lines", ARGUMENTS)
     found = divergence("        x = 1\n", "        x = 2\n")
-    mended = Divergence(
-        **{**found.__dict__, "hypothesis": Hypothesis("eps", "`1` has to be `2`.", 0.0, edit)}
-    )
+    mended = replace(found, hypothesis=Hypothesis("eps", "`1` has to be `2`.", 0.0, edit))
     verdict = NumericVerdict("failed", "", (), (mended,), True, False, (), (), (), 1, 1, ())
     place = Location(PORT, Span(0, 6, 0, 11))
     (finding,) = findings_of_trace(verdict, "Port", place, lambda path: None)
@@ -316,6 +316,18 @@ def test_a_finding_of_a_run_carries_an_unsafe_fix() -> None:
     assert finding.fix.applicability is Applicability.UNSAFE
     assert (finding.fix.operation, finding.fix.arguments) == edit
     assert finding.fix.title == "Mend the eps, as tried: `1` has to be `2`"
+
+
+def test_the_document_counts_lines_from_1() -> None:
+    named = Hypothesis("eps", "`1` has to be `2`.", 0.0, ("replace-lines", ARGUMENTS))
+    document = divergence_json(replace(divergence("        x = 1\n", ""), hypothesis=named))
+    assert document["hypothesis"] == {
+        "cause": "eps",
+        "message": "`1` has to be `2`.",
+        "error": 0.0,
+        "fix": True,
+        "edit": {**ARGUMENTS, "line": 2},
+    }
 
 
 def test_a_fix_that_was_tried_is_verified_without_its_run(tmp_path: Path) -> None:
@@ -335,3 +347,14 @@ def test_a_fix_that_was_tried_is_verified_without_its_run(tmp_path: Path) -> Non
     assert bad.fix is not None
     with pytest.raises(Refused, match="would not parse"):
         apply_fix(project, bad, bad.fix)
+
+
+def test_a_trial_gives_way_and_takes_no_place_but_its_own() -> None:
+    port = PortName("m", "Port", "m.py")
+    saved = TinyRequest("/tree", "python", True, "fastvideo", port, None)
+    trial = replace(saved, overlay={"/tree/m.py": "x"})
+    assert saved.key != trial.key
+    assert trial.supersedes == (trial.key,)
+    assert set(saved.supersedes) == {saved.key, trial.key}
+    assert trial.message(1)["overlay"] == {"/tree/m.py": "x"}
+    assert saved.message(1)["overlay"] is None

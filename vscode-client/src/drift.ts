@@ -13,16 +13,16 @@ export interface Marked {
   readonly label: string;
 }
 
-const WIDTH = 1000;
-const HEIGHT = 340;
-const LEFT = 62;
+const WIDTH = 760;
+const HEIGHT = 330;
+const LEFT = 58;
 const RIGHT = 14;
 const TOP = 46;
 const BOTTOM = 34;
 /** The row of exact zeros is this far below the scale, the row without numbers as far above. */
 const EDGE = 26;
 const LEAST = -9;
-const LETTER = 6.4;
+const LETTER = 7.2;
 
 export function driftPlot(rows: readonly DriftRow[], marked: readonly Marked[]): string {
   if (rows.length === 0) return "";
@@ -87,7 +87,7 @@ function grid(scale: Scale): string[] {
   const zero = fixed(scale.y(0));
   lines.push(`<text class="axis" x="${LEFT - 8}" y="${zero}" dy="4" text-anchor="end">exact</text>`);
   const top = fixed(scale.y(null));
-  lines.push(`<text class="axis" x="${LEFT - 8}" y="${top}" dy="4" text-anchor="end">none</text>`);
+  lines.push(`<text class="axis" x="${LEFT - 8}" y="${top}" dy="4" text-anchor="end">n/a</text>`);
   return lines;
 }
 

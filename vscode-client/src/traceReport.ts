@@ -62,8 +62,8 @@ class Page {
     const found = trace.first === null ? [] : [trace.first, ...trace.others];
     return [
       this.head(known, trace),
-      found.length === 0 ? "" : this.findings(found),
       trace.drift.length === 0 ? "" : this.drift(trace.drift, found),
+      found.length === 0 ? "" : this.findings(found),
       trace.outputs.length === 0 ? "" : outputs(trace),
       remarks(trace),
       trace.drift.length === 0 ? "" : this.every(trace.drift),
@@ -88,28 +88,18 @@ class Page {
   }
 
   private findings(found: readonly TraceDivergence[]): string {
-    const rows = found.map((one, at) => {
-      const operation =
-        one.operation === null
-          ? ""
-          : `<dl class="operation"><dt>port</dt><dd><code>${escaped(one.operation.native ?? "nothing")}</code></dd>` +
-            `<dt>official</dt><dd><code>${escaped(one.operation.official ?? "nothing")}</code></dd></dl>`;
+    const items = found.map((one) => {
+      const more = one.calls > 1 ? ` <span class="calls">and ${one.calls - 1} more like it</span>` : "";
       const cause = one.hypothesis === null ? "" : `<p class="cause">${escaped(sentence(one.hypothesis.message))}</p>`;
       return (
-        `<tr><th scope="row">${at + 1}</th>` +
-        `<td><span class="kind">${KINDS[one.kind]}</span> <b>${escaped(one.native.module)}</b>` +
-        (one.calls > 1 ? ` <span class="calls">and ${one.calls - 1} more like it</span>` : "") +
-        `<p class="message">${escaped(sentence(one.message))}</p>${operation}${cause}</td>` +
-        `<td class="place">${this.link(one.native)}</td><td class="place">${this.link(one.official)}</td>` +
-        `<td class="number">${measured(one.error)}</td><td class="number">${measured(one.floor)}</td>` +
-        `<td class="number">${times(one)}</td><td>${reaches(one)}</td></tr>`
+        `<li><p><span class="kind">${KINDS[one.kind]}</span> <b>${escaped(one.native.module || "the model")}</b>${more}</p>` +
+        `<p class="message">${escaped(sentence(one.message))}</p>${cause}` +
+        `<dl><dt>port</dt><dd>${this.link(one.native)}${operation(one, one.operation?.native)}</dd>` +
+        `<dt>official</dt><dd>${this.link(one.official)}${operation(one, one.operation?.official)}</dd>` +
+        `<dt>error</dt><dd>${numbers(one)}</dd></dl></li>`
       );
     });
-    return (
-      `<h2>Where it differs</h2><table class="found"><thead><tr><th></th><th>what</th><th>port</th><th>official</th>` +
-      `<th class="number">error</th><th class="number">rounding</th><th class="number">times</th><th>outputs</th>` +
-      `</tr></thead><tbody>${rows.join("")}</tbody></table>`
-    );
+    return `<h2>Where it differs</h2><ol class="found">${items.join("")}</ol>`;
   }
 
   private drift(rows: readonly DriftRow[], found: readonly TraceDivergence[]): string {
@@ -165,9 +155,10 @@ class Page {
   }
 }
 
-/** Where a finding stands in the plot. */
+/** Where a finding stands in the plot, which shows float32: a loss in a lower dtype has no place there. */
 export function marks(rows: readonly DriftRow[], found: readonly TraceDivergence[]): Marked[] {
-  return found.flatMap(({ tap }, number) => {
+  return found.flatMap(({ kind, tap }, number) => {
+    if (kind === "dtype") return [];
     const at = rows.findIndex((row) => row.module === tap.module && row.end === tap.end && row.label === tap.label);
     return at < 0 ? [] : [{ at, label: String(number + 1) }];
   });
@@ -183,8 +174,8 @@ function banner(known: KnownTrace): string {
 function outputs(trace: Trace): string {
   const rows = trace.outputs.map(
     (output) =>
-      `<tr><td>${escaped(output.name)}</td><td class="number">${scientific(output.max_abs)}</td>` +
-      `<td class="number">${scientific(output.mean_abs)}</td><td class="number">${scientific(output.rel_l2)}</td>` +
+      `<tr><td>${escaped(output.name)}</td><td class="number">${measured(output.max_abs)}</td>` +
+      `<td class="number">${measured(output.mean_abs)}</td><td class="number">${measured(output.rel_l2)}</td>` +
       `<td>${output.passed ? "✓ agrees" : "✗ differs"}</td></tr>`,
   );
   return (
@@ -222,16 +213,22 @@ function named(place: TracePlace | null): string {
   return place.line === null ? file : `${file}:${place.line}`;
 }
 
-function times(one: TraceDivergence): string {
-  if (one.error === null || one.floor === null || one.floor === 0) return "-";
-  const factor = one.error / one.floor;
-  return factor < 1000 ? factor.toPrecision(2) : scientific(factor);
+function operation(one: TraceDivergence, side: string | null | undefined): string {
+  return one.operation === null ? "" : ` <code>${escaped(side ?? "nothing")}</code>`;
 }
 
-function reaches(one: TraceDivergence): string {
-  if (one.reaches_outputs === null) return "not told apart";
-  if (!one.reaches_outputs) return "agree";
-  return one.output_error === null ? "differ" : `differ by ${scientific(one.output_error)}`;
+function numbers(one: TraceDivergence): string {
+  const parts = [`<b>${measured(one.error)}</b> of the official norm`];
+  if (one.floor !== null) {
+    const factor = one.error === null || one.floor === 0 ? null : one.error / one.floor;
+    const times = factor === null ? "" : `, ${factor < 1000 ? factor.toPrecision(2) : scientific(factor)} times as much`;
+    parts.push(`rounding alone makes ${measured(one.floor)}${times}`);
+  }
+  if (one.reaches_outputs !== null) {
+    const size = one.output_error === null ? "" : ` by ${measured(one.output_error)}`;
+    parts.push(one.reaches_outputs ? `the outputs differ${size}` : "the outputs agree");
+  }
+  return parts.join("; ");
 }
 
 const measured = (error: number | null): string => (error === 0 ? "0" : scientific(error));

@@ -5,7 +5,7 @@ body { padding: 0 24px 32px; color: var(--vscode-foreground); font: 13px/1.5 var
 h1 { font-size: 20px; font-weight: 600; margin: 18px 0 6px; }
 h2 { font-size: 15px; font-weight: 600; margin: 26px 0 8px; }
 p { margin: 4px 0; }
-code, table.found b, td b { font-family: var(--vscode-editor-font-family); font-size: 12px; }
+code, ol.found b, td b { font-family: var(--vscode-editor-font-family); font-size: 12px; }
 .verdict { font-size: 13px; font-weight: 600; padding: 2px 10px; border-radius: 10px; margin-left: 8px; vertical-align: 3px;
   border: 1px solid currentColor; }
 .verdict.passed { color: var(--vscode-testing-iconPassed); }
@@ -18,12 +18,13 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-weight: 600; color: var(--vscode-descriptionForeground); }
 th, td { padding: 5px 12px 5px 0; vertical-align: top; border-bottom: 1px solid var(--vscode-widget-border, #8884); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.place { white-space: nowrap; }
 .kind { color: var(--vscode-errorForeground); }
-.message { max-width: 60ch; }
-.operation { display: grid; grid-template-columns: max-content 1fr; gap: 2px 10px; margin: 6px 0 2px; }
-.operation dt { color: var(--vscode-descriptionForeground); }
-.operation dd { margin: 0; overflow-wrap: anywhere; }
+.message { max-width: 80ch; }
+ol.found { padding-left: 22px; margin: 0; }
+ol.found li { padding: 6px 0 12px; }
+ol.found dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 12px; margin: 6px 0 0; }
+ol.found dt { color: var(--vscode-descriptionForeground); }
+ol.found dd { margin: 0; overflow-wrap: anywhere; }
 .cause { font-weight: 600; }
 button { font: inherit; cursor: pointer; }
 button.link { all: unset; cursor: pointer; color: var(--vscode-textLink-foreground); text-decoration: underline;
@@ -35,7 +36,7 @@ button:focus-visible, svg:focus-visible, summary:focus-visible { outline: 1px so
 .legend { display: flex; flex-wrap: wrap; gap: 4px 22px; }
 .legend svg { width: 14px; height: 14px; vertical-align: -2px; margin-right: 6px; }
 #drift { width: 100%; height: auto; display: block; cursor: crosshair; }
-#drift text { font: 11px var(--vscode-font-family); fill: var(--vscode-descriptionForeground); }
+#drift text { font: 12px var(--vscode-font-family); fill: var(--vscode-descriptionForeground); }
 #drift .found text { font-weight: 700; font-size: 12px; fill: var(--vscode-errorForeground); }
 .grid { stroke: var(--vscode-widget-border, #8884); stroke-width: 1; }
 .border { stroke: var(--vscode-descriptionForeground); stroke-width: 1; stroke-dasharray: 1 4; }

@@ -16,7 +16,7 @@ const TYPO = String.raw`r"blocks.\1.to_qq.\2"`;
 const RIGHT = "* (1 + scale_msa)";
 const WRONG = "* (1.01 + scale_msa)";
 
-const NORM = "self.norm_q = RMSNorm(dim, eps=eps)"; // the layer that Wan takes
+const NORM = "self.norm_q = RMSNorm(dim, eps=eps)"; // of the cross attention: the first such line of the file
 const SEEDED = "self.norm_q = RMSNorm(dim, eps=10 * eps)";
 const PORT_CLASS = "WanTransformer3DModel";
 const LACKING = "fastvideo/models/dits/kandinsky5.py"; // has an official model, and no recipe of ours
