@@ -153,12 +153,14 @@ class _Case:
         return Origins(self._native, self._executed)
 
     def first(self) -> _Finding | None:
-        """The change to blame: a value proven to be taken for another, then the certain changes before matters
-        of form, the first in the port's order."""
-        found = self._left_out_block() or self._taken_for_another() or self._wrong_leaf()
+        """The change to blame: a value proven to be taken for another, then the certain changes before
+        matters of form, the first in the port's order."""
+        found = (
+            self._left_out_block() or self._taken_for_another() or self._wrong_leaf() or self._handed_over()
+        )
         if found is not None:
             return found
-        return self._explained() or self._proven_wrong() or self._handed_over()
+        return self._explained() or self._proven_wrong()
 
     def _explained(self) -> _Finding | None:
         """The first change that counts of an account that can be believed."""
@@ -228,8 +230,8 @@ class _Case:
             change = Change("operand", None, None, (value, wanted), 1.0, user, official_user)
             where = self._official.statement(official_user) if official_user is not None else None
             message = (
-                f"{operands.shown(user)} uses the weights of `{ours.name}` where the official model uses those "
-                f"of `{theirs.name}`"
+                f"{operands.shown(user)} uses the weights of `{ours.name}` where the official model uses "
+                f"those of `{theirs.name}`"
             )
             place = self._native.called_from(user)
             return _Finding(change, "operand", place, where, f"`{ours.name}`", f"`{theirs.name}`", message)
@@ -262,6 +264,13 @@ class _Case:
         at, spot = self._divergence.pair.native, self._divergence.native
         module = self._native.modules.get(at.module)
         if at.end != "in" or self._account.native.operations or spot.path is None or spot.line is None:
+            return None
+        goal = self._operations.native.values.get(self._operations.native.goal)
+        if (
+            goal is None
+            or goal.source not in ("outside", "buffer")
+            or self._equality.officials_of(goal.number)
+        ):
             return None
         if module is None or module.path is None or module.line is None or not self._native.owns(spot.path):
             return None
@@ -296,7 +305,7 @@ class _Case:
                     and repair.user in (None, each.number)
                 ]
                 wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
-                for user in wrong[:1]:
+                for user in (wrong or users)[:1]:
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
