@@ -118,7 +118,7 @@ class Instrument:
                     self._layouts[case, reading.pair] = reading.found
         own: Mapping[Address, Reading] = {}
         floors_error = None
-        if kind is not torch.float32 or floors:
+        if asked and (kind is not torch.float32 or floors):
             own, floors_error = self._own_rounding(case, asked, reference, kind)
         return {
             "readings": [
