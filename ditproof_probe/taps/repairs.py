@@ -57,11 +57,7 @@ class _Replay:
         return self.way.log.values.copies[number]
 
     def goal(self, exchanged: Exchange, only: int | None = None) -> torch.Tensor | None:
-<<<<<<< HEAD
-        """The goal with some values exchanged, for all users or `only` one; None where it cannot be had."""
-=======
         """The goal with some values exchanged, for all users or for `only` one; None if it cannot be had."""
->>>>>>> main
         fresh = dict(exchanged)
         for place in range(len(self.way.operations)):
             done = self.way.operations[place]
