@@ -94,6 +94,12 @@ class Names:
                 return
             name = source
 
+    def _hands_on(self, line: CodeLine) -> bool:
+        """Whether the statement passes all keywords on that it got itself (`f(*args, **kwargs)`)."""
+        node = self.house.sources.statement(line.path, line.line)
+        calls = statements.calls_in(node) if node is not None else ()
+        return any(keyword.arg is None for call in calls for keyword in call.keywords)
+
     def passed(
         self, stack: Sequence[CodeLine], function: statements.Function, label: str
     ) -> tuple[Step, ...]:
