@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help demo test test-gpu setup tools project editors lint unit docs site bench vsix clean
+.PHONY: help demo test test-gpu setup tools project editors lint unit docs site bench bench-injections vsix clean
 
 help:
 	@echo "make demo    set up and run ditproof on the real fastvideo package"
@@ -76,6 +76,20 @@ bench: tools project
 	@$(BIN)/python benchmarks/weights.py
 	@$(BIN)/python benchmarks/check.py
 	@$(BIN)/python benchmarks/trace_overhead.py
+
+INJECTIONS ?= .injections
+EXAM := $(BIN)/python benchmarks/injections.py
+EXAM_RUN := --split all --count 44 --seed 2026 --clean 100 --together 12
+
+# Two processes share the run; started again it goes on where it was stopped.
+bench-injections: tools project
+	@mkdir -p $(INJECTIONS)
+	@export OMP_NUM_THREADS=1; for share in 1 2; do \
+		$(EXAM) $(EXAM_RUN) --shard $$share/2 --results $(INJECTIONS)/$$share.jsonl \
+			--failures $(INJECTIONS)/failures > $(INJECTIONS)/$$share.log 2>&1 & pids="$$pids $$!"; \
+	done; for pid in $$pids; do wait $$pid || failed=1; done; test -z "$$failed" \
+		|| { tail -n 20 $(INJECTIONS)/*.log; exit 1; }
+	@$(EXAM) --summary --results $(INJECTIONS)/1.jsonl $(INJECTIONS)/2.jsonl
 
 vsix: editors
 

@@ -69,8 +69,8 @@ def converse(writer: RecordWriter, mailbox: Mailbox, test: str, holding: Holding
 class Holding:
     """The models of one test with the call that the test made of each, as what can be asked about them.
 
-    `elements`: how many came out of a module, by (side, name). `bytes`: what looking at the whole models
-    would take; `free`: what is free on their device.
+    `elements`: how many came out of a module, by (side, name). `most`: bytes that may be used at most.
+    `bytes`: what looking at the whole models would take; `free`: what may be used on their device.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Holding:
         sites: Sites,
         inside: Inside,
         elements: Mapping[tuple[str, str], int],
+        most: int | None = None,
     ) -> None:
         from ditproof_probe.taps import live
 
@@ -90,7 +91,7 @@ class Holding:
         self._twin: LiveTwin = live.LiveTwin(official, port, *given, inside, live.dtype_of(port))
         self._instrument: Instrument | None = None
         self._elements = elements
-        self.free = free_bytes(port)
+        self.free = min(free_bytes(port), most) if most is not None else free_bytes(port)
         self.bytes = self._bytes(self._twin, "", "")
 
     def open(self, official: str = "", native: str = "", calls: tuple[int, int] = (0, 0)) -> dict[str, Any]:
@@ -225,6 +226,8 @@ class Holding:
         return copies + values
 
     def _described(self, twin: LiveTwin) -> dict[str, Any]:
+        import torch
+
         building: Any = importlib.import_module("ditproof_probe.tiny.building")
         from ditproof_probe.meta_request import loaded_files
 
@@ -243,6 +246,11 @@ class Holding:
             "files": sorted(loaded_files(self.inside)),
             "mapping": mapping_of(self._twin.port),
             "device": str(next((p.device.type for p in twin.port.parameters()), "cpu")),
+            "rounded": [
+                name
+                for name, buffer in twin.official.named_buffers()
+                if buffer.is_floating_point() and buffer.dtype.itemsize < torch.float32.itemsize
+            ],
             "dtype": str(twin.dtype).removeprefix("torch."),
         }
 

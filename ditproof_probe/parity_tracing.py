@@ -2,11 +2,11 @@
 
 The specification's `trace` holds `folder` (absolute, exists), `native` ({class, path}: the port's class, and
 the end of the path of the file that defines it), `official` (class names), `forwards` (how many of each
-model) and `hold` (None, or {asks: a folder, silence: seconds}: both models can be asked about after the
-test, see `ditproof_probe.parity_holding`). While a test runs, `torch.nn.Module.__call__` looks at the class
-of what is called; a model of one of these classes is traced from its first call on. Without `trace` nothing
-of this is imported, and a forward runs as it always did. Recording keeps no model alive; holding does, see
-there.
+model) and `hold` (None, or {asks: a folder, silence: seconds, bytes: the most to use, or None}: both models
+can be asked about after the test, see `ditproof_probe.parity_holding`). While a test runs,
+`torch.nn.Module.__call__` looks at the class of what is called; a model of one of these classes is traced
+from its first call on. Without `trace` nothing of this is imported, and a forward runs as it always did.
+Recording keeps no model alive; holding does, see there.
 
 A `traced` record holds: test, side, class, path, file, forwards. What is never called is not there.
 """
@@ -41,11 +41,13 @@ class TracePlugin:
         self._count = 0
         self._sites: Any = None
         self._mailbox: Any = None
+        self._most: int | None = None
         hold = spec.get("hold")
         if hold is not None:
             from ditproof_probe.parity_holding import Mailbox
 
             self._mailbox = Mailbox(hold["asks"], float(hold["silence"]))
+            self._most = hold["bytes"]
 
     def pytest_collection_finish(self) -> None:
         """From here on models may be built: by fixtures, or in a test. A test that imports torch only in its
@@ -124,14 +126,11 @@ class TracePlugin:
         if isinstance(held, str):
             self._writer.write("unheld", test=test, message=held)
             return
-        pair, given, taps_bytes = held
+        pair, given, elements = held
         models.let_go()
-        converse(
-            self._writer,
-            self._mailbox,
-            test,
-            Holding(pair, given, self._sites, Inside((self._root,)), taps_bytes),
-        )
+        inside = Inside((self._root,))
+        holding = Holding(pair, given, self._sites, inside, elements, self._most)
+        converse(self._writer, self._mailbox, test, holding)
 
 
 class _Models:

@@ -13,6 +13,7 @@ from analyzers.findings import Finding, Fix
 from analyzers.fixes.base import Refused, run_operation
 from analyzers.project.index import Project
 from analyzers.project.sources import Sources
+from analyzers.rules.catalogue import all_rules
 from analyzers.rules.engine import find_all
 
 _LINE = re.compile(r"\blines? \d+(-\d+)?\b")
@@ -51,7 +52,11 @@ def edited_texts(project: Project, fix: Fix) -> dict[str, str]:
 
 
 def verify_texts(project: Project, changed: Mapping[str, str], settled: Sequence[Finding]) -> None:
-    """Raises `Refused` unless these texts parse, settle the findings and cause no other one."""
+    """Raises `Refused` unless these texts parse, settle the findings and cause no other one.
+
+    What a run has found, and no rule, only a run can tell settled: such a fix was tried in one before it was
+    offered, and is bound to the lines that it was tried on.
+    """
     after = with_texts(project, changed)
     for path in changed:
         facts = after.file(path)
@@ -62,7 +67,8 @@ def verify_texts(project: Project, changed: Mapping[str, str], settled: Sequence
     # Without the baseline: an edit of its line would make a known finding look like a new one.
     old = Counter(_identity(f) for path in looked_at for f in find_all(project, path))
     new = Counter(_identity(f) for path in looked_at for f in find_all(after, path))
-    for identity, number in Counter(_identity(f) for f in settled).items():
+    of_rules = {rule.code for rule in all_rules()}
+    for identity, number in Counter(_identity(f) for f in settled if f.code in of_rules).items():
         if new[identity] > old[identity] - number:
             raise Refused("the edit would not settle the finding")
     appeared = new - old

@@ -29,8 +29,8 @@ _CERTAIN: Mapping[str, int] = {
 _HOPELESS = 30.0
 """What an account may cost to be believed at all."""
 
-_BRACKET = 12
-"""Lines that a bracket spans at most."""
+_BRACKET = 5
+"""Lines that a bracket goes on after its first one at most."""
 
 _PLAUSIBLE = 7.0
 """What an account may cost to be believed before simpler signs."""
@@ -116,7 +116,9 @@ class _Case:
         found = [
             each.exchanged[0]
             for each in self._operations.repairs
-            if len(each.exchanged) == 1 and each.user is None and not equality.has_native(each.exchanged[0][0])
+            if len(each.exchanged) == 1
+            and each.user is None
+            and not equality.officials_of(each.exchanged[0][0], in_form=False)
         ]
         if not found:
             return ()
@@ -151,11 +153,17 @@ class _Case:
         return Origins(self._native, self._executed)
 
     def first(self) -> _Finding | None:
-        """The change to blame: a value proven to be taken for another, then the certain changes before matters
-        of form, the first in the port's order."""
-        found = self._taken_for_another()
+        """The change to blame: a value proven to be taken for another, then the certain changes before
+        matters of form, the first in the port's order."""
+        found = (
+            self._left_out_block() or self._taken_for_another() or self._wrong_leaf() or self._handed_over()
+        )
         if found is not None:
             return found
+        return self._explained() or self._proven_wrong()
+
+    def _explained(self) -> _Finding | None:
+        """The first change that counts of an account that can be believed."""
         if not self._account.complete or self._account.cost > _PLAUSIBLE:
             found = self._layer_left_out() or self._from_nothing()
             if found is not None:
@@ -175,6 +183,113 @@ class _Case:
             return None
         return self._read(heavy[0], heavy)
 
+    def _left_out_block(self) -> _Finding | None:
+        """A numbered block that the official way comes through and the port's does not: its loop."""
+        at, theirs = self._divergence.pair.native, self._divergence.pair.official
+        owner, number = _numbered(at.module)
+        official_owner, official_number = _numbered(theirs.module)
+        if owner is None or official_owner is None or not number or number != official_number:
+            return None
+        missing, passed = f"{owner}.{number - 1}", f"{official_owner}.{number - 1}"
+        native, official = self._operations.native, self._operations.official
+        if (
+            any(_within(each.module, missing) for each in native.operations)
+            or missing not in self._native.modules
+        ):
+            return None
+        through = [each for each in official.operations if _within(each.module, passed)]
+        if not through or self._account.cost < 1.0:
+            return None
+        place = self._native.loop(owner, self._executed)
+        if place is None:
+            return None
+        change = Change("lacking", None, through[-1], (native.goal, official.goal), 1.0)
+        message = f"block '{missing}' is left out on the way to '{at.module}': the loop does not call it"
+        where = self._official.loop(official_owner, {})
+        return _Finding(change, "lacking", place, where, None, f"the call of '{passed}'", message)
+
+    def _wrong_leaf(self) -> _Finding | None:
+        """A parameter of another module than the official one: the statement that calls that module."""
+        for value, wanted in self._proven:
+            ours, theirs = self._operations.native.values[value], self._operations.official.values.get(wanted)
+            if ours.source != "parameter" or theirs is None or theirs.source != "parameter":
+                continue
+            user = next(
+                each
+                for each in self._operations.native.operations
+                if any(operand.value == value for operand in each.operands)
+            )
+            official_user = next(
+                (
+                    each
+                    for each in self._operations.official.operations
+                    if any(operand.value == wanted for operand in each.operands)
+                ),
+                None,
+            )
+            change = Change("operand", None, None, (value, wanted), 1.0, user, official_user)
+            where = self._official.statement(official_user) if official_user is not None else None
+            message = (
+                f"{operands.shown(user)} uses the weights of `{ours.name}` where the official model uses "
+                f"those of `{theirs.name}`"
+            )
+            place = self._native.called_from(user)
+            return _Finding(change, "operand", place, where, f"`{ours.name}`", f"`{theirs.name}`", message)
+        return None
+
+    def _proven_wrong(self) -> _Finding | None:
+        """The statement that made the first value which, put right, puts the goal right."""
+        maker = self._operations.native.makers.get(self._proven[0][0]) if self._proven else None
+        if maker is None:
+            return None
+        theirs = next(
+            (
+                found
+                for _, wanted in self._proven
+                if (found := self._operations.official.makers.get(wanted)) is not None
+            ),
+            None,
+        )
+        where = self._official.statement(theirs) if theirs is not None else None
+        one = self._written(maker)
+        other = self._official_written(theirs) if theirs is not None else None
+        message = (
+            f"{one} gives another value than the official {other or 'model'}; with that one all is right"
+        )
+        change = Change("operation", maker, theirs, self._proven[0], 1.0)
+        return _Finding(change, "operation", self._native.statement(maker), where, one, other, message)
+
+    def _handed_over(self) -> _Finding | None:
+        """A wrong argument whose making was not seen: where the name that is passed got its value."""
+        at, spot = self._divergence.pair.native, self._divergence.native
+        module = self._native.modules.get(at.module)
+        if at.end != "in" or self._account.native.operations or spot.path is None or spot.line is None:
+            return None
+        goal = self._operations.native.values.get(self._operations.native.goal)
+        if (
+            goal is None
+            or goal.source not in ("outside", "buffer")
+            or self._equality.officials_of(goal.number)
+        ):
+            return None
+        if module is None or module.path is None or module.line is None or not self._native.owns(spot.path):
+            return None
+        function = self._sources.function(module.path, module.line)
+        node = self._sources.statement(spot.path, spot.line)
+        if function is None or node is None:
+            return None
+        steps = self._names.passed((CodeLine(spot.path, spot.line, ""),), function, at.label)
+        own = [step.place for step in steps if self._native.owns(step.place.path)]
+        if not own or own[-1].line == spot.line:
+            return None
+        change = Change("operand", None, None, (self._operations.native.goal, -1), 1.0)
+        shown = self._sources.statement(own[-1].path, own[-1].line)
+        text = ast.unparse(shown).partition("\n")[0] if shown is not None else at.label
+        message = (
+            f"`{at.label}` of '{at.module}' is another value than the official one: it comes from `{text}`"
+        )
+        return _Finding(change, "operand", own[-1], None, f"`{at.label}`", None, message)
+
     def _taken_for_another(self) -> _Finding | None:
         """A value that both sides have, taken where the official model takes another one: with that other one
         in its place the goal is right."""
@@ -183,6 +298,13 @@ class _Case:
             for value, wanted in repair.exchanged:
                 if not equality.has_native(value) or not equality.has_official(wanted):
                     continue
+                maker = self._operations.native.makers.get(value)
+                if maker is not None and any(
+                    wanted in equality.officials_of(each.value)
+                    for each in operands.tensors(maker)
+                    if each.value is not None
+                ):
+                    continue  # it had the right value in hand and went on with another: no matter of names
                 users = [
                     each
                     for each in self._operations.native.operations
@@ -190,7 +312,10 @@ class _Case:
                     and repair.user in (None, each.number)
                 ]
                 wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
-                for user in wrong[:1]:
+                for user in (wrong or users)[:1]:
+                    if any(wanted in equality.officials_of(made) for made in user.outputs):
+                        continue  # this is how the port comes to the wanted value
+
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
@@ -218,7 +343,9 @@ class _Case:
                 ),
                 None,
             )
-            change = Change("operand", None, None, (value, wanted), 1.0, user, official_user, taken.index(value))
+            change = Change(
+                "operand", None, None, (value, wanted), 1.0, user, official_user, taken.index(value)
+            )
             where = self._official.statement(official_user) if official_user is not None else None
             theirs = self._official_written(official_user) if official_user is not None else None
             right = sorted(roles.wanted - roles.taken) or sorted(roles.wanted)
@@ -336,6 +463,8 @@ class _Case:
                 near.line <= line <= near.end_line for line in lines
             ):
                 first = min(first, near.line)
+        if place.end_line - first > _BRACKET:
+            return place
         return Range(place.path, first, place.end_line)
 
     def _grounded(self, change: Change) -> bool:
@@ -522,6 +651,10 @@ class _Case:
             place = self._construction(change.native) or self._native.statement(change.native)
             return place, f"takes another part of the result of {operands.shown(change.native)}"
         maker = self._operations.native.makers.get(value)
+        other_order = self._equality.layout(value, wanted)
+        if other_order is not None and other_order.reorders and maker is not None:
+            text = f"{self._written(maker)} has the official values in another order ({other_order.layout})"
+            return self._native.statement(maker), text
         use = self._native.statement(user) if user is not None else self._goal_use[0]
         if maker is not None and operands.canonical(maker) in operands.FRESH:
             text = self._written(maker)
@@ -689,6 +822,17 @@ def _span(house: House, operations: Iterable[Operation]) -> Range | None:
         return None
     first, last = min(place.line for place in places), max(place.end_line for place in places)
     return Range(places[0].path, first, last) if last - first <= _BRACKET else None
+
+
+def _numbered(name: str) -> tuple[str | None, int]:
+    """The list that a module or one around it is a member of, and which one."""
+    parts = name.split(".")
+    at = next((place for place, part in enumerate(parts) if part.isdigit() and place), None)
+    return (None, 0) if at is None else (".".join(parts[:at]), int(parts[at]))
+
+
+def _within(module: str, outer: str) -> bool:
+    return module == outer or module.startswith(f"{outer}.")
 
 
 def _held(operand: Operand, frame: int | None) -> str | None:

@@ -101,6 +101,39 @@ class House:
                 found.append((self.sources.range_at(path, call.lineno - 1), variable))
         return found[0] if len(found) == 1 else None
 
+    def called_from(self, operation: Operation) -> Range | None:
+        """The statement of the model's own files that calls the module of an operation."""
+        module = self.modules.get(operation.module)
+        own = None
+        if module is not None and module.path is not None and module.line is not None:
+            own = self.sources.enclosing_class(module.path, module.line + 1)
+        for frame in operation.stack:
+            inside = own is not None and self.sources.enclosing_class(frame.path, frame.line) is own
+            if self.owns(frame.path) and not inside:
+                return self.at(frame)
+        return self.statement(operation)
+
+    def loop(self, name: str, executed: Mapping[str, Collection[int]]) -> Range | None:
+        """The head of the loop of the model's own files that runs over a list of modules; of several, the one
+        with an executed line, else the last."""
+        owner, _, attribute = name.rpartition(".")
+        module = self.modules.get(owner)
+        if module is None or module.path is None or module.line is None or not self.owns(module.path):
+            return None
+        cls = self.sources.enclosing_class(module.path, module.line + 1)
+        found = [
+            node
+            for node in (ast.walk(cls) if cls is not None else ())
+            if isinstance(node, (ast.For, ast.AsyncFor)) and attribute in statements.attributes_in(node.iter)
+        ]
+        called = [node for node in found if any(isinstance(each, ast.Call) for each in ast.walk(node))]
+        function = self.sources.function(module.path, module.line + 1)
+        own = [node for node in called if function is None or node in list(ast.walk(function))]
+        lines = executed.get(module.path, ())
+        ran = [node for node in own if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)]
+        chosen = (ran or own[-1:])[:1]
+        return statements.range_of(module.path, chosen[0]) if chosen else None
+
     def built(self, module: Module) -> Range | None:
         """The statement of the model's own files that constructs a module."""
         line = statements.innermost(module.built_at, self.owns)

@@ -45,7 +45,7 @@ def repairs_to_try(
     wrong = wrong_pairs(readings, floors) & places.keys()
     if len({places[number] for number in wrong}) < 2:
         return
-    reordered = frozenset(reading.pair for reading in readings if reading.reorders)
+    reordered = frozenset(r.pair for r in readings if r.reorders and r.pair in places)
     if reordered:
         yield Repairs(in_order=reordered)
     tried: set[tuple[str, str, str]] = set()

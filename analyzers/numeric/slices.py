@@ -56,6 +56,11 @@ class Change:
     place: str | None = None
 
 
+def _is_form(pair: Same) -> bool:
+    """Another order or form; a value with the other sign is another value."""
+    return pair.layout is not None and not pair.layout.startswith("negated")
+
+
 @dataclass(frozen=True)
 class Equality:
     """Which values of the two sides are equal, and which are so in another order only."""
@@ -81,11 +86,11 @@ class Equality:
 
     @cached_property
     def _layouts(self) -> Mapping[tuple[int, int], Same]:
-        return {(pair.native, pair.official): pair for pair in self.same if pair.layout is not None}
+        return {(pair.native, pair.official): pair for pair in self.same if _is_form(pair)}
 
     @cached_property
     def _in_form(self) -> tuple[frozenset[int], frozenset[int]]:
-        pairs = [pair for pair in self.same if pair.layout is not None and not pair.reorders]
+        pairs = [pair for pair in self.same if _is_form(pair) and not pair.reorders]
         return frozenset(pair.native for pair in pairs), frozenset(pair.official for pair in pairs)
 
     def agree(self, native: int, official: int) -> bool:
@@ -105,15 +110,17 @@ class Equality:
         """Whether the port has this official value."""
         return ("official", value) in self._classes or value in self._in_form[1]
 
-    def officials_of(self, native: int) -> tuple[int, ...]:
-        """The official values that are equal to one of the port's, also in another form."""
+    def officials_of(self, native: int, in_form: bool = True) -> tuple[int, ...]:
+        """The official values that are equal to one of the port's, with `in_form` also in another form."""
         wanted = self._classes.get(("native", native))
         found = {
             number
             for (side, number), at in self._classes.items()
             if wanted is not None and at == wanted and side == "official"
         }
-        found |= {other for (own, other), pair in self._layouts.items() if own == native and not pair.reorders}
+        if in_form:
+            forms = self._layouts.items()
+            found |= {other for (own, other), pair in forms if own == native and not pair.reorders}
         return tuple(sorted(found))
 
     def officials_like(self, official: int) -> tuple[int, ...]:

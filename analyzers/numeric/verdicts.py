@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from analyzers.findings import JsonValue
 from analyzers.numeric.records import OutputReading, Pair, Reading
 
 DivergenceKind: TypeAlias = Literal["inside", "between", "layout", "dtype", "nonfinite"]
@@ -54,7 +55,7 @@ class Hypothesis:
     cause: str
     message: str
     error: float
-    edit: tuple[str, Mapping[str, object]] | None = None
+    edit: tuple[str, Mapping[str, JsonValue]] | None = None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class _Replay:
         return self.way.log.values.copies[number]
 
     def goal(self, exchanged: Exchange, only: int | None = None) -> torch.Tensor | None:
-        """The goal with some values exchanged, for all users or for `only` one; None where it cannot be had."""
+        """The goal with some values exchanged, for all users or for `only` one; None if it cannot be had."""
         fresh = dict(exchanged)
         for place in range(len(self.way.operations)):
             done = self.way.operations[place]
@@ -105,8 +105,8 @@ def repairs(
 ) -> list[dict[str, Any]]:
     """The exchanges that bring the goal to the official one, those of the earliest values first.
 
-    `goal_error`: how far it is now; `part`: (i, n) where it is the i-th of n slices of the native one. What is
-    left must be below a fifth of that, and below 1e-4.
+    `goal_error`: how far it is now; `part`: (i, n) where it is the i-th of n slices of the native one. What
+    is left must be below a fifth of that, and below 1e-4.
 
     Each: `exchanged` (pairs of a native value and the official value that took its place), `user` (the number
     of the only operation that was given it; None: all), `error` (of the goal, relative L2).
@@ -153,19 +153,17 @@ def _candidates(
     equal = {(pair["native"], pair["official"]) for pair in same if pair["layout"] is None}
     known = {pair["native"] for pair in same if not pair["reorders"]}
     known_official: dict[int, list[int]] = defaultdict(list)
-    for one, other in equal:
-        known_official[one].append(other)
+    for pair in same:
+        plain = pair["layout"] is None or " as " in pair["layout"]
+        if plain and not pair["reorders"] and not str(pair["layout"]).startswith("negated"):
+            known_official[pair["native"]].append(pair["official"])
     by_size: dict[int, list[int]] = defaultdict(list)
     for number in official.values:
         by_size[official.log.values.copies[number].numel()].append(number)
     order = [value for value in native.values if value != native.goal and replay.users.get(value)]
 
     def others(value: int) -> list[int]:
-        return [
-            other
-            for other in by_size[replay.value(value).numel()]
-            if (value, other) not in equal and not any((k, other) in equal for k in (value,))
-        ]
+        return [other for other in by_size[replay.value(value).numel()] if (value, other) not in equal]
 
     for value in order:
         if value not in known:
@@ -180,7 +178,11 @@ def _candidates(
                     yield ((value, other),), place
     for at, one in enumerate(taken):
         for two in taken[at + 1 :]:
-            if known_official[one] and known_official[two] and replay.value(one).shape == replay.value(two).shape:
+            if (
+                known_official[one]
+                and known_official[two]
+                and replay.value(one).shape == replay.value(two).shape
+            ):
                 a, b = known_official[one][0], known_official[two][0]
                 if (one, b) not in equal:
                     yield ((one, b), (two, a)), None

@@ -55,7 +55,7 @@ def _trace(option: TraceOption | None, run_dir: Path) -> dict[str, Any] | None:
         "native": {"class": option.port_class, "path": option.port_path},
         "official": list(option.official),
         "forwards": option.forwards,
-        "hold": {"asks": str(asks), "silence": _SILENCE} if option.hold else None,
+        "hold": {"asks": str(asks), "silence": _SILENCE, "bytes": option.hold_bytes} if option.hold else None,
     }
 
 

@@ -35,7 +35,8 @@ class TraceOption:
     """Trace both models of a parity run. `folder`: absolute, made if absent. `port_class` and `port_path`
     (relative to the root): which model is the port. `official`: class names of the other side. `forwards`:
     how many forwards of each model are recorded. `hold`: after each test both models can be asked about
-    (`ditproof_probe.parity_holding`); whoever sets it has to answer to every event `held`."""
+    (`ditproof_probe.parity_holding`); whoever sets it has to answer to every event `held`. `hold_bytes`: the
+    most memory that may be used for that beside the test's own (None: half of what is free)."""
 
     folder: str
     port_class: str
@@ -43,6 +44,7 @@ class TraceOption:
     official: tuple[str, ...]
     forwards: int = 1
     hold: bool = False
+    hold_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ from analyzers.numeric.blame import blame
 from analyzers.numeric.floors import Floors
 from analyzers.numeric.frontiers import Origin, origins
 from analyzers.numeric.judging import judge, merged, with_divergences
-from analyzers.numeric.records import Observation, Operations, Pair, Reading
+from analyzers.numeric.records import Address, Observation, Operations, Pair, Reading
 from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
 from analyzers.numeric.settling import decided, doubts, settle
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
@@ -38,6 +39,7 @@ from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
+from lsp_server.checks.trace_hypotheses import Followed, explained
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_records import (
     BuiltAnswer,
@@ -53,14 +55,28 @@ from lsp_server.checks.trace_result import Compared, TraceResult
 MOST_FOLLOWED = 8
 """So many errors are followed down to the operation; the others keep their module's line."""
 
+_MOST_NAMED = 4
+"""So many tensors are named in one note."""
+
 MOST_TRIED = 6
 """So many repairs are tried where several places are wrong; each is one run of one case."""
 
 _FLOAT32 = "float32"
 
+_LONGEST_TRIAL = 30.0
+"""Seconds that an edit of the port may take to build or to answer."""
 
-async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage | None = None) -> TraceResult:
-    """The answer. What keeps it from a verdict is its reason; only a cancelled task raises."""
+
+async def trace(
+    question: TraceQuestion,
+    worker: MetaWorker,
+    on_stage: OnStage | None = None,
+    on_verdict: Callable[[TraceResult], None] | None = None,
+) -> TraceResult:
+    """The answer. What keeps it from a verdict is its reason; only a cancelled task raises.
+
+    `on_verdict` is told the answer before causes are looked for, where that is asked for.
+    """
     began = time.monotonic()
     notes: list[str] = []
     for number, against in enumerate(question.officials, 1):
@@ -83,7 +99,13 @@ async def trace(question: TraceQuestion, worker: MetaWorker, on_stage: OnStage |
                 "Reinstall ditproof; if it stays, report it.",
             )
             result = tracing.without_verdict("error", told)
-        return replace(result, notes=(*notes, *result.notes), seconds=time.monotonic() - began)
+        result = replace(result, notes=(*notes, *result.notes), seconds=time.monotonic() - began)
+        if not (question.hypotheses and result.divergences):
+            return result
+        if on_verdict is not None:
+            on_verdict(result)
+        result = await tracing.explained(worker, result)
+        return replace(result, seconds=time.monotonic() - began)
     raise AssertionError("there is an official side to try, and the last one returns")
 
 
@@ -150,6 +172,9 @@ class _Tracing:
         self.cases: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.readings: Mapping[str, Sequence[Reading]] = {}
+        self.verdict: NumericVerdict | None = None
+        self.operations: dict[int, Operations] = {}
+        self.dtype_readings: Sequence[Reading] = ()
         self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
@@ -163,11 +188,13 @@ class _Tracing:
         """Everything that is asked of two models that are built. Raises as `run`."""
         answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
         self.problems += answer.problems
+        self.notes += _load_notes(answer)
         measuring = _Measuring(session, answer, self.question.root)
         with self._timed("running"):
             observations = await self._observed(measuring)
         with self._timed("lockstep"):
             verdict = await self._judged(measuring, observations)
+        self.verdict = verdict
         if self.question.operations and verdict.divergences:
             with self._timed("operations"):
                 verdict = await self._followed(measuring, verdict)
@@ -188,6 +215,7 @@ class _Tracing:
             device=question.device,
             seed=question.seed,
             timeout=question.timeout,
+            overlay=question.overlay,
         )
 
     # ------------------------------------------------------------------ measuring
@@ -231,6 +259,7 @@ class _Tracing:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
+        self.dtype_readings = dtype_readings
         return await asyncio.to_thread(
             judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
         )
@@ -253,8 +282,12 @@ class _Tracing:
                     confirmed, best = confirmed | place, new
         alignment = decided(built, alignment, confirmed)
         if confirmed:
-            readings = await self._again(measuring, alignment, True, readings)
-        return alignment, readings
+            return alignment, await self._again(measuring, alignment, True, readings)
+        kept = {pair.number for pair in alignment.pairs}  # a doubtful place may be no pair any more
+        return alignment, {
+            case: tuple(reading for reading in found if reading.pair in kept)
+            for case, found in readings.items()
+        }
 
     async def _again(
         self,
@@ -305,23 +338,33 @@ class _Tracing:
 
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
+        plain, *others = self.cases
+        readings: tuple[Reading, ...] = ()
         try:
-            return await measuring.lockstep(
-                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            readings = await measuring.lockstep(
+                plain, alignment.pairs, True, dtype=dtype, repairs=self.repairs
             )
+            for case in others:  # code that only another case runs may raise in this dtype
+                await measuring.lockstep(case, (), False, dtype=dtype)
         except _Raised as error:
             self.problems.append(error.problem)
-            self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
-            return ()
+            self.notes.append(f"nothing more is said about {dtype}: {_in_words(error.problem)}")
+        return readings
 
     # ------------------------------------------------------------------ down to the operation
 
     async def _followed(self, measuring: _Measuring, verdict: NumericVerdict) -> NumericVerdict:
         """The verdict with its first errors at their statements."""
-        built, source = measuring.answer.built, sources_of(self.question.root)
+        built, source = measuring.answer.built, self._source
         found: list[Divergence] = []
         begun: dict[int, frozenset[Origin]] = {}
-        for divergence in verdict.divergences[:MOST_FOLLOWED]:
+        # Wrong values come before mere losses of accuracy: those must not use the limit up.
+        urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
+        chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
+        for divergence in verdict.divergences:
+            if divergence.pair not in chosen:
+                found.append(divergence)
+                continue
             self.on_stage(f"looking into {divergence.native.module or 'the model'}")
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
@@ -336,13 +379,13 @@ class _Tracing:
                 found.append(divergence)
                 continue
             begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
+            self.operations[divergence.pair.number] = told
             found.append(await asyncio.to_thread(blame, divergence, told, built, source))
-        left = verdict.divergences[MOST_FOLLOWED:]
-        if left:
+        if len(urgent) > MOST_FOLLOWED:
             self.notes.append(
-                f"only the first {MOST_FOLLOWED} places were followed down to the operation: mend these first"
+                f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"
             )
-        return with_divergences(verdict, merged((*found, *left), begun))
+        return with_divergences(verdict, merged(found, begun))
 
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
@@ -351,6 +394,80 @@ class _Tracing:
         sizes = {case: _size(self.readings[case], divergence.pair.number) for case in self.cases}
         largest = max(sizes.values())
         return next(case for case, size in sizes.items() if size >= largest / 2)
+
+    @cached_property
+    def _source(self) -> Callable[[str], str | None]:
+        return sources_of(self.question.root, self.question.overlay)
+
+    # ------------------------------------------------------------------ why
+
+    async def explained(self, worker: MetaWorker, result: TraceResult) -> TraceResult:
+        """The result with the causes that edits of the port, tried in runs of their own, have shown."""
+        if self.answer is None or result.verdict is None:
+            return result
+
+        async def attempt(texts: Mapping[str, str], divergence: Divergence) -> float | None:
+            overlay = {**(self.question.overlay or {}), **texts}
+            limit = min(self.question.timeout, _LONGEST_TRIAL)
+            question = replace(self.question, overlay=overlay, timeout=limit)
+            try:
+                return await _Tracing(question, self.against, _silent).mended(worker, self, divergence)
+            except _Raised:
+                return None
+
+        followed = Followed(self.answer.built, self.operations, self._source, self.question.root)
+        with self._timed("trying causes"):
+            verdict, note = await explained(result.verdict, followed, attempt, self.on_stage)
+        notes = (*result.notes, note) if note is not None else result.notes
+        return replace(result, verdict=verdict, notes=notes, parts=self.parts)
+
+    async def mended(self, worker: MetaWorker, first: _Tracing, divergence: Divergence) -> float | None:
+        """What is left of an error of another run, where this one mends it and does no harm; else None.
+
+        Raises as `run`.
+        """
+        case = first._shown_best(divergence)
+        async with worker.tiny(self._request()) as session:
+            answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
+            if not _loads_as(answer, first.answer):
+                return None
+            measuring = _Measuring(session, answer, self.question.root)
+            if divergence.kind != "dtype":
+                readings = await measuring.lockstep(case, first.pairs, True, repairs=first.repairs)
+                if not first._agrees_now(case, divergence.pair.number, readings):
+                    return None
+            verdict = self.verdict = await self._judged(measuring, await self._observed(measuring))
+            await session.end()
+        if self.cases != first.cases or not _only_mends(verdict, self, first, divergence):
+            return None
+        runs = [self.dtype_readings] if divergence.kind == "dtype" else list(self.readings.values())
+        left = (_size(readings, number) for readings in runs for number in self._numbers(divergence))
+        return max(left, default=0.0)
+
+    def _agrees_now(self, case: str, number: int, readings: Sequence[Reading]) -> bool:
+        floors = Floors.of(reading for found in self.readings.values() for reading in found)
+        before = next((each for each in self.readings[case] if each.pair == number), None)
+        now = next((each for each in readings if each.pair == number), None)
+        if before is None or now is None:
+            return False
+        return floors.agrees(replace(now, floor=before.floor)) and not now.reorders
+
+    def _numbers(self, divergence: Divergence) -> set[int]:
+        """The pairs at the place of another run's error."""
+        wanted = (divergence.pair.official, divergence.pair.native)
+        return {pair.number for pair in self.pairs if (pair.official, pair.native) == wanted}
+
+    @cached_property
+    def differing(self) -> frozenset[Address]:
+        """The port's places where some case differs beyond rounding."""
+        floors = Floors.of(reading for found in self.readings.values() for reading in found)
+        wrong = {
+            reading.pair
+            for found in self.readings.values()
+            for reading in found
+            if not floors.agrees(reading) or reading.reorders
+        }
+        return frozenset(pair.native for pair in self.pairs if pair.number in wrong)
 
     # ------------------------------------------------------------------ results
 
@@ -477,18 +594,65 @@ class _Measuring:
         return await asyncio.to_thread(read_operations, told, self.root)
 
 
+def _load_notes(answer: BuiltAnswer) -> Iterator[str]:
+    """What of the weights could not be brought over, and is no missing or unexpected name."""
+    if answer.misshapen:
+        shown = ", ".join(f"{name} ({shapes})" for name, shapes in answer.misshapen[:_MOST_NAMED])
+        yield f"a strict load refuses the shape of {shown}{_more(answer.misshapen)}"
+    if answer.filled:
+        shown = ", ".join(answer.filled[:_MOST_NAMED])
+        yield (
+            f"filled from checkpoints and ignored by the official class: {shown}{_more(answer.filled)}; "
+            "they have random values here"
+        )
+
+
+def _more(names: Sequence[object]) -> str:
+    return f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+
+
 def _repairs_json(repairs: Repairs | None) -> dict[str, list[int]]:
     if repairs is None:
         return {}
     return {"owned": sorted(repairs.owned), "in_order": sorted(repairs.in_order)}
 
 
-def sources_of(root: str) -> Callable[[str], str | None]:
-    """The text of a file as it lies on the disk, where the child imported it; None where it cannot be read.
+def _loads_as(answer: BuiltAnswer, first: BuiltAnswer | None) -> bool:
+    """Whether an edited port takes all weights that the unedited one took."""
+    if first is None:
+        return False
+    return set(answer.built.missing) <= set(first.built.missing) and set(answer.built.unexpected) <= set(
+        first.built.unexpected
+    )
+
+
+def _only_mends(verdict: NumericVerdict, trial: _Tracing, first: _Tracing, divergence: Divergence) -> bool:
+    """Whether an error is gone and nothing that agreed differs."""
+    assert first.verdict is not None
+    in_dtype, before = (
+        {found.pair.native for found in each.divergences if found.kind == "dtype"}
+        for each in (verdict, first.verdict)
+    )
+    if not in_dtype <= before or not trial.differing <= first.differing:
+        return False
+    still = in_dtype if divergence.kind == "dtype" else trial.differing
+    fewer = len(verdict.divergences) < len(first.verdict.divergences)
+    return (
+        fewer and divergence.pair.native not in still and (bool(verdict.divergences) or not verdict.drifting)
+    )
+
+
+def sources_of(root: str, overlay: Mapping[str, str] | None = None) -> Callable[[str], str | None]:
+    """The text of a file as the child imported it, from the disk or from the overlay (texts by absolute
+    path); None where it cannot be read.
 
     Paths count from the root.
     """
     known: dict[str, str | None] = {}
+    for path, text in (overlay or {}).items():
+        known[path] = text
+        if Path(path).is_relative_to(root):
+            known[Path(path).relative_to(root).as_posix()] = text
 
     def source(path: str) -> str | None:
         if path not in known:

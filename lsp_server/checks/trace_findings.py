@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from analyzers.findings import START_OF_FILE, Finding, Location, Related, Severity, Span
-from analyzers.numeric.verdicts import Divergence, NumericVerdict, Spot
+from analyzers.findings import (
+    START_OF_FILE,
+    Applicability,
+    Finding,
+    Fix,
+    Location,
+    Related,
+    Severity,
+    Span,
+)
+from analyzers.numeric.verdicts import Divergence, Hypothesis, NumericVerdict, Spot
 
 Lines = Callable[[str], Sequence[str] | None]
 """The lines of a file of the project, or of the official side; None where it cannot be read."""
@@ -78,7 +87,17 @@ def _finding(divergence: Divergence, port: str, port_class: Location, lines: Lin
         symbol=divergence.native.module or port,
         port=port,
         related=tuple(related[:_MOST_RELATED]),
+        fix=_fix(divergence.hypothesis),
     )
+
+
+def _fix(hypothesis: Hypothesis | None) -> Fix | None:
+    """The edit that a run has shown to mend the error; what else it changes for a user, nobody knows."""
+    if hypothesis is None or hypothesis.edit is None:
+        return None
+    operation, arguments = hypothesis.edit
+    title = f"Mend the {hypothesis.cause}, as tried: {hypothesis.message.rstrip('.')}"
+    return Fix(title, operation, arguments, Applicability.UNSAFE)
 
 
 def _severity(divergence: Divergence) -> Severity:

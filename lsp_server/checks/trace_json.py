@@ -121,6 +121,22 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
         "message": hypothesis.message,
         "error": _number(hypothesis.error),
         "fix": hypothesis.edit is not None,
+        "edit": _edit(hypothesis),
+    }
+
+
+def _edit(hypothesis: Hypothesis) -> dict[str, Any] | None:
+    """Which lines of the port become which others."""
+    if hypothesis.edit is None:
+        return None
+    arguments = hypothesis.edit[1]
+    line = arguments["line"]
+    assert isinstance(line, int)
+    return {
+        "path": arguments["path"],
+        "line": line + 1,
+        "old": arguments["old"],
+        "new": arguments["new"],
     }
 
 

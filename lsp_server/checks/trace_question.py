@@ -5,6 +5,7 @@ All that has to be read in the tree is read here, before the worker is asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class TraceQuestion:
     `root` is absolute. `place`: where the port's class stands. `officials`: what may be the official side,
     the best first, each a class. `dtype`: None to look at float32 alone. `lockstep`: put the port right at
     every aligned place, so that each error is seen by itself. `operations`: look into the modules that
-    differ. `timeout`: seconds for building the models, and for each question to them.
+    differ. `hypotheses`: try known causes as edits of the port, each in a run of its own. `timeout`: seconds
+    for building the models, and for each question to them. `overlay`: texts by absolute path, which the
+    port's files are imported from.
     """
 
     root: str
@@ -44,8 +47,10 @@ class TraceQuestion:
     dtype: str | None = "bfloat16"
     lockstep: bool = True
     operations: bool = True
+    hypotheses: bool = False
     seed: int = 0
     timeout: float = DEFAULT_TIMEOUT
+    overlay: Mapping[str, str] | None = None
 
 
 def question_about(

@@ -1,4 +1,4 @@
-"""`ditproof trace` with a parity test, or with `--tier weights`: the models that the test builds and loads."""
+"""`ditproof trace` with a parity test, or `--tier weights`: the models that the test builds and loads."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ def run_tests(
     names = {oracle.ref.rpartition(":")[2].rpartition(".")[2] for oracle in port.oracles}
     if not names:
         raise CommandError(
-            f"which official class {port.name} reproduces is not known, so the test's own model of it cannot be "
-            "told.",
+            f"which official class {port.name} reproduces is not known, so its model in the test neither.",
             "name it in the settings ([tool.ditproof.oracles]).",
         )
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from analyzers.findings import Location
 from analyzers.numeric.records import Built, OutputReading
-from analyzers.numeric.verdicts import Divergence, NumericStatus, Spot
+from analyzers.numeric.verdicts import Divergence, Hypothesis, NumericStatus, Spot
 from lsp_server.checks.requests import Output
 from lsp_server.checks.trace_result import DriftRow, TraceResult
 from lsp_server.commands.report import MOST_COLUMNS, count
@@ -201,9 +201,22 @@ class _Page:
             names = self._listed(found.after)
             yield from self._labelled("after", f"{names}, which agree{'s' if len(found.after) == 1 else ''}")
         if found.hypothesis is not None:
-            yield from self._labelled("cause", found.hypothesis.message)
+            yield from self._labelled("cause", f"{found.hypothesis.message} It was tried in a run.")
+            yield from self._edit(found.hypothesis)
         if found.also or found.calls > 1:
             yield from self._labelled("also", self._also(found))
+
+    def _edit(self, hypothesis: Hypothesis) -> Iterator[str]:
+        if hypothesis.edit is None:
+            return
+        arguments = hypothesis.edit[1]
+        line = arguments["line"]
+        assert isinstance(line, int)
+        at = f"{printable(str(arguments['path']))}:{line + 1}"
+        yield f"  {self._styled('=', 'gutter')} would be mended by: {self._styled(at, 'place')}"
+        for sign, name, style in (("-", "old", "error"), ("+", "new", "help")):
+            for text in str(arguments[name]).split("\n"):
+                yield self._styled(f"      {sign} {printable(text)}", style)
 
     def _opening(self, found: Divergence) -> Iterator[str]:
         spot = found.native

@@ -124,7 +124,7 @@ class Score:
 def score(injection: Injection, truth: Truth, told: Told, modules: Mapping[str, ModuleKind]) -> Score:
     """How good an answer is."""
     if truth.raised is not None:
-        own = [frame for frame in truth.raised if frame[0].startswith(PORTS)]
+        own = [frame for frame in truth.raised if frame[0].startswith(PORTS) or frame[0] == injection.path]
         hit = any(_at(injection, path, line) for path, line in told.frames)
         hit = hit or (bool(own) and own[-1] in told.frames)
         return Score("crash-told" if hit and told.status != "passed" else "crash-untold", 0)

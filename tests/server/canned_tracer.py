@@ -78,7 +78,7 @@ def build(request):
     filled = [["scale", ["scale"]], [LAYER + ".weight", [LAYER + ".weight"]]]
     value = dict(official=side("SoundTransformer", "/site-packages/official.py", ""),
                  native=side(port["class"], path, text), fillings=filled, missing=[], unexpected=[],
-                 cases=["plain"], dropped=[], recipe=request["recipe"], problems=[],
+                 cases=["plain"], dropped=[], shapes=[], filled=[], recipe=request["recipe"], problems=[],
                  files=[path, os.path.join(os.getcwd(), "fastvideo/layers/linear.py")], seconds=0.1)
     say(kind="answer", id=number, n=0, value=value)
 

@@ -9,7 +9,7 @@ import pytest
 from injections.families import FAMILIES, HELD_OUT_KINDS, is_held_out
 from injections.kinds import KINDS, injections
 from injections.sampling import drawn, found, together
-from injections.scoring import BRACKET, ModuleKind, Spot, Told, Truth, class_bases, score, score_several
+from injections.scoring import BRACKET, LOSS, ModuleKind, Spot, Told, Truth, class_bases, score, score_several
 from injections.source import Injection, Lines, SourceFile
 
 BUILDING = [family for family in FAMILIES if not family.held_out]
@@ -133,6 +133,7 @@ def test_samples_are_the_same_each_time_and_take_kinds_in_turn(
     assert len({one.kind for one in sample}) >= 25
     assert len({one.key for one in sample}) == 30
     three = together(pool, 3, seed=1)
+    assert three is not None
     assert len({one.kind for one in three}) == 3
 
 
@@ -195,6 +196,19 @@ def test_scores_of_what_does_not_load_or_run() -> None:
     assert score(_one(), raised, Told("error", frames=(("a.py", 12),)), MODULES).outcome == "crash-told"
     assert score(_one(), raised, Told("error", frames=(("a.py", 20),)), MODULES).outcome == "crash-told"
     assert score(_one(), raised, Told("error", frames=(("a.py", 3),)), MODULES).outcome == "crash-untold"
+    layer = Truth("bfloat16", 0.0, raised=(("a.py", 20), ("fastvideo/layers/linear.py", 152)))
+    at_layer = Told("error", frames=(("fastvideo/layers/linear.py", 152),))
+    assert score(_one(), layer, at_layer, MODULES).outcome == "crash-untold"
+    assert score(_one(), layer, Told("error", frames=(("a.py", 20),)), MODULES).outcome == "crash-told"
+    assert score(_one(), layer, Told("passed"), MODULES).outcome == "crash-untold"
+
+
+def test_scores_of_casts() -> None:
+    cheap, dear = Truth("bfloat16", 0.0, loss=1.0), Truth("bfloat16", 0.0, loss=LOSS + 1)
+    assert score(_one(), cheap, Told("passed"), MODULES).outcome == "cast-silent"
+    assert score(_one(), dear, Told("passed"), MODULES).outcome == "missed"
+    hit = _told(Spot("blocks.0", "a.py", Lines(12, 12)))
+    assert score(_one(), cheap, hit, MODULES).outcome == "exact"
 
 
 def test_several_errors_at_once() -> None:

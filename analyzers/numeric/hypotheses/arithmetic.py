@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement, bracketed
 from analyzers.numeric.hypotheses.evidence import Evidence, Place
+from analyzers.numeric.hypotheses.wiring import bound_before
 from analyzers.numeric.records import Operation
 
 _SIGNS = {ast.Add: "-", ast.Sub: "+"}
@@ -53,7 +54,7 @@ def _one_plus(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                         "one-plus-scale",
                         f"`{code.code(node)}` has to be `{code.code(other)}`, without 1",
                         place,
-                        code.replacing(node, bracketed(code, other)),
+                        code.replacing_whole(node, bracketed(code, other)),
                         0.9,
                     )
 
@@ -122,18 +123,17 @@ def _too_many(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                     f"`{code.code(node)}` has to be `{code.code(kept)}`: the official model has no "
                     f"`{code.code(gone)}` here",
                     place,
-                    code.replacing(node, bracketed(code, kept)),
+                    code.replacing_whole(node, bracketed(code, kept)),
                     0.8 if hinted else 2.6,
                 )
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             hinted = name.rstrip("_") in extra
-            inner = node.args[0] if node.args and not isinstance(node.args[0], ast.Starred) else None
-            held = node.func.value if isinstance(node.func, ast.Attribute) else None
-            # `x.f()` works on x, `F.f(x)` and `self.f(x)` on the argument: only a run tells.
-            for part in (inner, held):
-                if part is None or code.code(part) in ("self", "F", "torch", "nn"):
-                    continue
+            # `x.f()` works on x, `F.f(x)` and `self.f(x)` on the argument.
+            part = node.args[0] if node.args and not isinstance(node.args[0], ast.Starred) else None
+            if isinstance(node.func, ast.Attribute) and not _is_way(node.func.value):
+                part = node.func.value
+            if part is not None:
                 yield _candidate(
                     "extra-operation",
                     f"`{code.code(node)}` has to be `{code.code(part)}`, without `{name}`",
@@ -149,14 +149,19 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
         return
     name = operands.canonical(official)
     held = _names_of_native(evidence, value)
+    bound = bound_before(evidence, place)
     terms: list[tuple[str, str]] = []
     if name in _TERMS:
         for operand in operands.tensors(official):
-            for variable in evidence.names_of(operand.value) if operand.value is not None else ():
-                if variable not in held:
+            known = evidence.names_of(operand.value) if operand.value is not None else ()
+            own = tuple(name for name in (operand.variable, *operand.held) if name in bound)
+            for variable in dict.fromkeys(known or own):
+                if variable is not None and variable not in held:
                     terms.append((f" {_TERMS[name]} {variable}", variable))
         for constant in operands.constants(official):
-            if constant.place != "alpha" and isinstance(operands.parsed(constant.text), (int, float)):
+            value_of = operands.parsed(constant.text)
+            neutral = value_of in ((1, 1.0) if name in ("mul", "div") else (0, 0.0))
+            if constant.place != "alpha" and isinstance(value_of, (int, float)) and not neutral:
                 terms.append((f" {_TERMS[name]} {constant.text}", constant.text))
     code = place.code
     for node in place.nodes:
@@ -184,6 +189,8 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
     whole = _assigned(place.statement)
     if whole is not None:
         for term, variable in terms:
+            if variable == code.code(whole):
+                continue
             yield _candidate(
                 "lacking-term",
                 f"`{term.strip()}` is lacking: the official model has `{variable}` here",
@@ -248,5 +255,13 @@ def _is_callee(place: Place, node: ast.expr) -> bool:
     return isinstance(around, ast.Attribute) or (isinstance(around, ast.Call) and around.func is node)
 
 
+def _is_way(node: ast.expr) -> bool:
+    """Whether a name holds functions or modules rather than a value."""
+    root = node
+    while isinstance(root, (ast.Attribute, ast.Subscript)):
+        root = root.value
+    return isinstance(root, ast.Name) and root.id in ("self", "torch", "nn", "F", "math")
+
+
 def _candidate(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:
-    return Candidate(cause, message, place.code.path, (edit,), place.near * 2 + rank)
+    return Candidate(cause, message, place.code.path, (edit,), place.near * 1.2 + rank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement, bracketed
@@ -22,52 +23,57 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
     )
     if not about_dtypes:
         return
+    later = 0.0 if evidence.divergence.kind == "dtype" else 1.5
     for place in evidence.places:
-        for node in place.nodes:
-            if isinstance(node, ast.Call):
-                yield from _around_call(place, node)
-            if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-                yield from _added(place, node)
-            if isinstance(node, ast.BinOp):
-                yield _edit(
-                    "cast",
-                    f"`{place.code.code(node)}` has to be cast to float32",
-                    place,
-                    place.code.replacing(node, f"({place.code.code(node)}).float()"),
-                    2.4,
-                )
+        for candidate in _at(place):
+            yield replace(candidate, rank=candidate.rank + later)
+
+
+def _at(place: Place) -> Iterator[Candidate]:
+    for node in place.nodes:
+        if isinstance(node, ast.Call):
+            yield from _around_call(place, node)
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+            yield from _added(place, node)
+        if isinstance(node, ast.BinOp):
+            yield _edit(
+                "cast",
+                f"`{place.code.code(node)}` has to be cast to float32",
+                place,
+                place.code.replacing(node, f"({place.code.code(node)}).float()"),
+                2.4,
+            )
 
 
 def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
     code, func = place.code, node.func
-    if isinstance(func, ast.Attribute) and func.attr in _CASTS and not _is_module(func.value):
-        inner, cast = func.value, code.code(node)[len(code.code(func.value)) :]
+    method = code.method(node)
+    if (
+        method is not None
+        and isinstance(func, ast.Attribute)
+        and func.attr in _CASTS
+        and not _is_module(func.value)
+    ):
+        cast, removed = method
         yield _edit(
-            "cast",
-            f"`{cast}` is too much here: the official model does not cast",
-            place,
-            code.replacing(node, code.code(inner)),
-            1.0,
+            "cast", f"`{cast}` is too much here: the official model does not cast", place, removed, 1.0
         )
-        yield from _moved_in(place, node, inner, cast)
+        yield from _moved_in(place, func.value, cast, removed)
         return
     for argument in node.args:
-        if (
-            isinstance(argument, ast.Call)
-            and isinstance(argument.func, ast.Attribute)
-            and argument.func.attr in _CASTS
-        ):
-            inner = argument.func.value
-            cast = code.code(argument)[len(code.code(inner)) :]
+        if not isinstance(argument, ast.Call) or not isinstance(argument.func, ast.Attribute):
+            continue
+        given = code.method(argument)
+        if argument.func.attr in _CASTS and given is not None:
             end = code.span(node)[1]
             yield Candidate(
                 "cast-order",
-                f"`{cast}` has to come after `{_name(func)}`, not before it",
+                f"`{given[0]}` has to come after `{_name(func)}`, not before it",
                 code.path,
-                (code.replacing(argument, code.code(inner)), Replacement(end, end, cast)),
-                place.near * 2 + 1.2,
+                (given[1], Replacement(end, end, given[0])),
+                place.near * 1.2 + 1.2,
             )
-    if isinstance(func, ast.Attribute) or isinstance(func, ast.Name):
+    if isinstance(func, (ast.Attribute, ast.Name)):
         first = node.args[0] if node.args else None
         if isinstance(first, (ast.Name, ast.Attribute)) and not isinstance(func, ast.Name):
             text = code.code(first)
@@ -79,7 +85,7 @@ def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
                     code.replacing(first, f"{text}.float()"),
                     Replacement(code.span(node)[1], code.span(node)[1], f".to({text}.dtype)"),
                 ),
-                place.near * 2 + 1.5,
+                place.near * 1.2 + 1.5,
             )
         yield _edit(
             "cast",
@@ -90,39 +96,24 @@ def _around_call(place: Place, node: ast.Call) -> Iterator[Candidate]:
         )
 
 
-def _moved_in(place: Place, node: ast.Call, inner: ast.expr, cast: str) -> Iterator[Candidate]:
+def _moved_in(place: Place, inner: ast.expr, cast: str, removed: Replacement) -> Iterator[Candidate]:
     """The cast of a result becomes one of what the result is computed from."""
     code = place.code
     if isinstance(inner, ast.Call) and inner.args:
-        first = inner.args[0]
+        parts: list[tuple[ast.expr, ...]] = [(inner.args[0],)]
+    elif isinstance(inner, ast.BinOp):
+        parts = [(inner.left, inner.right), (inner.left,), (inner.right,)]
+    else:
+        return
+    for position, chosen in enumerate(parts):
+        edits = [code.replacing(each, f"{bracketed(code, each)}{cast}") for each in chosen]
         yield Candidate(
             "cast-order",
-            f"`{cast}` has to come before `{_name(inner.func)}`, not after it",
+            f"`{cast}` has to come before `{code.code(inner)}` is computed, not after it",
             code.path,
-            (
-                code.replacing(first, f"{bracketed(code, first)}{cast}"),
-                Replacement(code.span(inner)[1], code.span(node)[1], ""),
-            ),
-            place.near * 2 + 1.1,
+            (*edits, removed),
+            place.near * 1.2 + 1.1 + 0.05 * position,
         )
-    if isinstance(inner, ast.BinOp):
-        for kept in ((inner.left,), (inner.right,), (inner.left, inner.right)):
-            edits = [code.replacing(each, f"{bracketed(code, each)}{cast}") for each in kept]
-            text = code.code(inner)
-            start = code.span(inner)[0]
-            for edit in sorted(edits, reverse=True):
-                text = (
-                    text.encode()[: edit.start - start].decode()
-                    + edit.text
-                    + text.encode()[edit.end - start :].decode()
-                )
-            yield _edit(
-                "cast-order",
-                f"`{cast}` has to come before `{code.code(inner)}` is computed, not after it",
-                place,
-                code.replacing(node, f"({text})"),
-                1.1 + 0.05 * len(kept),
-            )
 
 
 def _added(place: Place, node: ast.Name | ast.Attribute | ast.Subscript) -> Iterator[Candidate]:
@@ -147,4 +138,4 @@ def _is_module(node: ast.expr) -> bool:
 
 
 def _edit(cause: str, message: str, place: Place, edit: Replacement, rank: float) -> Candidate:
-    return Candidate(cause, message, place.code.path, (edit,), place.near * 2 + rank)
+    return Candidate(cause, message, place.code.path, (edit,), place.near * 1.2 + rank)

@@ -66,6 +66,25 @@ class Code:
         """A node's text becomes another one."""
         return Replacement(*self.span(node), text)
 
+    def replacing_whole(self, node: ast.expr, text: str) -> Replacement:
+        """As `replacing`, with the brackets around the node, where it has some of its own."""
+        start, end = self.span(node)
+        before, behind = self._data[:start].rstrip(), self._data[end:]
+        lead = len(behind) - len(behind.lstrip())
+        own = before.endswith(b"(") and behind.lstrip().startswith(b")")
+        if own and not re.search(rb"[\w\])]\s*$", before[:-1]):
+            return Replacement(len(before) - 1, end + lead + 1, text)
+        return Replacement(start, end, text)
+
+    def method(self, call: ast.Call) -> tuple[str, Replacement] | None:
+        """Of `x.f(...)`: the text `.f(...)`, and that without it; None for another call."""
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        start = self.span(call.func.value)[1]
+        dot = self._data.find(b".", start)
+        end = self.span(call)[1]
+        return self._data[dot:end].decode("utf-8"), Replacement(dot, end, "")
+
     def without_argument(self, call: ast.Call, keyword: ast.keyword) -> Replacement:
         """A keyword argument goes, with the comma before it (or behind the first one)."""
         start, end = self.span(keyword)
@@ -85,8 +104,22 @@ class Code:
         trailing = b"," in self._data[last:end].split(b"#")[0]
         return Replacement(last, last, f", {text}") if not trailing else Replacement(end, end, f"{text}")
 
+    def line_of(self, statement: ast.stmt) -> Replacement | None:
+        """A statement goes with its lines; None where it shares them, or is all that its block has."""
+        around = self.parents.get(statement)
+        body = next(
+            (b for b in (getattr(around, name, None) for name in ("body", "orelse")) if b and statement in b),
+            None,
+        )
+        start, end = self.span(statement)
+        first, last = self._starts[statement.lineno - 1], self._starts[statement.end_lineno or 0]
+        rest = self._data[end:last].strip()
+        if body is None or len(body) < 2 or self._data[first:start].strip() or (rest and rest[:1] != b"#"):
+            return None
+        return Replacement(first, min(last, len(self._data)), "")
+
     def applied(self, replacements: Iterable[Replacement]) -> str | None:
-        """The text after the replacements; None where two touch, nothing changes, or it does not parse."""
+        """The text after the replacements; None where two touch or nothing changes."""
         parts: list[bytes] = []
         position = 0
         for start, end, text in sorted(set(replacements)):
@@ -96,13 +129,7 @@ class Code:
             position = end
         parts.append(self._data[position:])
         result = b"".join(parts).decode("utf-8")
-        if result == self.text:
-            return None
-        try:
-            ast.parse(result)
-        except (SyntaxError, ValueError):
-            return None
-        return result
+        return None if result == self.text else result
 
 
 def code_of(path: str, text: str | None, tree: ast.Module | None) -> Code | None:
@@ -110,6 +137,15 @@ def code_of(path: str, text: str | None, tree: ast.Module | None) -> Code | None
     if text is None or tree is None or "\f" in text or re.search(r"\r(?!\n)", text) or text[:1] == "\ufeff":
         return None
     return Code(path, text, tree)
+
+
+def parses(text: str) -> bool:
+    """Whether a text is Python."""
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def nodes_of(statement: ast.stmt) -> Iterator[ast.AST]:

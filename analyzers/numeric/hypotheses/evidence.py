@@ -19,11 +19,12 @@ from analyzers.numeric.verdicts import Divergence, Spot
 
 @dataclass(frozen=True)
 class Place:
-    """A statement of the port. `near`: 0 for the one to blame, 1 for what led to it, 2 for the rest."""
+    """A statement of the port. `near`: 0 for the one to blame, a half for what bound a variable that holds a
+    wrong value there, 1 for what led to it, 2 for the rest."""
 
     code: Code
     statement: ast.stmt
-    near: int
+    near: float
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
@@ -88,17 +89,44 @@ class Evidence:
             if code is not None and statement is not None:
                 found.setdefault(statement, Place(code, statement, near))
         for place in [each for each in found.values() if each.near == 0]:
-            for statement in self._definitions(place):
-                found.setdefault(statement, Place(place.code, statement, 2))
+            for statement, near in self._definitions(place):
+                if statement not in found or found[statement].near > near:
+                    found[statement] = Place(place.code, statement, near)
+            for statement in self._returns(place):
+                found.setdefault(statement, Place(place.code, statement, 1))
         return tuple(sorted(found.values(), key=lambda place: place.near))
 
-    def _lines(self) -> Iterator[tuple[int, str, int]]:
+    @cached_property
+    def suspects(self) -> frozenset[str]:
+        """The port's variables that were used where the official model uses another value."""
+        return frozenset(
+            name for change in self.changes if change.kind == "operand" for name in self._taken(change)
+        )
+
+    def _taken(self, change: Change) -> Iterator[str]:
+        """The variables that a wrong operand came from, through views and slices of it."""
+        user, position = change.user, change.position
+        while user is not None:
+            taken, at = operands.tensors(user), self.native.frame(user)
+            if at is None or position >= len(taken):
+                return
+            operand = taken[position]
+            name = operand.held[at] if at < len(operand.held) else operand.variable
+            if name is not None:
+                yield name
+                return
+            maker = self.operations.native.makers.get(operand.value) if operand.value is not None else None
+            picks = maker is not None and operands.canonical(maker) in operands.FORM | operands.ORDER
+            user, position = (maker if picks else None), 0
+
+    def _lines(self) -> Iterator[tuple[float, str, int]]:
         for spot in (self.divergence.native, *self.divergence.also):
             yield from self._spot_lines(0, spot)
         if self.divergence.mismatch is not None and self.divergence.mismatch.native_spot is not None:
             yield from self._spot_lines(0, self.divergence.mismatch.native_spot)
         for change in self.changes:
-            for operation in (change.native, change.user):
+            maker = self.operations.native.makers.get(change.values[0])
+            for operation in (change.native, change.user, maker):
                 yield from self._stack_lines(1, operation)
         for operation in self.account.native.operations:
             yield from self._stack_lines(2, operation)
@@ -106,14 +134,14 @@ class Evidence:
         for frame in module.built_at if module is not None else ():
             yield 1, frame.path, frame.line
 
-    def _spot_lines(self, near: int, spot: Spot) -> Iterator[tuple[int, str, int]]:
+    def _spot_lines(self, near: float, spot: Spot) -> Iterator[tuple[float, str, int]]:
         if spot.path is None or spot.line is None:
             return
         last = spot.line if spot.end_line is None else spot.end_line
         for line in range(spot.line, last + 1):
             yield near, spot.path, line
 
-    def _stack_lines(self, near: int, operation: Operation | None) -> Iterator[tuple[int, str, int]]:
+    def _stack_lines(self, near: float, operation: Operation | None) -> Iterator[tuple[float, str, int]]:
         if operation is None:
             return
         own = [frame for frame in operation.stack if self.native.owns(frame.path)]
@@ -122,19 +150,28 @@ class Evidence:
         library = self.native.library_module(operation)
         built = self.native.built(library) if library is not None else None
         if built is not None:
-            yield near, built.path, built.line
+            yield min(near, 1), built.path, built.line
 
-    def _definitions(self, place: Place) -> Iterator[ast.stmt]:
-        """The statements that bound what a statement reads."""
+    def _returns(self, place: Place) -> Iterator[ast.stmt]:
+        """Where the function of a statement returns: what is lacking may be lacking there."""
+        function = self.sources.function(place.code.path, place.statement.lineno - 1)
+        if function is None or not any(change.kind == "lacking" for change in self.changes):
+            return
+        for node in ast.walk(function):
+            if isinstance(node, ast.Return) and node.value is not None:
+                yield node
+
+    def _definitions(self, place: Place) -> Iterator[tuple[ast.stmt, float]]:
+        """The statements that bound what a statement reads, and how near they are."""
         path, line = place.code.path, place.statement.lineno - 1
         for name in sorted(statements.names_in(statements.head(place.statement))):
             bound = self.sources.definition(path, line, name, self._executed.get(path, frozenset()))
             if bound is not None:
-                yield bound
+                yield bound, 0.5 if name in self.suspects else 2
         for name in sorted(statements.attributes_in(statements.head(place.statement))):
             bound = self.sources.attribute(path, line, name)
             if bound is not None:
-                yield bound
+                yield bound, 2
 
     @cached_property
     def _executed(self) -> Mapping[str, frozenset[int]]:
@@ -157,6 +194,36 @@ class Evidence:
                 if statement is not None:
                     found[statement] = None
         return tuple(found)
+
+    @cached_property
+    def official_literals(self) -> Mapping[str, tuple[object, ...]]:
+        """What the official model's files give for parameters, keywords and attributes by name, literals
+        alone."""
+        found: dict[str, dict[str, object]] = {}
+        for path in self._official_files:
+            tree = self.sources.tree(path)
+            for name, node in _named_values(tree) if tree is not None else ():
+                if isinstance(node, ast.Constant) and node.value is not None:
+                    found.setdefault(name, {})[repr(node.value)] = node.value
+        return {name: tuple(values.values()) for name, values in found.items()}
+
+    @cached_property
+    def official_keywords(self) -> Mapping[str, frozenset[str]]:
+        """The keywords that the official files' calls give, by the last word of what is called."""
+        found: dict[str, set[str]] = {}
+        for path in self._official_files:
+            tree = self.sources.tree(path)
+            for node in ast.walk(tree) if tree is not None else ():
+                if isinstance(node, ast.Call) and statements.callee(node) is not None:
+                    words = found.setdefault(str(statements.callee(node)), set())
+                    words.update(keyword.arg for keyword in node.keywords if keyword.arg is not None)
+        return {name: frozenset(words) for name, words in found.items()}
+
+    @property
+    def _official_files(self) -> tuple[str, ...]:
+        root = self.built.official_by_name.get("")
+        spots = (self.divergence.official.path, root.path if root is not None else None)
+        return tuple(dict.fromkeys(path for path in spots if path is not None))
 
     # ------------------------------------------------------------------ values
 
@@ -206,6 +273,7 @@ class Evidence:
             if change.kind == "constant" and change.native is not None and None not in change.constants
         ]
         found += self._of_settings()
+        found += self._of_eps()
         found += self._one_sided()
         return tuple({(repr(each.ours), repr(each.theirs)): each for each in reversed(found)}.values())[::-1]
 
@@ -220,6 +288,15 @@ class Evidence:
             if other is not None and not operands.equal_constants(text, other):
                 yield Constants(_value(text), _value(other), name, "", True)
 
+    def _of_eps(self) -> Iterator[Constants]:
+        """The small numbers that the port adds, and the eps of the official model's norms."""
+        ours = _small_constants(self.operations.native.operations)
+        theirs = _small_constants(self.operations.official.operations)
+        for one in sorted(ours):
+            for other in sorted(theirs):
+                if not operands.equal_constants(one, other):
+                    yield Constants(_value(one), _value(other), "eps", "", False)
+
     def _one_sided(self) -> Iterator[Constants]:
         one = _by_operation(self.operations.native.operations)
         other = _by_operation(self.operations.official.operations)
@@ -233,6 +310,20 @@ class Evidence:
                             yield Constants(_value(text), _value(right), place, name, False)
 
 
+def _small_constants(found: Sequence[Operation]) -> set[str]:
+    return {
+        constant.text
+        for operation in found
+        for constant in operands.constants(operation)
+        if constant.place == "eps" or (operands.canonical(operation) == "add" and _is_small(constant.text))
+    }
+
+
+def _is_small(text: str) -> bool:
+    value = operands.parsed(text)
+    return isinstance(value, float) and 0 < value <= 1e-2
+
+
 def _value(text: str | None) -> object:
     return None if text is None else operands.parsed(text)
 
@@ -244,3 +335,20 @@ def _by_operation(found: Sequence[Operation]) -> dict[str, dict[str, set[str]]]:
             places = result.setdefault(operands.canonical(operation), {})
             places.setdefault(constant.place, set()).add(constant.text)
     return result
+
+
+def _named_values(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Parameters with their defaults, keywords and variables with what they are given."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg is not None:
+            yield node.arg, node.value
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for name in sorted(statements.parameters(node)):
+                preset = statements.default(node, name)
+                if preset is not None:
+                    yield name, preset
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target = node.targets[0]
+            bound = getattr(target, "attr", None) or getattr(target, "id", None)
+            if bound is not None:
+                yield bound, node.value

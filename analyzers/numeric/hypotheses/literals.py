@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -32,6 +33,8 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
         yield from _variants(evidence, place)
         yield from _flags(evidence, place)
         yield from _official_literals(evidence, place)
+        yield from _called_alike(evidence, place)
+        yield from _keywords_too_many(evidence, place)
 
 
 def _exchanged(place: Place, constants: Constants) -> Iterator[Candidate]:
@@ -39,7 +42,7 @@ def _exchanged(place: Place, constants: Constants) -> Iterator[Candidate]:
     ours, theirs = constants.ours, constants.theirs
     if not _writable(theirs):
         return
-    rank = place.near * 2 + (0.0 if constants.sure else 1.5)
+    rank = place.near * 1.2 + (0.0 if constants.sure else 1.5)
     for node in place.nodes:
         if isinstance(node, ast.expr) and _same(_literal(node), ours):
             yield _literal_candidate(place.code, node, constants, rank)
@@ -55,9 +58,12 @@ def _exchanged(place: Place, constants: Constants) -> Iterator[Candidate]:
 
 
 def _literal_candidate(code: Code, node: ast.expr, constants: Constants, rank: float) -> Candidate:
-    text = repr(constants.theirs) if not isinstance(constants.theirs, str) else _quoted(constants.theirs)
+    theirs = constants.theirs
+    if isinstance(_literal(node), int) and isinstance(theirs, float) and theirs.is_integer():
+        theirs = int(theirs)
+    text = _written(theirs)
     return _candidate(
-        cause_of(constants.name, constants.operation, constants.theirs),
+        cause_of(_keyword_of(code, node) or constants.name, constants.operation, constants.theirs),
         code,
         (code.replacing(node, text),),
         f"`{code.code(node)}` has to be `{text}`, as in the official model",
@@ -70,8 +76,8 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
     if not constants.name or constants.name.isdigit() or not isinstance(place.statement, ast.stmt):
         return
     theirs = constants.theirs
-    text = _quoted(theirs) if isinstance(theirs, str) and _word(theirs) else repr(theirs)
-    rank = place.near * 2 + (0.5 if constants.sure else 2.0)
+    text = _written(theirs)
+    rank = place.near * 1.2 + (0.5 if constants.sure else 2.0)
     cause = cause_of(constants.name, constants.operation, theirs)
     for call in (node for node in place.nodes if isinstance(node, ast.Call)):
         named = [each for each in call.keywords if each.arg is not None and _alike(each.arg, constants.name)]
@@ -82,23 +88,40 @@ def _arguments(place: Place, constants: Constants) -> Iterator[Candidate]:
                     place.code,
                     (place.code.replacing(keyword.value, text),),
                     f"`{keyword.arg}` has to be {text}, as in the official model",
-                    rank + 0.6,
+                    rank + (0.6 if _literal(keyword.value) is not ... else 1.2),
                 )
             yield _candidate(
                 cause,
                 place.code,
                 (place.code.without_argument(call, keyword),),
                 f"`{keyword.arg}` has to be left out: its default is what the official model has",
-                rank + 0.4,
+                rank - 0.6 if _is_own_scale(constants) else rank + 0.9,
             )
-        if not named and _writable(theirs) and constants.sure and constants.name.isidentifier():
+        if not named and _writable(theirs) and constants.sure and _may_take(call, constants):
             yield _candidate(
                 cause,
                 place.code,
                 (place.code.with_argument(call, f"{constants.name}={text}"),),
                 f"`{constants.name}={text}` has to be given, as in the official model",
-                rank + 0.8,
+                rank + (0.2 if constants.sure else 0.8),
             )
+
+
+def _is_own_scale(constants: Constants) -> bool:
+    """Whether the official attention has the scale that attention has by itself: one over a root."""
+    theirs = constants.theirs
+    if constants.operation != "scaled_dot_product_attention" or not isinstance(theirs, float) or not theirs:
+        return False
+    width = theirs**-2
+    return math.isclose(width, round(width), rel_tol=1e-6)
+
+
+def _may_take(call: ast.Call, constants: Constants) -> bool:
+    """Whether a call may have a constant as one more keyword: a class its setting, a function its own."""
+    name = statements.callee(call) or ""
+    if not constants.name.isidentifier() or constants.operation in operands.ORDER | operands.FORM:
+        return False
+    return name[:1].isupper() or name == constants.operation
 
 
 def _variants(evidence: Evidence, place: Place) -> Iterator[Candidate]:
@@ -119,7 +142,7 @@ def _variants(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                             place.code,
                             (place.code.replacing(node, stem + other),),
                             f"the activation has to be {other}, as in the official model",
-                            place.near * 2 + 0.3,
+                            place.near * 1.2 + 0.3,
                         )
 
 
@@ -139,7 +162,7 @@ def _texts(
                 place.code,
                 (place.code.replacing(node, _quoted(word)),),
                 f"`{place.code.code(node)}` has to be `{_quoted(word)}`, as in the official model",
-                place.near * 2 + (0.2 if shown else 3.0) + position * 0.1,
+                place.near * 1.2 + (0.2 if shown else 3.0) + position * 0.1,
             )
 
 
@@ -168,10 +191,8 @@ def _flags(evidence: Evidence, place: Place) -> Iterator[Candidate]:
                 _flag_cause(name, rotary),
                 place.code,
                 (place.code.replacing(node, str(not node.value)),),
-                f"`{name or place.code.code(node)}` has to be {not node.value} to compute what the official model does"
-                if name
-                else f"`{node.value}` has to be `{not node.value}` to compute what the official model does",
-                place.near * 2 + 1.2,
+                f"`{name or node.value}` has to be {not node.value} to compute what the official model does",
+                place.near * 1.2 + 1.2,
             )
     for call, name, preset in _library_flags(evidence, place):
         yield _candidate(
@@ -179,7 +200,7 @@ def _flags(evidence: Evidence, place: Place) -> Iterator[Candidate]:
             place.code,
             (place.code.with_argument(call, f"{name}={not preset}"),),
             f"`{name}={not preset}` has to be given to compute what the official model does",
-            place.near * 2 + 1.6,
+            place.near * 1.2 + 1.6,
         )
 
 
@@ -212,8 +233,12 @@ def _official_literals(evidence: Evidence, place: Place) -> Iterator[Candidate]:
     """Numbers that only one of the two statements has."""
     if place.near > 1:
         return
-    theirs = [_literal(node) for each in evidence.official_statements for node in ast.walk(statements.head(each))
-              if isinstance(node, ast.Constant)]  # fmt: skip
+    theirs = [
+        _literal(node)
+        for each in evidence.official_statements
+        for node in ast.walk(statements.head(each))
+        if isinstance(node, ast.Constant)
+    ]
     mine = [node for node in place.nodes if isinstance(node, ast.Constant) and _is_number(node.value)]
     own = [node.value for node in mine]
     others = [value for value in dict.fromkeys(theirs) if _is_number(value) and value not in own]
@@ -222,7 +247,40 @@ def _official_literals(evidence: Evidence, place: Place) -> Iterator[Candidate]:
             continue
         for value in others[:3]:
             constants = Constants(node.value, value, _keyword_of(place.code, node) or "", "", False)
-            yield _literal_candidate(place.code, node, constants, place.near * 2 + 2.5)
+            yield _literal_candidate(place.code, node, constants, place.near * 1.2 + 2.5)
+
+
+def _called_alike(evidence: Evidence, place: Place) -> Iterator[Candidate]:
+    """A literal for which the official files have another one under the same name, or one like it."""
+    for node in place.nodes:
+        name = _keyword_of(place.code, node) if isinstance(node, ast.Constant) else None
+        if name is None or not isinstance(node, ast.Constant) or node.value is None:
+            continue
+        for other, values in evidence.official_literals.items():
+            if not _alike(name, other) or any(_same(node.value, value) for value in values):
+                continue
+            for value in values:
+                numbers = _is_number(node.value) and _is_number(value)
+                if not _writable(value) or not (numbers or type(value) is type(node.value)):
+                    continue
+                constants = Constants(node.value, value, name, "", False)
+                rank = place.near * 0.6 + (0.5 if name == other else 0.9)
+                yield _literal_candidate(place.code, node, constants, rank)
+
+
+def _keywords_too_many(evidence: Evidence, place: Place) -> Iterator[Candidate]:
+    """A keyword that no official call of the same name gives."""
+    for call in (node for node in place.nodes if isinstance(node, ast.Call)):
+        known = evidence.official_keywords.get(statements.callee(call) or "")
+        for keyword in call.keywords if known is not None else ():
+            if keyword.arg is not None and known is not None and keyword.arg not in known:
+                yield _candidate(
+                    _flag_cause(keyword.arg, False),
+                    place.code,
+                    (place.code.without_argument(call, keyword),),
+                    f"`{keyword.arg}` has to be left out: the official model does not give it",
+                    place.near * 0.6 + 1.0,
+                )
 
 
 # --------------------------------------------------------------------------- names
@@ -322,6 +380,13 @@ def _word(text: str) -> bool:
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _written(value: object) -> str:
+    """A literal as a person writes it (`1e-6`)."""
+    if isinstance(value, str):
+        return _quoted(value)
+    return re.sub(r"e([+-])0+(?=\d)", r"e\1", repr(value)) if isinstance(value, float) else repr(value)
 
 
 def _runs(nodes: Sequence[ast.AST], count: int) -> Iterator[Sequence[ast.expr]]:

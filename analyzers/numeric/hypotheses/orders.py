@@ -48,20 +48,20 @@ def _sizes(place: Place, node: ast.Call, rank: float) -> Iterator[Candidate]:
             f"`{first}` and `{second}` have to be exchanged in `{name}`",
             place.code.path,
             (place.code.replacing(one, second), place.code.replacing(other, first)),
-            place.near * 2 + rank + 0.2 * (j - i - 1),
+            place.near * 1.2 + rank + 0.2 * (j - i - 1),
         )
 
 
 def _needless(place: Place, node: ast.Call, rank: float) -> Iterator[Candidate]:
     if isinstance(node.func, ast.Attribute) and node.func.attr in _REORDER:
-        inner = node.func.value
-        whole, kept = place.code.code(node), place.code.code(inner)
+        method = place.code.method(node)
+        assert method is not None, "it is an attribute"
         yield Candidate(
             "order",
-            f"`{whole[len(kept) :]}` is too much: the official model keeps the order",
+            f"`{method[0]}` is too much: the official model keeps the order",
             place.code.path,
-            (place.code.replacing(node, kept),),
-            place.near * 2 + rank + 0.1,
+            (method[1],),
+            place.near * 1.2 + rank + 0.1,
         )
 
 
@@ -80,7 +80,7 @@ def _pattern(place: Place, node: ast.Constant, rank: float) -> Iterator[Candidat
                 f"the group `({' '.join(names)})` has to be `({' '.join(other)})`",
                 place.code.path,
                 (Replacement(begin, begin + len(group.group(1).encode()), " ".join(other)),),
-                place.near * 2 + rank,
+                place.near * 1.2 + rank,
             )
 
 
@@ -97,5 +97,5 @@ def _interleaved(place: Place, node: ast.Slice, rank: float) -> Iterator[Candida
         f"`{text}` has to be `{other}`",
         code.path,
         (Replacement(*code.span(node), other),),
-        place.near * 2 + rank + (0.1 if isinstance(around, ast.Tuple) else 0.3),
+        place.near * 1.2 + rank + (0.1 if isinstance(around, ast.Tuple) else 0.3),
     )

@@ -27,7 +27,7 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
             count = 0
             for depth, (own, other) in enumerate(_apart(mine, theirs)):
                 text = _in_our_names(evidence, other, bound)
-                if text is None or count == _MOST:
+                if text is None or count == _MOST or _leaves_a_module(own, other):
                     continue
                 count += 1
                 shown = place.code.code(own)
@@ -36,8 +36,24 @@ def candidates(evidence: Evidence) -> Iterator[Candidate]:
                     f"`{shown}` has to be `{text}`, as in the official model",
                     place.code.path,
                     (place.code.replacing(own, _fitting(place, own, text, other)),),
-                    0.7 + 0.1 * depth,
+                    0.7 + 0.1 * depth + min(len(text), 100) / 400,
                 )
+
+
+def _leaves_a_module(own: ast.expr, other: ast.expr) -> bool:
+    """Whether the official expression goes around a module that the port calls."""
+    ours, theirs = (
+        {
+            node.func.attr
+            for node in ast.walk(each)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "self"
+        }
+        for each in (own, other)
+    )
+    return bool(ours - theirs)
 
 
 def _value(statement: ast.stmt) -> ast.expr | None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
-from analyzers.numeric.hypotheses import arithmetic, casts, literals, orders, parallels, wiring
-from analyzers.numeric.hypotheses.edits import Candidate
+from analyzers.numeric.hypotheses import arithmetic, casts, literals, orders, overrides, parallels, wiring
+from analyzers.numeric.hypotheses.edits import Candidate, parses
 from analyzers.numeric.hypotheses.evidence import Evidence
 from analyzers.numeric.records import Built, Operations
 from analyzers.numeric.verdicts import Divergence
 
-_SOURCES = (literals, wiring, parallels, arithmetic, orders, casts)
+_SOURCES = (overrides, literals, wiring, parallels, arithmetic, orders, casts)
+_VAGUE = frozenset({"as-official", "swapped-operands", "constant", "flag", "extra-operation"})
+"""Causes that say less than another that comes to the same text."""
+
 _DTYPE_SOURCES = (casts, literals, parallels)
 
 
@@ -43,10 +47,11 @@ def proposals(
     )
     trials: dict[tuple[str, str], Trial] = {}
     for candidate in found:
-        if len(trials) == at_most:
-            break
         code = evidence.code(candidate.path)
         text = code.applied(candidate.replacements) if code is not None else None
-        if text is not None:
-            trials.setdefault((candidate.path, text), Trial(candidate, text))
-    return tuple(trials.values())
+        if text is None:
+            continue
+        known = trials.setdefault((candidate.path, text), Trial(candidate, text))
+        if known.candidate.cause in _VAGUE and candidate.cause not in _VAGUE:
+            trials[candidate.path, text] = Trial(candidate, text)
+    return tuple(islice((trial for trial in trials.values() if parses(trial.text)), at_most))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
+from typing import TypeGuard
 
 from analyzers.numeric import operands
 from analyzers.numeric.hypotheses.edits import Candidate, Replacement
@@ -55,7 +56,7 @@ def _taken_for(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candi
                 f"`{right}` has to be taken where `{wrong}` is: it holds what the official model uses",
                 place.code.path,
                 (place.code.replacing(node, right),),
-                place.near * 2 + 0.2,
+                place.near * 1.2 + 0.2,
             )
 
 
@@ -75,16 +76,20 @@ def _unpackings(evidence: Evidence, place: Place, meant: Sequence[tuple[str, str
                     f"the parts have to be unpacked as {', '.join(order)}, as in the official model",
                     place.code.path,
                     edits,
-                    place.near * 2 + 0.3,
+                    place.near * 0.6 + 0.2,
                 )
         for (i, one), (j, other) in combinations(enumerate(target.elts), 2):
+            if "_" in (names[i], names[j]):
+                continue
             known = (names[i], names[j]) in meant or (names[j], names[i]) in meant
+            suspected = bool({names[i], names[j]} & evidence.suspects)
+            likely = 0.6 + 0.02 * (j - i) if suspected else place.near * 1.2 + 1.4 + 0.1 * (j - i)
             yield Candidate(
                 "chunk-order",
                 f"`{names[i]}` and `{names[j]}` have to be exchanged in the unpacking",
                 place.code.path,
                 (place.code.replacing(one, names[j]), place.code.replacing(other, names[i])),
-                place.near * 2 + (0.1 if known else 1.4 + 0.1 * (j - i) + 0.01 * i),
+                0.1 if known else likely + 0.01 * i,
             )
 
 
@@ -100,11 +105,7 @@ def _official_orders(evidence: Evidence, names: Sequence[str]) -> Iterator[Seque
 
 def _exchanges(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candidate]:
     """Two variables exchanged throughout a statement."""
-    names = list(
-        dict.fromkeys(
-            node.id for node in place.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        )
-    )
+    names = list(dict.fromkeys(node.id for node in place.nodes if _is_value(node, place)))
     for one, other in combinations(names[:8], 2):
         edits: list[Replacement] = []
         for node in (each for each in place.nodes if isinstance(each, ast.expr)):
@@ -118,7 +119,7 @@ def _exchanges(place: Place, meant: Sequence[tuple[str, str]]) -> Iterator[Candi
             f"`{one}` and `{other}` have to be exchanged",
             place.code.path,
             tuple(edits),
-            place.near * 2 + (0.4 if known else 2.2),
+            place.near * 1.2 + (0.7 if known else 2.2),
         )
 
 
@@ -134,7 +135,7 @@ def _joins(place: Place) -> Iterator[Candidate]:
                 f"`{first}` and `{second}` have to be exchanged in what is joined",
                 place.code.path,
                 (place.code.replacing(one, second), place.code.replacing(other, first)),
-                place.near * 2 + 1.0,
+                place.near * 0.6 + 0.8,
             )
 
 
@@ -159,7 +160,7 @@ def _arguments(place: Place) -> Iterator[Candidate]:
                 f"`{first}` and `{second}` have to be exchanged",
                 place.code.path,
                 (place.code.replacing(one, second), place.code.replacing(other, first)),
-                place.near * 2 + 2.4,
+                place.near * 1.2 + 2.4,
             )
 
 
@@ -171,7 +172,7 @@ def _other_names(evidence: Evidence, place: Place, wrong: set[str]) -> Iterator[
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
-    mine = [node for node in place.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    mine = [node for node in place.nodes if _is_value(node, place)]
     own = {node.id for node in mine}
     bound = bound_before(evidence, place)
     for node in mine:
@@ -184,7 +185,7 @@ def _other_names(evidence: Evidence, place: Place, wrong: set[str]) -> Iterator[
                 f"`{name}` has to be taken where `{node.id}` is, as in the official model",
                 place.code.path,
                 (place.code.replacing(node, name),),
-                place.near * 2 + (0.8 if node.id not in theirs or node.id in wrong else 1.9),
+                place.near * 1.2 + (0.8 if node.id not in theirs or node.id in wrong else 1.9),
             )
 
 
@@ -211,6 +212,16 @@ def _targets(statement: ast.stmt) -> Iterator[ast.Tuple]:
         for target in statement.targets:
             if isinstance(target, ast.Tuple) and not any(isinstance(e, ast.Starred) for e in target.elts):
                 yield target
+
+
+def _is_value(node: ast.AST, place: Place) -> TypeGuard[ast.Name]:
+    """Whether a variable is read for what it holds, and neither called nor the way to something called."""
+    if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id == "self":
+        return False
+    around = place.code.parents.get(node)
+    if isinstance(around, ast.Call):
+        return around.func is not node
+    return not (isinstance(around, ast.Attribute) and node.id in ("torch", "nn", "F", "math", "np"))
 
 
 def _reads(place: Place, node: ast.AST, name: str) -> bool:
