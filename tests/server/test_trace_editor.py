@@ -174,7 +174,9 @@ async def test_the_names_of_a_save_are_measured_first(traced: Path, worker: Cann
         assert worker.kinds[-1] == "tiny"
 
 
-async def test_a_newer_save_replaces_the_trace_that_it_makes_wrong(traced: Path, worker: CannedTracer) -> None:
+async def test_a_newer_save_replaces_the_trace_that_it_makes_wrong(
+    traced: Path, worker: CannedTracer
+) -> None:
     async with editor_at(traced, settings=trusted(worker, weights={"onSave": False})) as editor:
         editor.open(PORT)
         await editor.indexed()
