@@ -348,7 +348,8 @@ class _Tracing:
                 await measuring.lockstep(case, (), False, dtype=dtype)
         except _Raised as error:
             self.problems.append(error.problem)
-            self.notes.append(f"nothing more is said about {dtype}: {_in_words(error.problem)}")
+            said = "nothing more" if readings else "nothing"
+            self.notes.append(f"{said} is said about {dtype}: {_in_words(error.problem)}")
         return readings
 
     # ------------------------------------------------------------------ down to the operation
