@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options, refuse_given
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
-from lsp_server.commands.terminal import colours, say, write, write_json
+from lsp_server.commands.terminal import colours, printable, say, write, write_json
 from lsp_server.commands.trace_tests import is_test, run_tests
 from lsp_server.commands.trace_text import trace_text
 from lsp_server.commands.workspace import Tree, open_tree, project_of, tell_problems
@@ -224,7 +224,17 @@ def trace_tests(
     else:
         for result in results:
             _written(project, result, verbose=verbose, quiet=quiet)
+        write(f"\n{tests_text(results, overall)}")
     return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[overall]
+
+
+def tests_text(results: Sequence[TraceResult], overall: NumericStatus) -> str:
+    """Which test came to what, a line each: one that could not run does not hide what the others say."""
+    lines = [f"{len(results)} tests of {results[0].port}: {overall}"]
+    for result in results:
+        assert result.check is not None, "each of several results is of a parity test"
+        lines.append(f"  {result.status:<9} {printable(result.check.test)}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _port(argument: str, root: str | None) -> tuple[Tree, Project, Port]:
