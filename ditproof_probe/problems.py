@@ -156,6 +156,12 @@ def _place(chain: list[BaseException], inside: Inside) -> tuple[str | None, int 
     return None, None
 
 
+def innermost_in(error: BaseException, file: str | None) -> tuple[str | None, int | None]:
+    """The innermost line (from 0) of one file that an exception passed through; None where it did not."""
+    lines = [line for path, line in _frames(error.__traceback__) if path == file]
+    return (os.path.abspath(file), lines[-1]) if file is not None and lines else (None, None)  # noqa: PTH100
+
+
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
     while traceback is not None:
         yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno - 1

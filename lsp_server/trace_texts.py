@@ -90,7 +90,7 @@ def card_of_result(result: TraceResult) -> str:
 def card_of_divergence(result: TraceResult, divergence: Divergence, link: Link) -> str:
     """The numbers of both sides at a line that differs, as Markdown."""
     head = f"`{module_of(divergence)}` **{_KINDS[divergence.kind]}** `{_official(result)}`"
-    parts = [head, *_explained(divergence), _table(result, divergence, link)]
+    parts = [head, " ".join(_explained(divergence)), _table(result, divergence, link)]
     return "\n\n".join(part for part in parts if part)
 
 

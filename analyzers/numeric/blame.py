@@ -29,8 +29,8 @@ _CERTAIN: Mapping[str, int] = {
 _HOPELESS = 30.0
 """What an account may cost to be believed at all."""
 
-_BRACKET = 12
-"""Lines that a bracket spans at most."""
+_BRACKET = 5
+"""Lines that a bracket goes on after its first one at most."""
 
 _PLAUSIBLE = 7.0
 """What an account may cost to be believed before simpler signs."""
@@ -153,12 +153,14 @@ class _Case:
         return Origins(self._native, self._executed)
 
     def first(self) -> _Finding | None:
-        """The change to blame: a value proven to be taken for another, then the certain changes before matters
-        of form, the first in the port's order."""
-        found = self._left_out_block() or self._taken_for_another() or self._wrong_leaf()
+        """The change to blame: a value proven to be taken for another, then the certain changes before
+        matters of form, the first in the port's order."""
+        found = (
+            self._left_out_block() or self._taken_for_another() or self._wrong_leaf() or self._handed_over()
+        )
         if found is not None:
             return found
-        return self._explained() or self._proven_wrong() or self._handed_over()
+        return self._explained() or self._proven_wrong()
 
     def _explained(self) -> _Finding | None:
         """The first change that counts of an account that can be believed."""
@@ -228,8 +230,8 @@ class _Case:
             change = Change("operand", None, None, (value, wanted), 1.0, user, official_user)
             where = self._official.statement(official_user) if official_user is not None else None
             message = (
-                f"{operands.shown(user)} uses the weights of `{ours.name}` where the official model uses those "
-                f"of `{theirs.name}`"
+                f"{operands.shown(user)} uses the weights of `{ours.name}` where the official model uses "
+                f"those of `{theirs.name}`"
             )
             place = self._native.called_from(user)
             return _Finding(change, "operand", place, where, f"`{ours.name}`", f"`{theirs.name}`", message)
@@ -263,6 +265,13 @@ class _Case:
         module = self._native.modules.get(at.module)
         if at.end != "in" or self._account.native.operations or spot.path is None or spot.line is None:
             return None
+        goal = self._operations.native.values.get(self._operations.native.goal)
+        if (
+            goal is None
+            or goal.source not in ("outside", "buffer")
+            or self._equality.officials_of(goal.number)
+        ):
+            return None
         if module is None or module.path is None or module.line is None or not self._native.owns(spot.path):
             return None
         function = self._sources.function(module.path, module.line)
@@ -289,6 +298,13 @@ class _Case:
             for value, wanted in repair.exchanged:
                 if not equality.has_native(value) or not equality.has_official(wanted):
                     continue
+                maker = self._operations.native.makers.get(value)
+                if maker is not None and any(
+                    wanted in equality.officials_of(each.value)
+                    for each in operands.tensors(maker)
+                    if each.value is not None
+                ):
+                    continue  # it had the right value in hand and went on with another: no matter of names
                 users = [
                     each
                     for each in self._operations.native.operations
@@ -296,7 +312,10 @@ class _Case:
                     and repair.user in (None, each.number)
                 ]
                 wrong = [each for each in users if not any(map(equality.has_native, each.outputs))]
-                for user in wrong[:1]:
+                for user in (wrong or users)[:1]:
+                    if any(wanted in equality.officials_of(made) for made in user.outputs):
+                        continue  # this is how the port comes to the wanted value
+
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
@@ -444,6 +463,8 @@ class _Case:
                 near.line <= line <= near.end_line for line in lines
             ):
                 first = min(first, near.line)
+        if place.end_line - first > _BRACKET:
+            return place
         return Range(place.path, first, place.end_line)
 
     def _grounded(self, change: Change) -> bool:

@@ -21,7 +21,7 @@ from analyzers.numeric.module_names import Stacks
 from analyzers.numeric.records import Built, Observation, OutputReading, Pair, Reading
 from analyzers.numeric.repairs import Repairs
 from analyzers.numeric.sentences import end_of, message, repeated
-from analyzers.numeric.sightings import Run, Sighting, grouped, sightings
+from analyzers.numeric.sightings import Run, Sighting, grouped, is_other_form_of_outputs, sightings
 from analyzers.numeric.spots import spot_of_value
 from analyzers.numeric.verdicts import Divergence, DivergenceKind, NumericVerdict, Spot
 
@@ -212,7 +212,7 @@ def _runs(
 
 def _is_form(sighting: Sighting, runs: Mapping[str, Run], floors: Floors, outputs: Sequence[Pair]) -> bool:
     """Whether a reordering is undone before the outputs: what comes last is in the official order."""
-    if sighting.kind != "layout":
+    if sighting.kind != "layout" or is_other_form_of_outputs(sighting.pair, sighting.reading):
         return False
     run = runs[sighting.case]
     ends = [run.readings[pair.number] for pair in outputs if pair.number in run.readings]

@@ -41,10 +41,11 @@ def repairs_to_try(
     reordered values, then each wrong entry for its caller too, in the port's order. Nothing where only one
     place of all blocks is wrong."""
     places = _places(built, alignment)
-    wrong = wrong_pairs(readings, floors)
+    # A run may have read candidates that were no pairs in the end.
+    wrong = wrong_pairs(readings, floors) & places.keys()
     if len({places[number] for number in wrong}) < 2:
         return
-    reordered = frozenset(reading.pair for reading in readings if reading.reorders)
+    reordered = frozenset(r.pair for r in readings if r.reorders and r.pair in places)
     if reordered:
         yield Repairs(in_order=reordered)
     tried: set[tuple[str, str, str]] = set()

@@ -84,11 +84,21 @@ class Names:
                 at += 1
                 outer = stack[at]
                 given = self._argument(outer, function, frame, base)
+                if given is None and at + 1 < len(stack) and self._hands_on(outer):
+                    at += 1
+                    outer = stack[at]
+                    given = self._argument(outer, function, frame, base)
                 source = _root(given, place)
                 yield Step(self.house.at(outer), base, source)
             if source is None:
                 return
             name = source
+
+    def _hands_on(self, line: CodeLine) -> bool:
+        """Whether the statement passes all keywords on that it got itself (`f(*args, **kwargs)`)."""
+        node = self.house.sources.statement(line.path, line.line)
+        calls = statements.calls_in(node) if node is not None else ()
+        return any(keyword.arg is None for call in calls for keyword in call.keywords)
 
     def passed(
         self, stack: Sequence[CodeLine], function: statements.Function, label: str
@@ -98,10 +108,22 @@ class Names:
         node = self.house.sources.statement(stack[0].path, stack[0].line)
         calls = statements.calls_in(node) if node is not None else ()
         for call in calls:
+            call = self._spread(call, stack[0])
             name = _root(statements.argument(call, function, base, bound=True), place)
             if name is not None:
                 return self.back(stack, 0, name)
         return ()
+
+    def _spread(self, call: ast.Call, frame: CodeLine) -> ast.Call:
+        """The call with starred variables written out, where their list is written in the same function."""
+        given: list[ast.expr] = []
+        for each in call.args:
+            listed = None
+            if isinstance(each, ast.Starred) and isinstance(each.value, ast.Name):
+                bound = self.house.sources.definition(frame.path, frame.line, each.value.id)
+                listed = _given(bound, each.value.id, None) if bound is not None else None
+            given.extend(listed.elts if isinstance(listed, (ast.List, ast.Tuple)) else [each])
+        return ast.Call(func=call.func, args=given, keywords=call.keywords)
 
     def _argument(
         self, outer: CodeLine, function: statements.Function, inner: CodeLine, name: str
@@ -159,6 +181,8 @@ def _given(bound: ast.stmt, name: str, place: int | None) -> ast.expr | None:
 
 def _root(value: ast.expr | None, place: int | None) -> str | None:
     """The variable that an expression only casts, reshapes or picks from."""
+    if isinstance(value, ast.IfExp):
+        return _root(value.body, place) or _root(value.orelse, place)
     while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
         value = value.func.value
         if isinstance(value, ast.Name) and value.id in _NO_VALUES:

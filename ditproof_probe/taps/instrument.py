@@ -7,6 +7,7 @@ raises is no failure of the question: the answer holds what was measured up to t
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from ditproof_probe.problems import Problem, Side, Stopped, from_exception, problem
+from ditproof_probe.problems import Problem, Side, Stopped, from_exception, innermost_in, problem
 from ditproof_probe.taps.fingerprints import difference, nonfinite, statistics
 from ditproof_probe.taps.frames import CodeLine
 from ditproof_probe.taps.hooks import Address, Held, Recorded, Recorder, Watcher, watching
@@ -22,8 +23,8 @@ from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.layouts import Layout
 from ditproof_probe.taps.lockstep import Lockstep, Pair, Reading, dtype_name, to_themselves
 from ditproof_probe.taps.operations import Log, Unlogged, known_objects, logging
-from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.repairs import repairs
+from ditproof_probe.taps.schemas import Schemas
 from ditproof_probe.taps.slices import (
     NativeTaps,
     OfficialTaps,
@@ -117,7 +118,7 @@ class Instrument:
                     self._layouts[case, reading.pair] = reading.found
         own: Mapping[Address, Reading] = {}
         floors_error = None
-        if kind is not torch.float32 or floors:
+        if asked and (kind is not torch.float32 or floors):
             own, floors_error = self._own_rounding(case, asked, reference, kind)
         return {
             "readings": [
@@ -319,7 +320,12 @@ class Instrument:
     def _problem(self, error: Exception, side: Literal["official", "native"]) -> Problem:
         if isinstance(error, Stopped):
             return error.problem
-        return from_exception(error, _SIDES[side], "forward", self.twin.inside)
+        found = from_exception(error, _SIDES[side], "forward", self.twin.inside)
+        if found["path"] is None and side == "official":
+            # An installed package is not the user's, but its own line says what it did with the inputs.
+            own = sys.modules[type(self.twin.official).__module__].__file__
+            found["path"], found["line"] = innermost_in(error, own)
+        return found
 
     def _converted(self, dtype: torch.dtype) -> Twin:
         if dtype not in self._twins:

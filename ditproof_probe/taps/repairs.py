@@ -57,7 +57,7 @@ class _Replay:
         return self.way.log.values.copies[number]
 
     def goal(self, exchanged: Exchange, only: int | None = None) -> torch.Tensor | None:
-        """The goal with some values exchanged, for all users or for `only` one; None where it cannot be had."""
+        """The goal with some values exchanged, for all users or for `only` one; None if it cannot be had."""
         fresh = dict(exchanged)
         for place in range(len(self.way.operations)):
             done = self.way.operations[place]
@@ -105,8 +105,8 @@ def repairs(
 ) -> list[dict[str, Any]]:
     """The exchanges that bring the goal to the official one, those of the earliest values first.
 
-    `goal_error`: how far it is now; `part`: (i, n) where it is the i-th of n slices of the native one. What is
-    left must be below a fifth of that, and below 1e-4.
+    `goal_error`: how far it is now; `part`: (i, n) where it is the i-th of n slices of the native one. What
+    is left must be below a fifth of that, and below 1e-4.
 
     Each: `exchanged` (pairs of a native value and the official value that took its place), `user` (the number
     of the only operation that was given it; None: all), `error` (of the goal, relative L2).

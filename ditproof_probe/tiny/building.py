@@ -38,7 +38,7 @@ from ditproof_probe.tiny import construction, loading, recipe, shrinking
 from ditproof_probe.tiny.randomising import randomise
 
 OFFICIAL = "building the official model"
-IMPORTING = "importing the code base"
+IMPORTING = "importing both models"
 PORT = "building the port"
 LOADING = "loading the weights"
 

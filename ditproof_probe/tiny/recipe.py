@@ -32,6 +32,7 @@ SIZES: Mapping[str, int] = {"batch": 1, "frames": 3, "height": 8, "width": 12, "
 """Sizes of the plain case: latents [batch, channels, frames, height, width], `text` tokens. No two agree, so
 that exchanged axes are seen."""
 
+_DRAWS = ("config", "randn", "uniform", "randint", "arange", "mask")
 _CALLABLES = ("config", "inputs", "port_config", "port_inputs", "outputs", "port_outputs")
 _VALUES = ("OFFICIAL", "PORT", "CASES", "LIMITS")
 _T = TypeVar("_T")
@@ -58,7 +59,8 @@ class Case:
         if name in SIZES:
             return int(self.get(name))
         raise AttributeError(
-            f"A case has no {name}: it has {', '.join(SIZES)}; what CASES sets comes by case.get({name!r})."
+            f"A case has no {name}: it has {', '.join((*SIZES, *_DRAWS))}; what CASES sets comes by "
+            f"case.get({name!r})."
         )
 
     def randn(self, *shape: int) -> torch.Tensor:
@@ -111,7 +113,7 @@ class Recipe:
         try:
             return function(*arguments)
         except Exception as error:
-            raise Stopped(self._problem_of(error)) from error
+            raise Stopped(self._problem_of(error, arguments)) from error
 
     def wrong(self, message: str, name: str | None = None, next_step: str | None = None) -> Stopped:
         """The recipe returns what cannot be used; at its function `name`."""
@@ -133,10 +135,15 @@ class Recipe:
         own = int(settings.get("seed", SIZES["seed"]))
         return Case(name, settings, config, generator(f"inputs {own}", seed))
 
-    def _problem_of(self, error: Exception) -> dict[str, Any]:
+    def _problem_of(self, error: Exception, arguments: tuple[Any, ...]) -> dict[str, Any]:
         found = from_exception(error, "port", "recipe", Inside((str(Path(self.path).parent),)))
         if found["path"] is None:
             found["path"] = self.path
+        case = next((value for value in arguments if isinstance(value, Case)), None)
+        if isinstance(error, KeyError) and case is not None and error.args[:1] != ():
+            names = ", ".join(map(str, case.config))
+            if error.args[0] not in case.config:
+                found["next_step"] = f"The official configuration has {names}."
         return found
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyzers.findings import Location, Span
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from lsp_server.checks.bundle import probe_sources
@@ -22,6 +23,14 @@ FOLDER = ".ditproof/recipes"
 """Where a project keeps recipes of its own, relative to its root."""
 
 _LARGEST = 1 << 20  # bytes
+
+
+class BrokenRecipe(CheckError):
+    """A recipe that is no Python; `place`: its line."""
+
+    def __init__(self, reason: str, next_step: str, path: str, line: int) -> None:
+        super().__init__(reason, next_step)
+        self.place = Location(path, Span(line, 0, line, 0))
 
 
 class NoRecipe(CheckError):
@@ -150,8 +159,12 @@ def _read(path: Path, shown: str, because: str) -> Recipe:
             f"the recipe {shown} cannot be read: {error.strerror or error}.", "Mend it, or name another."
         ) from error
     except SyntaxError as error:
-        raise CheckError(
-            f"the recipe {shown} does not parse: {error.msg} (line {error.lineno or 1}).", "Mend it there."
+        line = error.lineno or 1
+        raise BrokenRecipe(
+            f"the recipe {shown} does not parse: {error.msg} (line {line}).",
+            "Mend it there.",
+            shown,
+            line - 1,
         ) from error
     except (ValueError, RecursionError) as error:
         raise CheckError(f"the recipe {shown} is no Python: {error}.", "Mend it, or name another.") from error

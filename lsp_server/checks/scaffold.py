@@ -7,6 +7,8 @@ look at; for what they do not tell a line stands commented out, and the comparis
 from __future__ import annotations
 
 import ast
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +29,19 @@ _SKIPPED = frozenset(
 )
 """Arguments of diffusers that choose no input of a comparison."""
 
+_LONGEST_REMARK = 100
+_SHAPED = re.compile(r"of shape\s*:?\s*`+(?P<shape>[(\[][^`]*[)\]])`+")
+_OPENING = re.compile(r"^(?P<name>\w+)\s*(?:\((?P<type>.*)\))?\s*:\s*(?P<says>.*)$")
+
 _CONTEXT_DIMS = (
-    *("text_dim", "joint_attention_dim", "text_embed_dim", "cross_attention_dim", "cap_feat_dim"),
+    *(
+        "text_dim",
+        "in_text_dim",
+        "joint_attention_dim",
+        "text_embed_dim",
+        "cross_attention_dim",
+        "cap_feat_dim",
+    ),
     *("caption_channels", "text_encoder_dim"),
 )
 _IMAGE_DIMS = ("image_dim", "image_embed_dim", "img_dim")
@@ -36,11 +49,13 @@ _IMAGE_DIMS = ("image_dim", "image_embed_dim", "img_dim")
 
 @dataclass(frozen=True)
 class Argument:
-    """A parameter of a forward. `annotation` and `default` as written, None where there is none."""
+    """A parameter of a forward. `annotation` and `default` as written, None where there is none; `says`: what
+    the docstring tells of it, its shape first, empty where it tells nothing."""
 
     name: str
     annotation: str | None
     default: str | None
+    says: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ def scaffold_of(project: Project, port: Port, *, official: str | None, python: s
     if ours is None:
         raise CheckError(f"{port.name} has no forward that can be read.", "Mend its file first.")
     constructor = sources.constructor(reference)
-    config = tuple(p.name for p in constructor.parameters) if constructor is not None else ()
+    config = tuple(p.name for p in constructor.parameters if p.name != "self") if constructor else ()
     return scaffold(port.name, reference, theirs, ours, config)
 
 
@@ -127,6 +142,7 @@ def scaffold(port: str, official: str, theirs: Signature, ours: Signature, confi
         *(f"    {_described(argument)}" for argument in theirs.arguments),
         f"The port's forward, {_short(ours.path)}:{ours.line}",
         *(f"    {_described(argument)}" for argument in ours.arguments),
+        *_configuration(config),
         '"""',
         *(("", "import torch") if imports else ()),
         "",
@@ -157,7 +173,9 @@ def _inputs(official: str, arguments: Sequence[Argument], config: frozenset[str]
             left_out = "# " if argument.default is not None and "image" in argument.name else ""
             yield f'        {left_out}"{argument.name}": {value},  # {shape}'
         elif argument.default is None:
-            yield f'        # "{argument.name}": needed, {argument.annotation or "of no declared type"}'
+            remark = f"; {argument.says}" if argument.says else ""
+            kind = argument.annotation or "of no declared type"
+            yield f'        # "{argument.name}": needed, {kind}{remark}'
         elif _is_tensor(argument):
             yield f'        # "{argument.name}": {argument.annotation} = {argument.default}'
 
@@ -211,6 +229,13 @@ def _port_inputs(arguments: Sequence[Argument], ours: Signature) -> Iterator[str
     yield "    return {name: value for name, value in inputs.items() if name not in left_out}"
 
 
+def _configuration(config: Sequence[str]) -> Iterator[str]:
+    """The names that `case.config` has."""
+    if config:
+        yield "case.config has"
+        yield from textwrap.wrap(", ".join(config), 100, initial_indent="    ", subsequent_indent="    ")
+
+
 def _short(path: str) -> str:
     """Without the place where packages are installed, which differs from machine to machine."""
     return path.rpartition("/site-packages/")[2]
@@ -252,6 +277,7 @@ def _of(function: ast.FunctionDef, path: str) -> Signature:
     defaults += arguments.defaults[-len(positional) :] if positional else []
     pairs = [*zip(positional, defaults, strict=True)]
     pairs += [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    remarks = _remarks(ast.get_docstring(function) or "")
     return Signature(
         path,
         function.lineno,
@@ -260,8 +286,39 @@ def _of(function: ast.FunctionDef, path: str) -> Signature:
                 parameter.arg,
                 ast.unparse(parameter.annotation) if parameter.annotation is not None else None,
                 ast.unparse(default) if default is not None else None,
+                remarks.get(parameter.arg, ""),
             )
             for parameter, default in pairs
         ),
         arguments.kwarg is not None,
     )
+
+
+def _remarks(docstring: str) -> dict[str, str]:
+    """What the `Args:` of a docstring in Google's style tell of each argument, its shape first."""
+    _, _, section = docstring.partition("Args:\n")
+    lines = textwrap.dedent(section.partition("\n\nReturns")[0]).splitlines()
+    told: dict[str, list[str]] = {}
+    name: str | None = None
+    for line in lines:
+        if not line.strip():
+            continue
+        opening = None if line[0].isspace() else _OPENING.match(line)
+        if opening is not None:
+            name = opening["name"]
+            told[name] = [opening["type"] or "", opening["says"]]
+        elif name is not None and line[0].isspace():
+            told[name].append(line.strip())
+        else:
+            break  # another section
+    return {name: _remark(" ".join(texts)) for name, texts in told.items()}
+
+
+def _remark(text: str) -> str:
+    """The shape, where one is told, and the first sentence after the type."""
+    shape = _SHAPED.search(text)
+    sentence = re.sub(r"\s+", " ", text.rpartition("`")[2] if shape else text.partition("` ")[2] or text)
+    sentence = sentence.strip(" .:,()")
+    parts = [shape["shape"]] if shape is not None else []
+    parts += [sentence] if sentence else []
+    return textwrap.shorten(": ".join(parts), _LONGEST_REMARK, placeholder=" ...").replace('"', "'")

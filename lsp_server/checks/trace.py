@@ -55,6 +55,9 @@ from lsp_server.checks.trace_result import Compared, TraceResult
 MOST_FOLLOWED = 8
 """So many errors are followed down to the operation; the others keep their module's line."""
 
+_MOST_NAMED = 4
+"""So many tensors are named in one note."""
+
 MOST_TRIED = 6
 """So many repairs are tried where several places are wrong; each is one run of one case."""
 
@@ -185,6 +188,7 @@ class _Tracing:
         """Everything that is asked of two models that are built. Raises as `run`."""
         answer = self.answer = await asyncio.to_thread(read_built, session.built, self.question.root)
         self.problems += answer.problems
+        self.notes += _load_notes(answer)
         measuring = _Measuring(session, answer, self.question.root)
         with self._timed("running"):
             observations = await self._observed(measuring)
@@ -334,14 +338,19 @@ class _Tracing:
 
     async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
         self.on_stage(f"comparing them in {dtype}")
+        plain, *others = self.cases
+        readings: tuple[Reading, ...] = ()
         try:
-            return await measuring.lockstep(
-                self.cases[0], alignment.pairs, True, dtype=dtype, repairs=self.repairs
+            readings = await measuring.lockstep(
+                plain, alignment.pairs, True, dtype=dtype, repairs=self.repairs
             )
+            for case in others:  # code that only another case runs may raise in this dtype
+                await measuring.lockstep(case, (), False, dtype=dtype)
         except _Raised as error:
             self.problems.append(error.problem)
-            self.notes.append(f"nothing is said about {dtype}: {_in_words(error.problem)}")
-            return ()
+            said = "nothing more" if readings else "nothing"
+            self.notes.append(f"{said} is said about {dtype}: {_in_words(error.problem)}")
+        return readings
 
     # ------------------------------------------------------------------ down to the operation
 
@@ -350,7 +359,13 @@ class _Tracing:
         built, source = measuring.answer.built, self._source
         found: list[Divergence] = []
         begun: dict[int, frozenset[Origin]] = {}
-        for divergence in verdict.divergences[:MOST_FOLLOWED]:
+        # Wrong values come before mere losses of accuracy: those must not use the limit up.
+        urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
+        chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
+        for divergence in verdict.divergences:
+            if divergence.pair not in chosen:
+                found.append(divergence)
+                continue
             self.on_stage(f"looking into {divergence.native.module or 'the model'}")
             dtype = self.question.dtype if divergence.kind == "dtype" else _FLOAT32
             case = self._shown_best(divergence)
@@ -367,12 +382,11 @@ class _Tracing:
             begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
             self.operations[divergence.pair.number] = told
             found.append(await asyncio.to_thread(blame, divergence, told, built, source))
-        left = verdict.divergences[MOST_FOLLOWED:]
-        if left:
+        if len(urgent) > MOST_FOLLOWED:
             self.notes.append(
-                f"only the first {MOST_FOLLOWED} places were followed down to the operation: mend these first"
+                f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"
             )
-        return with_divergences(verdict, merged((*found, *left), begun))
+        return with_divergences(verdict, merged(found, begun))
 
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
@@ -579,6 +593,23 @@ class _Measuring:
             **_repairs_json(repairs),
         )
         return await asyncio.to_thread(read_operations, told, self.root)
+
+
+def _load_notes(answer: BuiltAnswer) -> Iterator[str]:
+    """What of the weights could not be brought over, and is no missing or unexpected name."""
+    if answer.misshapen:
+        shown = ", ".join(f"{name} ({shapes})" for name, shapes in answer.misshapen[:_MOST_NAMED])
+        yield f"a strict load refuses the shape of {shown}{_more(answer.misshapen)}"
+    if answer.filled:
+        shown = ", ".join(answer.filled[:_MOST_NAMED])
+        yield (
+            f"filled from checkpoints and ignored by the official class: {shown}{_more(answer.filled)}; "
+            "they have random values here"
+        )
+
+
+def _more(names: Sequence[object]) -> str:
+    return f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
 
 
 def _repairs_json(repairs: Repairs | None) -> dict[str, list[int]]:

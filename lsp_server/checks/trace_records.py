@@ -75,7 +75,9 @@ class TinySide:
 
 @dataclass(frozen=True)
 class BuiltAnswer:
-    """What was built. `dropped`: official settings that the port did not take, with the reason. `recipe`:
+    """What was built. `dropped`: official settings that the port did not take, with the reason.
+    `misshapen`: parameters of the port whose shape is not what the mapping brings, with both. `filled`: those
+    that checkpoints fill and the official class ignores, so that nothing is compared with them. `recipe`:
     where the inputs come from (a path, or the name of a built-in one). `files`: the modules below the root
     that were imported, relative to it: what the answer depends on."""
 
@@ -83,6 +85,8 @@ class BuiltAnswer:
     official: TinySide
     native: TinySide
     dropped: tuple[tuple[str, str], ...]
+    misshapen: tuple[tuple[str, str], ...]
+    filled: tuple[str, ...]
     recipe: str
     problems: tuple[StateProblem, ...]
     files: tuple[str, ...]
@@ -125,11 +129,21 @@ def read_built(told: object, root: str) -> BuiltAnswer:
         official=_side(official, "official", places),
         native=_side(native, "native", places),
         dropped=_each(answer.get("dropped"), "dropped", as_named_text),
+        misshapen=_each(answer.get("shapes"), "shapes", _misshapen),
+        filled=as_texts(answer.get("filled"), "filled"),
         recipe=places.inside(as_text(answer.get("recipe"), "recipe")),
         problems=tuple(read_problem(item, root) for item in as_list(answer.get("problems"), "problems")),
         files=places.below(as_texts(answer.get("files"), "files")),
         seconds=as_number(answer.get("seconds"), "seconds"),
     )
+
+
+def _misshapen(told: object, where: str) -> tuple[str, str]:
+    parts = as_list(told, where)
+    if len(parts) != 3:
+        raise MalformedAnswer(f"{where} is no name with two shapes")
+    own, came = (list(_shape(part, where)) for part in parts[1:])
+    return as_text(parts[0], where), f"{own}, and {came} comes"
 
 
 def read_observation(told: object, case: str, root: str) -> ObserveAnswer:

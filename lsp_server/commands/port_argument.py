@@ -64,7 +64,9 @@ def find_port(project: Project, argument: str) -> Port:
 
 def unknown_port(ports: Sequence[Port], name: str) -> CommandError:
     """No file and no port is called like that."""
-    close = get_close_matches(name, [port.name for port in ports], n=1)
+    names = [port.name for port in ports]
+    close = [own for own in names if name.casefold() in own.casefold()] if len(name) > 2 else []
+    close = close if len(close) == 1 else get_close_matches(name, names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return CommandError(
         f"'{name}' is neither a file nor a port of this tree.", f"{hint}`ditproof ports` lists the ports."

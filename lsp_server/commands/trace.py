@@ -19,8 +19,10 @@ from analyzers.project.sources import Sources
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
+from lsp_server.checks.recipes import BrokenRecipe
 from lsp_server.checks.scaffold import write_scaffold
 from lsp_server.checks.trace import not_begun, trace
+from lsp_server.checks.trace_findings import findings_of_trace
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import DEVICES, DTYPES, TraceQuestion, question_about
 from lsp_server.checks.trace_result import TraceResult
@@ -34,7 +36,7 @@ from lsp_server.commands.trace_text import trace_text
 from lsp_server.commands.workspace import Tree, open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
-from lsp_server.payloads import lines_of
+from lsp_server.payloads import findings_json, lines_of
 
 EXIT_CODES: dict[NumericStatus, ExitCode] = {
     "passed": ExitCode.CLEAN,
@@ -117,7 +119,7 @@ _NOT_OF_TESTS = {
     default=DEFAULT_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
-    help="Give up after that time; of a parity test: on an answer about its models.",
+    help="Give up after that time, of the whole run; of a parity test: on an answer about its models.",
 )
 @project_options
 def command(
@@ -193,7 +195,8 @@ def trace_port(
     if isinstance(question, TraceQuestion):
         result = run(replace(question, **changes), quiet=quiet)
     else:
-        result = not_begun(port.name, question, port.location)
+        place = question.place if isinstance(question, BrokenRecipe) else port.location
+        result = not_begun(port.name, question, place)
     return told(tree, project, result, output_format, verbose=verbose, quiet=quiet)
 
 
@@ -274,8 +277,21 @@ def run(question: TraceQuestion, *, quiet: bool) -> TraceResult:
 
 async def _trace(question: TraceQuestion, on_stage: OnStage) -> TraceResult:
     worker = MetaWorker()
+    stage = "beginning"
+
+    def listened(text: str) -> None:
+        nonlocal stage
+        stage = text
+        on_stage(text)
+
     try:
-        return await trace(question, worker, on_stage)
+        return await asyncio.wait_for(trace(question, worker, listened), question.timeout)
+    except asyncio.TimeoutError:
+        error = CheckError(
+            f"there is no verdict after {question.timeout:g} s: {stage} was not over.",
+            "Give it longer with --timeout, or less to do with --no-ops, --dtype float32 or fewer CASES.",
+        )
+        return replace(not_begun(question.port.cls, error, question.place), seconds=question.timeout)
     finally:
         await worker.end()
 
@@ -285,13 +301,26 @@ def told(
 ) -> int:
     """Writes the result; the exit code."""
     if output_format == "json":
-        write_json(trace_json(result))
+        write_json({**trace_json(result), "findings": _findings(project, result)})
         if result.status == "error":
             say(f"error: {result.reason}", style="error")
             say(f"  next: {result.next_step}")
     else:
         _written(project, result, verbose=verbose, quiet=quiet)
     return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[result.status]
+
+
+def _findings(project: Project, result: TraceResult) -> list[dict[str, Any]]:
+    """The divergences as DIT903 to DIT906."""
+    if result.verdict is None or result.compared is None or result.compared.port_place is None:
+        return []
+
+    def lines(path: str) -> list[str] | None:
+        text = project.sources.text(path)
+        return None if text is None else text.splitlines()
+
+    found = findings_of_trace(result.verdict, result.port, result.compared.port_place, lines)
+    return findings_json(found, project.sources)
 
 
 def _written(project: Project, result: TraceResult, *, verbose: bool, quiet: bool) -> None:
@@ -317,5 +346,15 @@ def _scaffold(
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
     write(f"{path}\n")
     if not quiet:
-        say(f"fill in its shapes, then run `ditproof trace {port.name}`.")
+        say(f"{_what_lacks(project.root / path)}, then run `ditproof trace {port.name}`.")
     return ExitCode.CLEAN
+
+
+def _what_lacks(path: Path) -> str:
+    """What is left to do in a recipe that was just written."""
+    names = [
+        line.partition('"')[2].partition('"')[0]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith('# "') and '": needed' in line
+    ]
+    return f"fill in {', '.join(names)}, look at the other shapes" if names else "look at its shapes"

@@ -44,7 +44,7 @@ IMAGES = {
 }
 """Which screenshots the documentation shows, and under which names."""
 
-# DITPROOF_EDITOR_PARTS: the beginning of the names of those parts that run (`trace`), while one works on them.
+# DITPROOF_EDITOR_PARTS: the beginning of the names of those parts to run (`trace`), while one works on them.
 Parts = dict[str, dict[str, Any]]
 
 

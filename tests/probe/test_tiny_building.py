@@ -166,7 +166,7 @@ def test_what_is_said_of_the_models(build: Build, fastvideo: Path) -> None:
     answer = build("wan")
     built = answer["built"]
     assert answer["said"] == [
-        "importing the code base",
+        "importing both models",
         "building the official model",
         "building the port",
         "loading the weights",

@@ -61,7 +61,7 @@ def outputs(error):
 def reading(pair, error, replace):
     name, _, end, _ = pair["native"]
     # What is put right at the layer arrives right at the end.
-    wrong = error if end == "out" and (name == LAYER or replace is not True) else 0.0
+    wrong = error if end == "out" and (name == LAYER or replace is False) else 0.0
     return dict(pair=pair["number"], status="compared", error=wrong, plain_error=wrong, max_abs=wrong,
                 norm=1.0, floor=1e-7, layout=None, reorders=False, dtypes=["float32", "float32"],
                 shapes=[[2, 4], [2, 4]], nonfinite=[0, 0], replaced=True)
@@ -76,7 +76,7 @@ def build(request):
     filled = [[LAYER + ".weight", [LAYER + ".weight"]]]
     value = dict(official=side("SoundTransformer", "/site-packages/official.py", ""),
                  native=side(port["class"], path, text), fillings=filled, missing=[], unexpected=[],
-                 cases=["plain"], dropped=[], recipe=request["recipe"], problems=[],
+                 cases=["plain"], dropped=[], shapes=[], filled=[], recipe=request["recipe"], problems=[],
                  files=[path, os.path.join(os.getcwd(), "fastvideo/layers/linear.py")], seconds=0.1)
     say(kind="answer", id=number, n=0, value=value)
 

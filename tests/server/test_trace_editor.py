@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +174,7 @@ async def test_the_names_of_a_save_are_measured_first(traced: Path, worker: Cann
         assert worker.kinds[-1] == "tiny"
 
 
-async def test_a_newer_save_replaces_the_trace_that_it_makes_wrong(
-    traced: Path, worker: CannedTracer
-) -> None:
+async def test_a_newer_save_replaces_the_trace_that_it_makes_wrong(traced: Path, worker: CannedTracer) -> None:
     async with editor_at(traced, settings=trusted(worker, weights={"onSave": False})) as editor:
         editor.open(PORT)
         await editor.indexed()
@@ -402,3 +401,32 @@ async def test_a_client_that_creates_no_files_finds_it_on_the_disk(sound: Path, 
         answer = await editor.command("ditproof.writeRecipe", {"port": KEY})
         assert answer["path"] == RECIPE
         assert 'PORT = "SoundTransformer3DModel"' in editor.text(RECIPE)
+
+
+# ---------------------------------------------------------------------- the real thing
+
+FASTVIDEO = Path(__file__).resolve().parents[2] / ".real/fastvideo-0.2.1"
+WAN = "fastvideo/models/dits/wanvideo.py"
+
+
+async def test_a_wrong_eps_of_the_real_wan_is_found_at_its_line(tmp_path: Path, project_python: str) -> None:
+    if not FASTVIDEO.is_dir():
+        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
+    root = tmp_path.resolve() / "checkout"
+    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
+    settings = {"trusted": True, "python": project_python, "weights": {"onSave": False}}
+    async with editor_at(root, settings=settings) as editor:
+        editor.open(WAN)
+        await editor.indexed()
+        clean = editor.text(WAN)
+        right = "self.norm_q = RMSNorm(dim, eps=eps)"
+        line = next(n for n, text in enumerate(clean.split("\n")) if right in text)
+        save(editor, WAN, clean.replace(right, "self.norm_q = RMSNorm(dim, eps=10 * eps)", 1))
+        answer = await editor.command("ditproof.trace", {"uri": editor.uri(WAN), "line": None})
+        assert answer["traces"][0]["trace"]["first"]["native"]["line"] == line + 1
+        found = await editor.diagnostics(WAN, lambda told: "DIT903" in codes(told))
+        assert [item.range.start.line for item in found if item.code == "DIT903"] == [line]
+        save(editor, WAN, clean)
+        await editor.diagnostics(WAN, lambda told: "DIT903" not in codes(told))
+        shown = await until_lens(editor, "agrees with diffusers:WanTransformer3DModel in fp32", WAN)
+        assert "taps, all exact)" in shown.title

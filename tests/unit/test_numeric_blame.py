@@ -15,6 +15,7 @@ from analyzers.numeric.records import (
     Operation,
     Operations,
     Pair,
+    Repair,
     Same,
     Slice,
     Value,
@@ -184,6 +185,7 @@ def _blamed(
     kind: DivergenceKind = "inside",
     at: tuple[str, str] = ("block", "out"),
     official_at: str = "",
+    repairs: Sequence[tuple[int, int]] = (),
 ) -> Divergence:
     """`same`: (native, official)."""
     pair = Pair(
@@ -196,7 +198,8 @@ def _blamed(
     nowhere = Spot(at[0], None, None, None)
     divergence = Divergence(kind, pair, nowhere, nowhere, 0.1, None, (), "differs")
     equal = tuple(Same(other, one, None, 0.0) for one, other in same)
-    return blame(divergence, Operations(0, official, native, equal), BUILT, TEXTS.get)
+    mended = tuple(Repair((each,), None, 0.0) for each in repairs)
+    return blame(divergence, Operations(0, official, native, equal, mended), BUILT, TEXTS.get)
 
 
 def _text(spot: Spot) -> str:
@@ -401,3 +404,32 @@ def test_without_operations_the_divergence_stays_as_it_is() -> None:
     ours, theirs = _sides()
     got = _blamed(ours.slice(ours.leaf()), theirs.slice(theirs.leaf()), [], at=("", "out"))
     assert got.native == Spot("", None, None, None)
+
+
+def test_of_a_far_fetched_account_the_first_value_that_mends_the_goal_is_told() -> None:
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    wrong = ours.op("sub", x, ours.op("relu", x, at=USE), at=[(PORT, "h = h * scale")])
+    native = ours.op("sum", ours.op("joined", wrong, wrong, x, at=USE), x, at=USE)
+    right = theirs.op("add", y, theirs.op("relu", y, at=OFFICIAL_USE), at=OFFICIAL_USE)
+    official = theirs.op("spread", theirs.op("other", right, at=OFFICIAL_USE), y, "3", at=OFFICIAL_USE)
+    relu = (wrong - 1, right - 1)
+    got = _blamed(ours.slice(native), theirs.slice(official), [(x, y), relu], repairs=[(wrong, right)])
+    assert _text(got.native) == "h = h * scale"
+    assert got.mismatch is not None
+    assert got.mismatch.what == "operation"
+
+
+def test_values_unpacked_under_each_others_names_are_told_where_they_are_unpacked() -> None:
+    ours, theirs = _sides()
+    (x, temb), (y, conditioning) = (ours.leaf(), ours.leaf()), (theirs.leaf(), theirs.leaf())
+    unpack = [(PORT, "shift, scale = temb.chunk(2)")]
+    one = ours.op("chunk", temb, "2", at=unpack, outputs=2)
+    first = theirs.op("chunk", conditioning, "2", at=[(OFFICIAL, "shift, scale = temb.chunk")], outputs=2)
+    theirs.op("neg", (first + 1, "shift"), at=OFFICIAL_USE)
+    wrong = ours.op("mul", x, (one + 1, "scale"), at=[(PORT, "h = h * scale")])
+    right = theirs.op("mul", y, (first, "scale"), at=[(OFFICIAL, "h = h * (1 + scale) * 1")])
+    same = [(x, y), (temb, conditioning), (one, first), (one + 1, first + 1)]
+    got = _blamed(ours.slice(wrong), theirs.slice(right), same, repairs=[(one + 1, first)])
+    assert _text(got.native) == "shift, scale = temb.chunk(2)"
+    assert "`shift` instead of `scale`" in got.message

@@ -173,6 +173,14 @@ def test_an_order_that_is_not_put_back_is_an_error_of_layout(toy: Toy) -> None:
     assert verdict.divergences[0].error == 1.2
 
 
+def test_an_output_in_another_shape_is_an_error_of_layout(toy: Toy) -> None:
+    other = {"status": "layout", "layout": "axes (1, 0)", "shapes": ((2, 8), (8, 2)), "plain_error": None}
+    shapes = replace(output(None), shapes=((2, 8), (8, 2)))
+    verdict = toy.verdict(("", "out", other), outputs=(shapes,))
+    assert [(d.kind, d.pair.native.module) for d in verdict.divergences] == [("layout", "")]
+    assert not verdict.unlocated
+
+
 def test_the_first_value_that_is_not_finite(toy: Toy) -> None:
     verdict = toy.verdict(("blocks.0.to_q", "out", {"error": 0.0, "nonfinite": (0, 3)}))
     assert places(verdict) == [("nonfinite", "blocks.0.to_q", "out", 1)]

@@ -19,7 +19,8 @@ FLOORS = Floors(1e-7)
 
 @pytest.fixture
 def alignment() -> Alignment:
-    return align(BUILT, OBSERVATION)
+    found = align(BUILT, OBSERVATION)
+    return replace(found, certain=frozenset(pair.number for pair in found.pairs))
 
 
 def numbers(alignment: Alignment, end: str, *modules: str) -> frozenset[int]:
@@ -41,6 +42,14 @@ def test_wrong_entries_are_owned_in_all_blocks_but_not_the_last_place(alignment:
         Repairs(owned=numbers(alignment, "in", "blocks.0.norm1", "blocks.1.norm1")),
         Repairs(owned=numbers(alignment, "in", "blocks.0.to_out", "blocks.1.to_out")),
     ]
+
+
+def test_readings_of_what_was_left_out_count_for_nothing(alignment: Alignment) -> None:
+    errors = {("blocks.0.norm1", "in"): 0.1, ("blocks.0.to_out", "in"): 0.2}
+    left = numbers(alignment, "in", "blocks.0.norm1")
+    pairs = tuple(pair for pair in alignment.pairs if pair.number not in left)
+    without = replace(alignment, pairs=pairs, certain=frozenset(pair.number for pair in pairs))
+    assert tried(without, readings(alignment, errors)) == []
 
 
 def test_another_order_is_put_back_first(alignment: Alignment) -> None:

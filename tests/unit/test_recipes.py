@@ -13,7 +13,7 @@ from analyzers.project.profile import find_profile
 from analyzers.project.settings import load_settings
 from analyzers.project.sources import Sources
 from lsp_server.checks.errors import CheckError
-from lsp_server.checks.recipes import FOLDER, NoRecipe, Recipe, built_in_names, find_recipe
+from lsp_server.checks.recipes import FOLDER, BrokenRecipe, NoRecipe, Recipe, built_in_names, find_recipe
 
 PORT = "SoundTransformer3DModel"
 SERVES = f'PORT = "{PORT}"\n'
@@ -118,8 +118,9 @@ def test_a_broken_one_is_told_with_its_line_and_a_scanned_one_is_passed_over(tre
     tree.recipe(f"{FOLDER}/mine.py", f"{SERVES}def inputs(:\n")
     assert tree.found().shown == "sound"
     tree.recipe(f"{FOLDER}/{PORT}.py", "\ndef inputs(:\n")
-    with pytest.raises(CheckError, match=r"does not parse: .* \(line 2\)"):
+    with pytest.raises(BrokenRecipe, match=r"does not parse: .* \(line 2\)") as raised:
         tree.found()
+    assert (raised.value.place.path, raised.value.place.span.line) == (f"{FOLDER}/{PORT}.py", 1)
 
 
 def test_what_is_computed_is_not_known(tree: Tree) -> None:

@@ -130,3 +130,27 @@ def test_an_official_source_that_is_not_there_is_told(project: Project) -> None:
     assert "diffusers:Sound3D" in raised.value.reason
     assert "--official" in raised.value.next_step
     assert not (project.root / ".ditproof").exists()
+
+
+def test_what_the_docstring_tells_stands_beside_what_lacks(project: Project) -> None:
+    (project.root / "official_sound.py").write_text(
+        OFFICIAL.replace(
+            "return_dict: bool = True):\n        pass",
+            """return_dict: bool = True):
+        '''
+        Args:
+            hidden_states (`torch.Tensor`): The latents.
+            notes (`torch.Tensor` of shape `(batch_size, notes)`, *optional*):
+                Pitches, as numbers of "keys".
+
+        Returns:
+            A sample of shape `(1,)`.
+        '''
+""",
+        )
+    )
+    text = (project.root / written(project)).read_text()
+    assert '# "notes": needed, torch.Tensor; (batch_size, notes): ' in text
+    assert "numbers of 'keys'" in text
+    assert "case.config has\n    in_channels, text_dim\n" in text
+    ast.parse(text)

@@ -13,6 +13,8 @@ import tiny_answers
 from tiny_answers import PORT_FILE, TinyAnswers, problem
 
 from analyzers.findings import START_OF_FILE, Location
+from analyzers.numeric.verdicts import NumericVerdict
+from lsp_server.checks import trace as trace_driver
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import MetaWorker, PortName, SupersededError
@@ -20,6 +22,7 @@ from lsp_server.checks.recipes import Recipe
 from lsp_server.checks.trace import trace
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
+from lsp_server.commands import trace as trace_command
 
 PORT_TEXT = """\
 class Sound:
@@ -264,3 +267,46 @@ def test_what_was_built_is_read_strictly(
     result = traced(question, TinyAnswers(root, built=broken(change, root)))
     assert result.status == "error"
     assert "cannot be read" in result.reason
+
+
+def test_what_of_the_weights_does_not_fit_is_a_note(question: TraceQuestion, root: str) -> None:
+    told = tiny_answers.built(root, shapes=[["proj.bias", [8], [4]]], filled=["image.weight"])
+    notes = traced(question, TinyAnswers(root, built=told)).notes
+    assert "a strict load refuses the shape of proj.bias ([8], and [4] comes)" in notes
+    assert any("image.weight; they have random values here" in note for note in notes)
+    told["shapes"] = [["proj.bias", [8]]]
+    assert traced(question, TinyAnswers(root, built=told)).status == "error"
+
+
+def test_a_whole_run_has_its_limit(question: TraceQuestion, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(question: TraceQuestion, worker: object, on_stage: Callable[[str], None]) -> None:
+        on_stage("building the port")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(trace_command, "trace", endless)
+    result = trace_command.run(replace(question, timeout=0.05), quiet=True)
+    assert (result.status, result.place) == ("error", question.place)
+    assert result.reason == "there is no verdict after 0.05 s: building the port was not over."
+    assert "--timeout" in result.next_step
+
+
+def test_losses_of_accuracy_do_not_use_up_what_is_followed(
+    question: TraceQuestion, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trace_driver.judge
+
+    def with_losses(*asked: Any) -> NumericVerdict:
+        verdict = real(*asked)
+        (wrong,) = verdict.divergences
+        pairs = [replace(wrong.pair, number=100 + number) for number in range(trace_driver.MOST_FOLLOWED)]
+        losses = (replace(wrong, kind="dtype", pair=pair) for pair in pairs)
+        return replace(verdict, divergences=(*losses, wrong))
+
+    monkeypatch.setattr(trace_driver, "judge", with_losses)
+    monkeypatch.setattr(trace_driver, "merged", lambda found, begun: tuple(found))
+    answers = TinyAnswers(root, wrong=frozenset({"plain"}))
+    result = traced(question, answers)
+    followed = [asked["goal"] for asked in asks(answers, "operations")]
+    assert len(followed) == trace_driver.MOST_FOLLOWED
+    assert followed[-1] == result.divergences[-1].pair.number
+    assert any("mend these first" in note for note in result.notes)

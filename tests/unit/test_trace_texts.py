@@ -73,7 +73,7 @@ def test_what_is_no_number_of_json_is_null() -> None:
 def test_an_output_passes_where_it_agrees() -> None:
     assert [output["passed"] for output in trace_json(failed())["outputs"]] == [False]
     assert [output["passed"] for output in trace_json(passed())["outputs"]] == [True]
-    within = replace(failed(), verdict=replace(FAILED, reaches_outputs=False))
+    within = replace(failed(), verdict=replace(FAILED, drifting=()))
     (output,) = trace_json(within)["outputs"]
     assert output["passed"]
     assert (output["tolerance"], output["needed_tolerance"]) == (None, 0.012)

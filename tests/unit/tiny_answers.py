@@ -58,6 +58,8 @@ def built(root: str, cases: tuple[str, ...] = ("plain", "batch"), **changes: Any
         "unexpected": [],
         "cases": list(cases),
         "dropped": [["qk_norm", "null"]],
+        "shapes": [],
+        "filled": [],
         "recipe": "sound",
         "problems": [],
         "files": [f"{root}/{PORT_FILE}", "/elsewhere/torch.py"],

@@ -513,6 +513,18 @@ def check_variables_and_views_tell_swapped_chunks() -> None:
     assert (answer["official"]["goal"], native["goal"]) not in same
 
 
+def check_an_exchange_that_mends_the_goal_is_found() -> None:
+    answer = _operations("gelu", ["layers.0.fc2", "in"])
+    goals = answer["native"]["goal"], answer["official"]["goal"]
+    assert [list(goals)] not in [each["exchanged"] for each in answer["repairs"]]
+    answer = _operations("swapped chunks", ["layers.0.qkv", "in"])
+    same = {s["native"]: s["official"] for s in answer["same"] if s["layout"] is None}
+    shift, scale = _only(answer, "native", "chunk")["outputs"][:2]
+    exchanged = [{tuple(each) for each in found["exchanged"]} for found in answer["repairs"]]
+    assert {(shift, same[scale]), (scale, same[shift])} in exchanged
+    assert all(found["error"] < 1e-4 for found in answer["repairs"])
+
+
 def check_equal_values_are_told_with_sign_and_layout() -> None:
     answer = _operations("rope sign", ["layers.0.proj", "in"])
     found = {s["layout"] for s in answer["same"]}

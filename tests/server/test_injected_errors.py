@@ -22,7 +22,7 @@ PYTHON = os.environ.get("DITPROOF_PROJECT_PYTHON", str(REPOSITORY / ".project-ve
 BUILDING = [family for family in FAMILIES if not family.held_out]
 SAMPLE, SEED = 3, 5
 """Errors a family, and what draws them: chosen before one of them was run."""
-RIGHT = 6
+RIGHT = 8
 """So many of them are told rightly, at the least."""
 
 
