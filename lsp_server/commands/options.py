@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from lsp_server.commands.exits import CommandError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,3 +68,14 @@ def quiet_option(function: F) -> F:
     return click.option(
         "-q", "--quiet", is_flag=True, help="Only the result: no summary, progress or remarks."
     )(function)
+
+
+def refuse_given(reasons: Mapping[str, str], next_step: str) -> None:
+    """Raises `CommandError` for the first of these parameters that the current command line names.
+
+    `reasons`: why each one means nothing there. Naming the default is naming it.
+    """
+    context = click.get_current_context()
+    for name, reason in reasons.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise CommandError(reason, next_step)

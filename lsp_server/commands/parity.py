@@ -28,7 +28,7 @@ from lsp_server.checks.requests import (
 )
 from lsp_server.checks.run import run_parity
 from lsp_server.commands.exits import CommandError, ExitCode
-from lsp_server.commands.options import project_options
+from lsp_server.commands.options import project_options, refuse_given
 from lsp_server.commands.port_argument import port_called, unknown_port
 from lsp_server.commands.terminal import colours, printable, rendered, say, styled, write, write_json
 from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
@@ -50,6 +50,13 @@ _STYLES = {
     "skipped": "warning",
     "cancelled": "warning",
 }
+
+_NOT_OF_TESTS = {
+    "official": "a parity test brings its own official side and inputs: --official says nothing to it.",
+    "recipe": "a parity test brings its own official side and inputs: --recipe says nothing to it.",
+    "device": "a parity test chooses where its models run: --device says nothing to it.",
+}
+"""Options without a meaning for a parity test, and why."""
 
 
 @click.command("parity")
@@ -110,12 +117,7 @@ def command(
         if trace is not None:
             raise CommandError("--trace records a parity test.", "for the tiny tier, run `ditproof trace`.")
         return _tiny(test, official, recipe, device, timeout, root, python, output_format, quiet=quiet)
-    for option, value in (("--official", official), ("--recipe", recipe)):
-        if value is not None:
-            raise CommandError(
-                f"a parity test brings its own official side and inputs: {option} says nothing to it.",
-                "leave it out, or add --tier tiny.",
-            )
+    refuse_given(_NOT_OF_TESTS, "leave it out, or add --tier tiny.")
     named = test.split("::", 1)[0]
     tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
     targets, port = _targets(tree, test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import DEVICES, DTYPES, TraceQuestion, question_about
 from lsp_server.checks.trace_result import TraceResult
 from lsp_server.commands.exits import CommandError, ExitCode
-from lsp_server.commands.options import project_options
+from lsp_server.commands.options import project_options, refuse_given
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
-from lsp_server.commands.terminal import colours, say, write, write_json
+from lsp_server.commands.terminal import colours, printable, say, write, write_json
 from lsp_server.commands.trace_tests import is_test, run_tests
 from lsp_server.commands.trace_text import trace_text
 from lsp_server.commands.workspace import Tree, open_tree, project_of, tell_problems
@@ -48,6 +48,20 @@ EXIT_CODES: dict[NumericStatus, ExitCode] = {
 
 _WORST_FIRST: tuple[NumericStatus, ...] = ("cancelled", "error", "failed", "passed", "skipped")
 """Of several tests: what went wrong outweighs what passed, and only skips are a skip."""
+
+_NOT_OF_TESTS = {
+    "official": "a parity test brings its own official model: --official says nothing to it.",
+    "recipe": "a parity test brings its own inputs: --recipe says nothing to it.",
+    "scaffold": "a parity test brings its own inputs: --scaffold says nothing to it.",
+    "device": "a parity test chooses where its models run: --device says nothing to it.",
+    "dtype": "a parity test chooses the dtype of its models: --dtype says nothing to it.",
+    "seed": "a parity test makes its own weights and inputs: --seed says nothing to it.",
+    "lockstep": "the models of a parity test are always compared both free and in lockstep: "
+    "--lockstep/--no-lockstep says nothing to it.",
+    "hypotheses": "the models that a parity test holds are not built again, so no causes are tried on them: "
+    "--hypotheses/--no-hypotheses says nothing to it.",
+}
+"""Options without a meaning for a parity test, and why."""
 
 
 @click.command("trace")
@@ -136,13 +150,7 @@ def command(
     if tier is None:
         tier = "weights" if is_test(port) else "tiny"
     if tier == "weights":
-        given = {"--recipe": recipe, "--official": official, "--scaffold": scaffold or None}
-        for option, value in given.items():
-            if value is not None:
-                raise CommandError(
-                    f"a parity test brings its own models and inputs: {option} says nothing to it.",
-                    "leave it out, or name a port with --tier tiny.",
-                )
+        refuse_given(_NOT_OF_TESTS, "leave it out, or name a port with --tier tiny.")
         return trace_tests(
             port, root, python, output_format, operations=ops, timeout=timeout, verbose=verbose, quiet=quiet
         )
@@ -219,7 +227,17 @@ def trace_tests(
     else:
         for result in results:
             _written(project, result, verbose=verbose, quiet=quiet)
+        write(f"\n{tests_text(results, overall)}")
     return ExitCode.USAGE if tell_problems(tree.settings) else EXIT_CODES[overall]
+
+
+def tests_text(results: Sequence[TraceResult], overall: NumericStatus) -> str:
+    """Which test came to what, a line each: one that could not run does not hide what the others say."""
+    lines = [f"{len(results)} tests of {results[0].port}: {overall}"]
+    for result in results:
+        assert result.check is not None, "each of several results is of a parity test"
+        lines.append(f"  {result.status:<9} {printable(result.check.test)}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _port(argument: str, root: str | None) -> tuple[Tree, Project, Port]:
