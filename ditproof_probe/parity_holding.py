@@ -239,6 +239,8 @@ class Holding:
             "fillings": [],
             "missing": [],
             "unexpected": [],
+            "shapes": [],
+            "filled": [],
             "cases": list(twin.cases),
             "dropped": [],
             "recipe": "the test",

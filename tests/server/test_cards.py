@@ -65,9 +65,11 @@ async def test_lenses_lead_to_parity(tree: Path) -> None:
         editor.open(SOUND)
         editor.open(TEST)
         await editor.indexed()
-        proof, lens = await lenses(editor, SOUND)
+        proof, traced, lens = await lenses(editor, SOUND)
         assert proof.command is not None
         assert proof.command.command == "ditproof.weights"
+        assert traced.command is not None
+        assert traced.command.command == "ditproof.writeRecipe"
         assert lens.command is not None
         assert lens.command.title == "Run parity: test_sound_transformer_parity"
         assert lens.command.command == "ditproof.parity"
