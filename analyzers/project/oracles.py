@@ -21,6 +21,7 @@ from analyzers.project.port_status import Component, said, status_of
 from analyzers.project.profile import Profile
 from analyzers.project.settings import Settings
 from analyzers.project.sources import Sources
+from analyzers.project.tests import module_beside
 
 _QUOTED = re.compile(r"`([^`]+)`")
 _SOURCE = re.compile(r"[\w./~-]+\.py(::[\w.]+)?$")
@@ -163,7 +164,8 @@ class OracleSearch:
                 continue
             if package in _NEUTRAL or self.profile.owns(item.fact.module) or package == "tests":
                 continue
-            yield item
+            if module_beside(self.sources, facts.path, package) is None:
+                yield item
 
     def _helpers(self, facts: FileFacts) -> Iterator[FileFacts]:
         """The helper modules below the test roots that a test imports."""
@@ -172,6 +174,8 @@ class OracleSearch:
         for item in facts.imports:
             target = self.names.absolute(facts.path, "." * item.fact.level + item.fact.module)
             path = self.names.module_path(target) if target else None
+            if path is None and not item.fact.level:
+                path = module_beside(self.sources, facts.path, item.fact.module)
             if path is not None and path.startswith(roots) and path not in seen:
                 seen.add(path)
                 helper = self.sources.facts(path)
@@ -200,13 +204,15 @@ class OracleSearch:
                 yield from (Oracle(f"diffusers:{name}", "diffusers", place) for place in found[:1])
 
 
-def takes_an_original(facts: FileFacts, text: str, profile: Profile) -> bool:
+def takes_an_original(facts: FileFacts, text: str, sources: Sources, profile: Profile) -> bool:
     """Whether a test takes something from another package that may be the original: a factory, a builder,
     a pipeline. Then it is known which original counts, although nothing names its class."""
     for item in facts.imports:
         module, name = item.fact.module, item.fact.name or ""
         package = module.partition(".")[0]
         if item.fact.level or not package or package in _NEUTRAL or package == "tests":
+            continue
+        if module_beside(sources, facts.path, package) is not None:
             continue
         if not profile.owns(module) and not _OTHER_PART.search(name):
             return True

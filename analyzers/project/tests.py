@@ -126,6 +126,12 @@ def _is_fixture_mark(decorator: Expr) -> bool:
     return isinstance(callee, Reference) and callee.tail in ("fixture", "yield_fixture")
 
 
+def module_beside(sources: Sources, path: str, module: str) -> str | None:
+    """The file that a module without a package is to pytest, which imports from a test's own folder."""
+    candidate = f"{path.rpartition('/')[0]}/{module}.py"
+    return candidate if module and "." not in module and sources.exists(candidate) else None
+
+
 class TestReach:
     """What tests reach, for one snapshot of the tree."""
 
@@ -225,8 +231,8 @@ class TestReach:
         if not isinstance(found, External):
             return found
         module, _, name = found.dotted.partition(".")
-        candidate = f"{path.rpartition('/')[0]}/{module}.py"
-        if name and "." not in name and self.sources.exists(candidate):
+        candidate = module_beside(self.sources, path, module)
+        if name and "." not in name and candidate is not None:
             return self.names.resolve(candidate, name) or found
         return found
 

@@ -67,7 +67,7 @@ def _is_compared(project: Project, port: Port) -> bool:
     for path in (*port.parity_tests, *beside):
         facts = project.file(path)
         text = project.sources.text(path) or ""
-        if facts is not None and takes_an_original(facts, text, project.profile):
+        if facts is not None and takes_an_original(facts, text, project.sources, project.profile):
             return True
     return False
 

@@ -106,6 +106,30 @@ def test_who_names_the_oracle(tmp_path: Path) -> None:
     assert port.oracle.location.path == "ditproof.toml"
 
 
+def test_a_test_that_imports_another_test_names_no_original(tmp_path: Path) -> None:
+    """pytest puts a test's folder on the import path: what lies there is a helper, not a package."""
+    test = "tests/local_tests/sound/test_sound_transformer_parity.py"
+    low = "tests/local_tests/sound/test_sound_low_parity.py"
+    files = {
+        low: "from test_sound_transformer_parity import SoundTransformer3DModel, models\n",
+        "tests/local_tests/sound/PORT_STATUS.md": None,
+    }
+    port = ports_of(tmp_path / "a", files)["SoundTransformer3DModel"]
+    assert [oracle.ref for oracle in port.oracles] == ["official_sound:SoundTransformer"]
+    assert set(port.parity_tests) == {test, low}
+
+    # What the helper itself takes from elsewhere is the original of the test that takes it from there.
+    here = "from official_sound import SoundTransformer\n"
+    files |= {
+        test: None,
+        "tests/local_tests/sound/parts.py": here,
+        low: "from parts import SoundTransformer\n",
+    }
+    files[low] += "from fastvideo.models.dits.sound import SoundTransformer3DModel\n"
+    port = ports_of(tmp_path / "b", files)["SoundTransformer3DModel"]
+    assert [oracle.ref for oracle in port.oracles] == ["official_sound:SoundTransformer"]
+
+
 def test_a_port_that_inherits_has_its_parent_s_config(tmp_path: Path) -> None:
     child = (
         "from fastvideo.models.dits.sound import SoundTransformer3DModel\n\n\n"
