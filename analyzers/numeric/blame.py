@@ -21,6 +21,7 @@ from analyzers.numeric.records import (
     Operand,
     Operation,
     Operations,
+    Slice,
 )
 from analyzers.numeric.roles import Names, Roles
 from analyzers.numeric.slices import Account, Change, Equality, account
@@ -133,7 +134,8 @@ class _Case:
         nearer = [each for each in nearer if each.native.made or each.official.made]
         if not nearer:
             return whole
-        return min(nearer, key=lambda each: (not each.complete, _changes_shape(each), each.cost))
+        best = min(nearer, key=lambda each: (not each.complete, _changes_shape(each), each.cost))
+        return replace(best, changes=tuple(_with_users(change, best) for change in best.changes))
 
     @cached_property
     def _proven(self) -> tuple[tuple[int, int], ...]:
@@ -213,8 +215,10 @@ class _Case:
         if not heavy:
             return None
         # The same operation on the same values gives the same result: something small is hidden in those.
-        quiet = self._quiet_constant() if heavy[0].kind == "value" else None
-        return quiet or self._read(heavy[0], heavy)
+        nearer = self._quiet_constant() if heavy[0].kind == "value" else None
+        if heavy[0].kind == "lacking":
+            nearer = self._layer_left_out()
+        return nearer or self._read(heavy[0], heavy)
 
     def _quiet_constant(self) -> _Finding | None:
         """A constant that differs between two ways of the same operations, where rounding hides at most of
@@ -288,7 +292,7 @@ class _Case:
             self._operations.official,
         )
         instead = [v for v in self._equality.officials_of(native.goal, in_form=False) if v != official.goal]
-        given = given_out(self._native, at) if at.end == "out" and instead else None
+        given = given_out(self._native, at, self._executed) if at.end == "out" and instead else None
         if given is None or given.name is None:
             return None
         wanted, taken = (names_of(self._official, official, each) for each in ([official.goal], instead))
@@ -723,7 +727,7 @@ class _Case:
         """The statement that passes the goal on to the module where it is wrong, and in which variable."""
         at = self._divergence.pair.native
         if at.end == "out":
-            given = given_out(self._native, at)
+            given = given_out(self._native, at, self._executed)
             return (None, None) if given is None else (given.place, given.name)
         return self._native.use(at.module) or (None, None)
 
@@ -964,6 +968,24 @@ def _numbered(name: str) -> tuple[str | None, int]:
     parts = name.split(".")
     at = next((place for place, part in enumerate(parts) if part.isdigit() and place), None)
     return (None, 0) if at is None else (".".join(parts[:at]), int(parts[at]))
+
+
+def _with_users(change: Change, found: Account) -> Change:
+    """A change at the goal of an account with who uses that goal: not always the divergence's module."""
+    user, position = _first_user(found.native.slice)
+    if change.user is not None or user is None:
+        return change
+    official_user, _ = _first_user(found.official.slice)
+    return replace(change, user=user, position=position, official_user=change.official_user or official_user)
+
+
+def _first_user(side: Slice) -> tuple[Operation | None, int]:
+    """The first operation that takes the goal, and as which of its tensors."""
+    for operation in side.operations:
+        taken = [operand.value for operand in operands.tensors(operation)]
+        if side.goal in taken:
+            return operation, taken.index(side.goal)
+    return None, 0
 
 
 def _changes_shape(found: Account) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from analyzers.numeric.origins import House
@@ -27,9 +27,10 @@ class Given(NamedTuple):
 _PLACE = re.compile(r"out(?:\[(\d+)\]|\.(\w+))?$")
 
 
-def given_out(house: House, at: Address) -> Given | None:
+def given_out(house: House, at: Address, executed: Mapping[str, Collection[int]]) -> Given | None:
     """What the model's own module returns under a label (`out`, `out[3]`, `out.sample`); None for a module of
-    a library, for a label that goes deeper, and where several statements return so."""
+    a library and for a label that goes deeper. Of several statements that return so, the first one with an
+    executed line (`executed`, by path) counts, else the last: those before it are for special cases."""
     module, place = house.modules.get(at.module), _PLACE.match(at.label)
     if module is None or module.path is None or module.line is None or place is None:
         return None
@@ -42,7 +43,10 @@ def given_out(house: House, at: Address) -> Given | None:
             part = _part(node.value, place[1], place[2])
             if part is not None:
                 found.append(Given(range_of(module.path, node), _name(part)))
-    return found[0] if len(found) == 1 else None
+    lines = executed.get(module.path, ())
+    found.sort(key=lambda each: each.place.line)
+    ran = [each for each in found if any(each.place.line <= n <= each.place.end_line for n in lines)]
+    return next(iter(ran or found[-1:]), None)
 
 
 def _name(part: ast.expr) -> str | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from analyzers.numeric.origins import House
 from analyzers.numeric.records import Built, Call, Operation, Slice
-from analyzers.numeric.statements import Range, attributes_in, head, range_of
+from analyzers.numeric.statements import Range, attributes_in, calls_in, head, range_of
 
 
 class Uncalled(NamedTuple):
@@ -47,8 +47,9 @@ def uncalled(
 
 
 def place_of_call(house: House, name: str) -> Range | None:
-    """Where the model's own code should call a module: the one statement of its owner that speaks of it and
-    is no constructor, or what that statement guards. None where none or several do."""
+    """Where the model's own code should call a module that it never calls: the one statement of its owner's
+    `forward` that speaks of it, or what that statement guards. A statement that would call it was not come
+    through. None where no statement is left or several are."""
     owner, _, attribute = name.rpartition(".")
     while owner and owner.rpartition(".")[2].isdigit() is False and owner not in house.modules:
         owner = owner.rpartition(".")[0]
@@ -61,7 +62,10 @@ def place_of_call(house: House, name: str) -> Range | None:
     found = [
         node
         for node in ast.walk(function)
-        if isinstance(node, ast.stmt) and node is not function and attribute in attributes_in(head(node))
+        if isinstance(node, ast.stmt)
+        and node is not function
+        and attribute in attributes_in(head(node))
+        and not any(_is_attribute(call.func, attribute) for call in calls_in(node))
     ]
     if len(found) != 1:
         return None
@@ -69,3 +73,7 @@ def place_of_call(house: House, name: str) -> Range | None:
     if isinstance(node, ast.If) and node.body:
         return range_of(module.path, node.body[0])
     return range_of(module.path, node)
+
+
+def _is_attribute(called: ast.expr, name: str) -> bool:
+    return isinstance(called, ast.Attribute) and called.attr == name
