@@ -186,6 +186,7 @@ class _Case:
             or self._uncalled()
             or self._given_for_another()
             or self._taken_for_another()
+            or self._bound_wrongly()
             or self._wrong_leaf()
             or self._handed_over()
         )
@@ -447,6 +448,33 @@ class _Case:
                         return found
         return None
 
+    def _bound_wrongly(self) -> _Finding | None:
+        """A variable with the official name that holds another value, of which nothing is seen but that the
+        official one in its place mends the goal: the statement that bound it."""
+        native, official = self._operations.native, self._operations.official
+        for value, wanted in self._proven:
+            if value in native.makers or wanted in official.makers:
+                continue
+            user, position = _first_user(replace(native, goal=value))
+            official_user, official_position = _first_user(replace(official, goal=wanted))
+            if user is None or official_user is None:
+                continue
+            variable, frame = self._used_as(user, position)
+            theirs = _held(operands.tensors(official_user)[official_position], 0)
+            if variable is None or frame is None or variable != theirs:
+                continue
+            place = self._bound(frame, variable)
+            if place is None:
+                continue
+            change = Change("operand", None, None, (value, wanted), 1.0, user, official_user, position)
+            where = self._innermost(official_user)
+            message = (
+                f"`{variable}` holds another value than the official model's `{theirs}`; "
+                f"{operands.shown(user)} takes it at line {frame.line + 1}"
+            )
+            return _Finding(change, "operand", place, where, f"`{variable}`", f"`{theirs}`", message)
+        return None
+
     def _misnamed(self, value: int, wanted: int, user: Operation, equality: Equality) -> _Finding | None:
         taken = [operand.value for operand in operands.tensors(user)]
         own = self._native.statement(user)
@@ -703,8 +731,8 @@ class _Case:
             for operand in theirs.operands
             if operand.value is not None
         )
-        if made is not None and official in [
-            self._official.statement(each) for each in makers if each is not None
+        if made is not None and self._innermost(theirs) in [
+            self._innermost(each) for each in makers if each is not None
         ]:
             return made
         return self._between(made, use)

@@ -64,16 +64,22 @@ def place_of_call(house: House, name: str) -> Range | None:
         for node in ast.walk(function)
         if isinstance(node, ast.stmt)
         and node is not function
+        and not _only_checks(node)
         and attribute in attributes_in(head(node))
         and not any(_is_attribute(call.func, attribute) for call in calls_in(node))
     ]
     if len(found) != 1:
         return None
     (node,) = found
-    if isinstance(node, ast.If) and node.body:
+    if isinstance(node, ast.If):
         return range_of(module.path, node.body[0])
     return range_of(module.path, node)
 
 
 def _is_attribute(called: ast.expr, name: str) -> bool:
     return isinstance(called, ast.Attribute) and called.attr == name
+
+
+def _only_checks(node: ast.stmt) -> bool:
+    """Whether a statement only makes sure of something."""
+    return isinstance(node, ast.Assert) or (isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise))
