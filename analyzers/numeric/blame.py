@@ -13,6 +13,7 @@ from analyzers.numeric import operands, statements
 from analyzers.numeric.origins import House, Origins
 from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
 from analyzers.numeric.roles import Names, Roles
+from analyzers.numeric.settings import Settings
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
@@ -64,9 +65,9 @@ def blame(
     found = found or case.first()
     if found is None:
         return case.bracketed()
-    native = _spot(divergence.native, found.native)
+    native = _spot(case.holder(found.native), found.native)
     official = _spot(divergence.official, found.official)
-    also = [_spot(divergence.native, place) for place in found.also if place != found.native]
+    also = [_spot(case.holder(place), place) for place in found.also if place != found.native]
     return replace(
         divergence,
         native=native,
@@ -98,6 +99,17 @@ class _Case:
         self._sources = sources
         self._native = House.of(built.native, sources)
         self._official = House.of(built.official, sources)
+        self._settings = Settings(self._native, built.official)
+
+    def holder(self, place: Range | None) -> Spot:
+        """The port's spot, at the module whose code the place is: a value may have been made far from the
+        module that it was wrong for."""
+        own = self._divergence.native
+        if place is None:
+            return own
+        ran = (operation.module for operation in self._operations.native.operations)
+        name = self._native.holder(place, own.module, ran)
+        return own if name is None else Spot(name, own.path, own.line, own.end_line)
 
     @cached_property
     def _account(self) -> Account:
@@ -440,15 +452,24 @@ class _Case:
             value, user = given[0], maker
             maker = makers.get(value)
         if maker is not None:
-            return self._native.statement(maker), self._written(maker)
+            return self._settings.differing(maker) or self._native.statement(maker), self._written(maker)
         taken = [operand.value for operand in operands.tensors(user)]
         variable, frame = self._used_as(user, taken.index(value)) if value in taken else (None, None)
         name = self._operations.native.values[value].name
-        plain = variable.partition("[")[0] if variable is not None else None
-        bound = self._bound(frame, plain) if frame is not None and plain is not None else None
+        bound = None
+        if variable is not None and frame is not None:
+            bound = self._first_bound(user, frame, variable)
+            line = CodeLine(bound.path, bound.line, "") if bound is not None else None
+            bound = (line is not None and self._settings.read_at(line, user.module)) or bound
         if bound is None and name:
             bound = self._attribute(name)
         return bound or self._native.statement(user), f"`{variable or name or 'a value'}`"
+
+    def _first_bound(self, user: Operation, frame: CodeLine, variable: str) -> Range | None:
+        """The first statement that a variable's value came from, as far as it was only handed on."""
+        steps = self._names.back(user.stack, user.stack.index(frame), variable)
+        own = [step.place for step in steps if self._native.owns(step.place.path)]
+        return own[-1] if own else self._bound(frame, variable.partition("[")[0])
 
     def _with_arguments(self, place: Range) -> Range:
         """A statement together with those right above it that only prepare plain arguments for it."""
@@ -495,6 +516,8 @@ class _Case:
         assert theirs is not None
         one, other = change.constants
         place = self._origins.constant(ours, one) or self._construction(ours) or self._native.statement(ours)
+        chosen = self._settings.branch(ours, place, other) if place is not None else None
+        place = chosen or self._settings.differing(ours) or place
         return _Finding(
             change,
             "constant",
@@ -515,7 +538,7 @@ class _Case:
         ours, theirs = change.native, change.official
         place = None
         if ours is not None:
-            place = self._construction(ours) or self._native.statement(ours)
+            place = self._settings.kind(ours) or self._construction(ours) or self._native.statement(ours)
         official = self._official.statement(theirs) if theirs is not None else None
         if theirs is None and change.official_user is not None:
             official = self._official.statement(change.official_user)
@@ -647,6 +670,9 @@ class _Case:
 
     def _role(self, change: Change, all_operands: tuple[Change, ...]) -> tuple[Range | None, str]:
         user, (value, wanted) = change.user, change.values
+        chosen = self._settings.differing(user) if user is not None else None
+        if chosen is not None and user is not None:
+            return chosen, f"{operands.shown(user)} works on what another setting than the official one made"
         if change.place == "part" and change.native is not None:
             place = self._construction(change.native) or self._native.statement(change.native)
             return place, f"takes another part of the result of {operands.shown(change.native)}"

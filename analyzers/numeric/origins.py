@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.numeric import operands, statements
@@ -139,6 +139,23 @@ class House:
         line = statements.innermost(module.built_at, self.owns)
         return self.at(line) if line is not None else None
 
+    def holder(self, place: Range, near: str, ran: Iterable[str]) -> str | None:
+        """The module whose class a place lies in, where that is neither `near` nor around it nor in it: the
+        first of those that `ran`, and of those around them. None for a place that no such class has."""
+        cls = self.sources.enclosing_class(place.path, place.line)
+        if cls is None:
+            return None
+        of_class = [name for name, module in self.modules.items() if self.is_of(module, place.path, cls)]
+        if any(_around(name, near) or _around(near, name) for name in of_class):
+            return None
+        seen = list(dict.fromkeys(ran))
+        return next((name for name in of_class if any(_around(name, each) for each in seen)), None)
+
+    def is_of(self, module: Module, path: str, cls: ast.ClassDef) -> bool:
+        """Whether a class of a file is the one that defines the module's `forward`."""
+        at = module.line
+        return module.path == path and at is not None and self.sources.enclosing_class(path, at + 1) is cls
+
     def settings(self, operation: Operation, text: str) -> Iterator[tuple[Module, str]]:
         """The module of the operation and those around it, as far as they hold the constant as setting."""
         name = operation.module
@@ -152,6 +169,10 @@ class House:
             if not name:
                 return
             name = name.rpartition(".")[0]
+
+
+def _around(outer: str, inner: str) -> bool:
+    return outer in ("", inner) or inner.startswith(f"{outer}.")
 
 
 def _is_self(node: ast.expr) -> bool:
