@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from analyzers.numeric import operands, statements
+from analyzers.numeric import gaps, operands, statements
 from analyzers.numeric.origins import House, Origins
 from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
 from analyzers.numeric.roles import Names, Roles
 from analyzers.numeric.settings import Settings
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
+from analyzers.numeric.uses import Uses
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
 
 _CERTAIN: Mapping[str, int] = {
@@ -573,6 +574,9 @@ class _Case:
         """Where the lacking operation should stand: in the statement that uses the value, in the one that
         made it, or between them, as the official statements lie."""
         user, maker = change.user, self._operations.native.makers.get(change.values[0])
+        lost = self._lost(user, change)
+        if lost is not None:
+            return lost
         use = self._native.statement(user) if user is not None else self._goal_use[0]
         made = self._native.statement(maker) if maker is not None else None
         inside = user is not None and self._native.library_module(user) is not None
@@ -607,6 +611,18 @@ class _Case:
             return made
         return self._between(made, use)
 
+    def _lost(self, user: Operation | None, change: Change) -> Range | None:
+        """The statement that let something go on the way to where it is lacking."""
+        variable, frame = self._used_as(user, change.position)
+        if variable is None or frame is None:
+            return None
+        if user is not None:
+            stack = user.stack[user.stack.index(frame) :]
+        else:
+            at = self._divergence.pair.native
+            stack = Uses(self._native).way_in(at.module, at.label, self._goal_use[0])
+        return gaps.idle(self._names, stack, variable)
+
     def _between(self, made: Range | None, use: Range | None) -> Range | None:
         """The lines from one statement to another of one function; the later one where they are far apart."""
         if made is None or use is None:
@@ -619,13 +635,17 @@ class _Case:
     @cached_property
     def _goal_use(self) -> tuple[Range | None, str | None]:
         """The statement that passes the goal on to the module where it is wrong, and in which variable."""
-        at = self._divergence.pair.native
-        return (self._native.use(at.module) if at.end == "in" else None) or (None, None)
+        at, site = self._divergence.pair.native, self._divergence.native
+        here = None
+        if site.path is not None and site.line is not None:
+            here = self._sources.range_at(site.path, site.line)
+        found = Uses(self._native).of(at.module, at.label, here) if at.end == "in" else None
+        return found or (None, None)
 
     @cached_property
     def _official_goal_use(self) -> tuple[Range | None, str | None]:
         at = self._divergence.pair.official
-        return (self._official.use(at.module) if at.end == "in" else None) or (None, None)
+        return (Uses(self._official).of(at.module, at.label) if at.end == "in" else None) or (None, None)
 
     def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
         """The port's variable that an operation (or the call at the goal) takes a value from, and the line of

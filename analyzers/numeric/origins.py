@@ -70,37 +70,6 @@ class House:
                 name = name.rpartition(".")[0]
         return found
 
-    def use(self, name: str) -> tuple[Range, str | None] | None:
-        """The statement of the model's own files that calls a module (or the library module that it is a part
-        of), and the variable that it passes first. None where it is not called as `self.<its name>` once."""
-        while name:
-            parent = name.rpartition(".")[0]
-            while parent and parent not in self.modules:
-                parent = parent.rpartition(".")[0]
-            owner = self.modules.get(parent)
-            if (
-                owner is not None
-                and owner.path is not None
-                and owner.line is not None
-                and self.owns(owner.path)
-            ):
-                return self._called(owner.path, owner.line, name[len(parent) :].strip(".").partition(".")[0])
-            name = parent
-        return None
-
-    def _called(self, path: str, line: int, attribute: str) -> tuple[Range, str | None] | None:
-        cls = self.sources.enclosing_class(path, line + 1)
-        if cls is None:
-            return None
-        found = []
-        for call in (node for node in ast.walk(cls) if isinstance(node, ast.Call)):
-            target = call.func.value if isinstance(call.func, ast.Subscript) else call.func
-            if isinstance(target, ast.Attribute) and target.attr == attribute and _is_self(target.value):
-                first = call.args[0] if call.args else None
-                variable = first.id if isinstance(first, ast.Name) else None
-                found.append((self.sources.range_at(path, call.lineno - 1), variable))
-        return found[0] if len(found) == 1 else None
-
     def called_from(self, operation: Operation) -> Range | None:
         """The statement of the model's own files that calls the module of an operation."""
         module = self.modules.get(operation.module)
@@ -173,10 +142,6 @@ class House:
 
 def _around(outer: str, inner: str) -> bool:
     return outer in ("", inner) or inner.startswith(f"{outer}.")
-
-
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _common(text: str) -> bool:
@@ -261,7 +226,10 @@ class Origins:
                         return statements.range_of(frame.path, node)
                     return None
             plain = [each for each in candidates if isinstance(each, (ast.Name, ast.Attribute))]
-            if given is not None and not plain and self.house.owns(frame.path):
+            literal = isinstance(
+                given, ast.Constant
+            )  # another one than the wanted: it was not taken as it is
+            if given is not None and not plain and not literal and self.house.owns(frame.path):
                 return statements.range_of(frame.path, node)
             for expression in plain:
                 if given is None and not _alike(expression, name):
