@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from analyzers.numeric import operands, statements
+from analyzers.numeric import gaps, operands, statements
 from analyzers.numeric.origins import House, Origins
 from analyzers.numeric.outputs import given_out, names_of
 from analyzers.numeric.records import (
@@ -24,9 +24,11 @@ from analyzers.numeric.records import (
     Slice,
 )
 from analyzers.numeric.roles import Names, Roles
+from analyzers.numeric.settings import Settings
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
 from analyzers.numeric.uncalled import place_of_call, uncalled
+from analyzers.numeric.uses import Uses
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
 from analyzers.numeric.walks import executed
 
@@ -82,9 +84,9 @@ def blame(
     found = found or case.first()
     if found is None:
         return case.bracketed()
-    native = _spot(divergence.native, found.native)
+    native = _spot(case.holder(found.native), found.native)
     official = _spot(divergence.official, found.official)
-    also = [_spot(divergence.native, place) for place in found.also if place != found.native]
+    also = [_spot(case.holder(place), place) for place in found.also if place != found.native]
     return replace(
         divergence,
         native=native,
@@ -124,6 +126,17 @@ class _Case:
         self._sources = sources
         self._native = House.of(built.native, sources)
         self._official = House.of(built.official, sources)
+        self._settings = Settings(self._native, built.official)
+
+    def holder(self, place: Range | None) -> Spot:
+        """The port's spot, at the module whose code the place is: a value may have been made far from the
+        module that it was wrong for."""
+        own = self._divergence.native
+        if place is None:
+            return own
+        ran = (operation.module for operation in self._operations.native.operations)
+        name = self._native.holder(place, own.module, ran)
+        return own if name is None else Spot(name, own.path, own.line, own.end_line)
 
     @cached_property
     def _account(self) -> Account:
@@ -594,15 +607,24 @@ class _Case:
             value, user = given[0], maker
             maker = makers.get(value)
         if maker is not None:
-            return self._native.statement(maker), self._written(maker)
+            return self._settings.differing(maker) or self._native.statement(maker), self._written(maker)
         taken = [operand.value for operand in operands.tensors(user)]
         variable, frame = self._used_as(user, taken.index(value)) if value in taken else (None, None)
         name = self._operations.native.values[value].name
-        plain = variable.partition("[")[0] if variable is not None else None
-        bound = self._bound(frame, plain) if frame is not None and plain is not None else None
+        bound = None
+        if variable is not None and frame is not None:
+            bound = self._first_bound(user, frame, variable)
+            line = CodeLine(bound.path, bound.line, "") if bound is not None else None
+            bound = (line is not None and self._settings.read_at(line, user.module)) or bound
         if bound is None and name:
             bound = self._attribute(name)
         return bound or self._native.statement(user), f"`{variable or name or 'a value'}`"
+
+    def _first_bound(self, user: Operation, frame: CodeLine, variable: str) -> Range | None:
+        """The first statement that a variable's value came from, as far as it was only handed on."""
+        steps = self._names.back(user.stack, user.stack.index(frame), variable)
+        own = [step.place for step in steps if self._native.owns(step.place.path)]
+        return own[-1] if own else self._bound(frame, variable.partition("[")[0])
 
     def _with_arguments(self, place: Range) -> Range:
         """A statement together with those right above it that only prepare plain arguments for it."""
@@ -650,6 +672,8 @@ class _Case:
         one, other = change.constants
         place = self._origins.constant(ours, one, other)
         place = place or self._construction(ours) or self._native.statement(ours)
+        chosen = self._settings.branch(ours, place, other) if place is not None else None
+        place = chosen or self._settings.differing(ours) or place
         return _Finding(
             change,
             "constant",
@@ -670,7 +694,7 @@ class _Case:
         ours, theirs = change.native, change.official
         place = None
         if ours is not None:
-            place = self._construction(ours) or self._native.statement(ours)
+            place = self._settings.kind(ours) or self._construction(ours) or self._native.statement(ours)
         official = self._official.statement(theirs) if theirs is not None else None
         if theirs is None and change.official_user is not None:
             official = self._official.statement(change.official_user)
@@ -706,15 +730,19 @@ class _Case:
         made it, or between them, as the official statements lie."""
         user, maker = change.user, self._operations.native.makers.get(change.values[0])
         use = self._native.statement(user) if user is not None else self._goal_use[0]
-        made = self._native.statement(maker) if maker is not None else None
-        inside = user is not None and self._native.library_module(user) is not None
-        if user is not None and inside and self._official_inside(theirs):
-            return self._construction(user) or use
         official_user = change.official_user
         official_use = (
             self._innermost(official_user) if official_user is not None else self._official_goal_use[0]
         )
-        if use is not None and official is not None and official_use in (official, self._innermost(theirs)):
+        in_one = official is not None and official_use in (official, self._innermost(theirs))
+        lost = self._lost(user, change)
+        if lost is not None and (not in_one or use is None or self._hands_on(lost, use)):
+            return lost
+        made = self._native.statement(maker) if maker is not None else None
+        inside = user is not None and self._native.library_module(user) is not None
+        if user is not None and inside and self._official_inside(theirs):
+            return self._construction(user) or use
+        if use is not None and in_one:
             return use
         variable, frame = self._used_as(user, change.position)
         named = self._official_used_as(change)
@@ -741,6 +769,26 @@ class _Case:
         """The official statement of an operation, in whatever file of models it stands."""
         return self._official.at(theirs.stack[0]) if theirs.stack else None
 
+    def _hands_on(self, place: Range, use: Range) -> bool:
+        """Whether a statement only gives a value another name, in the function that uses it."""
+        node = self._sources.statement(place.path, place.line)
+        return gaps.only_names(node) and self._one_function(place, use)
+
+    def _lost(self, user: Operation | None, change: Change) -> Range | None:
+        """The statement that let something go on the way to where it is lacking."""
+        variable, frame = self._used_as(user, change.position)
+        if variable is None or frame is None:
+            return None
+        if user is not None:
+            stack = user.stack[user.stack.index(frame) :]
+        else:
+            at = self._divergence.pair.native
+            way_in = Uses(self._native).way_in(at.module, at.label, self._goal_use[0])
+            stack = way_in if at.end == "in" else (frame,)
+        if not stack:
+            return None
+        return gaps.idle(self._names, stack, variable)
+
     def _between(self, made: Range | None, use: Range | None) -> Range | None:
         """The lines from one statement to another of one function; the later one where they are far apart."""
         if made is None or use is None:
@@ -753,18 +801,36 @@ class _Case:
     @cached_property
     def _goal_use(self) -> tuple[Range | None, str | None]:
         """The statement that passes the goal on to the module where it is wrong, and in which variable."""
-        at = self._divergence.pair.native
+        at, site = self._divergence.pair.native, self._divergence.native
         if at.end == "out":
             given = given_out(self._native, at, self._executed)
             return (None, None) if given is None else (given.place, given.name)
-        return self._native.use(at.module) or (None, None)
+        here = None
+        if site.path is not None and site.line is not None:
+            here = self._sources.range_at(site.path, site.line)
+        return Uses(self._native).of(at.module, at.label, here) or (None, None)
 
     @cached_property
     def _official_goal_use(self) -> tuple[Range | None, str | None]:
         at = self._divergence.pair.official
-        found = (self._official.use(at.module) if at.end == "in" else None) or (None, None)
-        site = _site(self._official_calls, at) if at.end == "in" else None
-        return found if site is None else (self._official.at(site), found[1])
+        if at.end == "out":
+            return None, None
+        place, variable = Uses(self._official).of(at.module, at.label) or (None, None)
+        site = _site(self._official_calls, at)
+        if site is None or self._official.at(site) == place:
+            return place, variable
+        return self._official.at(site), self._given_at(site, at)
+
+    def _given_at(self, site: CodeLine, at: Address) -> str | None:
+        """The variable that the official call at a line gives: by its label, else the first."""
+        node = self._sources.statement(site.path, site.line)
+        own = at.module.rpartition(".")[2]
+        for call in statements.calls_in(node) if node is not None else ():
+            if statements.callee(call) == own:
+                named = [each.value for each in call.keywords if each.arg == at.label]
+                given = next(iter([*named, *call.args]), None)
+                return given.id if isinstance(given, ast.Name) else None
+        return None
 
     def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
         """The port's variable that an operation (or the call at the goal) takes a value from, and the line of
@@ -809,6 +875,9 @@ class _Case:
 
     def _role(self, change: Change, all_operands: tuple[Change, ...]) -> tuple[Range | None, str]:
         user, (value, wanted) = change.user, change.values
+        chosen = self._settings.differing(user) if user is not None else None
+        if chosen is not None and user is not None:
+            return chosen, f"{operands.shown(user)} works on what another setting than the official one made"
         if change.place == "part" and change.native is not None:
             place = self._construction(change.native) or self._native.statement(change.native)
             return place, f"takes another part of the result of {operands.shown(change.native)}"
