@@ -745,7 +745,11 @@ class _Case:
         if use is not None and in_one:
             return use
         variable, frame = self._used_as(user, change.position)
-        named = self._official_used_as(change)
+        named, lacking = self._official_used_as(change), self._innermost(theirs)
+        if official_user is None and not (
+            official_use is not None and lacking is not None and self._one_function(official_use, lacking)
+        ):
+            named = None  # a parameter of the function that it was passed to has any name
         other_name = variable is not None and named is not None and variable != named
         if other_name and frame is not None and named is not None and self._bound(frame, named) is not None:
             return use
