@@ -736,7 +736,7 @@ class _Case:
         )
         in_one = official is not None and official_use in (official, self._innermost(theirs))
         lost = self._lost(user, change)
-        if lost is not None and (not in_one or use is None or self._hands_on(lost, use)):
+        if lost is not None and (not in_one or use is None or self._one_function(lost, use)):
             return lost
         made = self._native.statement(maker) if maker is not None else None
         inside = user is not None and self._native.library_module(user) is not None
@@ -772,11 +772,6 @@ class _Case:
     def _innermost(self, theirs: Operation) -> Range | None:
         """The official statement of an operation, in whatever file of models it stands."""
         return self._official.at(theirs.stack[0]) if theirs.stack else None
-
-    def _hands_on(self, place: Range, use: Range) -> bool:
-        """Whether a statement only gives a value another name, in the function that uses it."""
-        node = self._sources.statement(place.path, place.line)
-        return gaps.only_names(node) and self._one_function(place, use)
 
     def _lost(self, user: Operation | None, change: Change) -> Range | None:
         """The statement that let something go on the way to where it is lacking."""
@@ -897,7 +892,9 @@ class _Case:
         variable, frame = self._used_as(user, change.position)
         named, right = self._official_used_as(change), self._names_of(wanted)
         operation = operands.shown(user) if user is not None else self._divergence.pair.native.module
-        message = _role_message(operation, variable, named, right)
+        taken = self._described(self._operations.native, value)
+        other = self._described(self._operations.official, wanted)
+        message = _role_message(operation, variable, named, right, taken, other)
         if variable is None or frame is None:
             leaf = self._operations.native.values.get(value)
             if leaf is not None and leaf.source in ("buffer", "outside") and leaf.name:
@@ -916,6 +913,18 @@ class _Case:
         if named not in right and bound is not None and (exchanged or self._passes_on(bound)):
             return bound, message
         return use, message
+
+    def _described(self, side: Slice, number: int) -> str:
+        """What a value is: what it is called, what made it, or where it came from; empty where that is not
+        seen."""
+        value, maker = side.values.get(number), side.makers.get(number)
+        if value is None:
+            return ""
+        if value.name:
+            return f"`{value.name}`"
+        if maker is not None:
+            return f"the result of {operands.written(maker, side.values)}"
+        return f"a value of the shape {list(value.shape)}"
 
     def _attribute(self, name: str) -> Range | None:
         owner, _, own = name.rpartition(".")
@@ -1121,9 +1130,12 @@ def _constant_message(operation: Operation, place: str | None, one: str | None, 
     return f"{label} is {one or 'not given'} where the official model has {other or 'none'}"
 
 
-def _role_message(operation: str, ours: str | None, theirs: str | None, right: Iterable[str]) -> str:
-    mine = f"`{ours}`" if ours is not None else "a value"
-    other = f"`{theirs}`" if theirs is not None else "another"
+def _role_message(
+    operation: str, ours: str | None, theirs: str | None, right: Iterable[str], taken: str, wanted: str
+) -> str:
+    """`taken` and `wanted`: what is known of the two values that have no name, empty for nothing."""
+    mine = f"`{ours}`" if ours is not None else (taken or "a value")
+    other = f"`{theirs}`" if theirs is not None else (wanted or "another")
     names = sorted(set(right) - {ours})
     held = f", which the port holds in `{names[0]}`" if names else ""
     if ours is not None and ours == theirs:

@@ -108,6 +108,12 @@ class Block(nn.Module):
         return q, out
 
 
+class Gives(nn.Module):
+    def forward(self, emb):
+        shift, scale = emb.chunk(2)
+        return scale, shift
+
+
 class Model(nn.Module):
     def __init__(self):
         self.block = Block(8)
@@ -169,6 +175,7 @@ BUILT = Built(
         _module(
             "block.norm_q", "RMSNorm", LAYERS, 4, ["self.norm_q", "self.block = "], variance_epsilon="1e-06"
         ),
+        _module("block.gives", "Gives", PORT, _line(PORT, "def forward(self, emb)")),
         _module("block.to_q", "Linear", "torch/linear.py", 3, ["self.to_q = ", "self.block = "]),
     ),
     (),
@@ -186,12 +193,13 @@ def _blamed(
     at: tuple[str, str] = ("block", "out"),
     official_at: str = "",
     repairs: Sequence[tuple[int, int]] = (),
+    label: str = "x",
 ) -> Divergence:
     """`same`: (native, official)."""
     pair = Pair(
         0,
-        Address(official_at, 0, at[1], "x"),  # type: ignore[arg-type]
-        Address(at[0], 0, at[1], "x"),  # type: ignore[arg-type]
+        Address(official_at, 0, at[1], label),  # type: ignore[arg-type]
+        Address(at[0], 0, at[1], label),  # type: ignore[arg-type]
         None,
         "weights",
     )
@@ -469,3 +477,36 @@ def test_the_statement_that_gave_values_another_shape_is_told_and_not_the_next_o
     assert _text(got.native) == "h = h * scale"
     assert "[2, 1, 8]" in got.message
     assert "[1, 2, 8]" in got.message
+
+
+def test_a_variable_of_the_official_name_with_another_value_is_told_where_it_was_bound() -> None:
+    """Both are aligned elsewhere, so that nothing is seen of how they were made."""
+    ours, theirs = _sides()
+    (x, one), (y, right_one) = (ours.leaf(), ours.leaf()), (theirs.leaf(), theirs.leaf())
+    wrong = ours.op("mul", x, (one, "scale"), at=[(PORT, "h = h * scale")])
+    right = theirs.op("mul", y, (right_one, "scale"), at=[(OFFICIAL, "h = h * (1 + scale) * 1")])
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)], repairs=[(one, right_one)])
+    assert _text(got.native) == "shift, scale = temb.chunk(2)"
+    assert "`scale` holds another value than the official model's `scale`" in got.message
+
+
+def test_what_is_lacking_in_a_result_is_lacking_between_its_binding_and_its_return() -> None:
+    ours, theirs = _sides()
+    x, y, shift = ours.leaf(), theirs.leaf(), theirs.leaf()
+    right = theirs.op("add", (y, "x"), (shift, "shift"), at=[(OFFICIAL, "out = x + shift")])
+    got = _blamed(ours.slice(x), theirs.slice(right), [(x, y)], at=("block", "out"), label="out[1]")
+    assert got.mismatch is not None
+    assert got.mismatch.what == "lacking"
+    assert _text(got.native) == "out = x - shift\nreturn q, out"
+
+
+def test_parts_that_are_returned_for_each_other_are_told_at_the_return() -> None:
+    ours, theirs = _sides()
+    temb, conditioning = ours.leaf(), theirs.leaf()
+    unpack = [(PORT, "shift, scale = emb.chunk(2)")]
+    one = ours.op("chunk", temb, "2", at=unpack, outputs=2)
+    first = theirs.op("chunk", conditioning, "2", at=[(OFFICIAL, "shift, scale = temb.chunk")], outputs=2)
+    same = [(temb, conditioning), (one, first), (one + 1, first + 1)]
+    got = _blamed(ours.slice(one), theirs.slice(first + 1), same, at=("block.gives", "out"), label="out[1]")
+    assert _text(got.native) == "return scale, shift"
+    assert "gives out as `out[1]` the official model's `shift` instead of `scale`" in got.message
