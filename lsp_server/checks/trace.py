@@ -29,20 +29,23 @@ from analyzers.numeric.alignment import Alignment, align
 from analyzers.numeric.blame import blame
 from analyzers.numeric.floors import Floors
 from analyzers.numeric.frontiers import Origin, origins
-from analyzers.numeric.judging import judge, merged, with_divergences
+from analyzers.numeric.judging import judge, merged, with_divergences, with_raised
 from analyzers.numeric.records import Address, Observation, Operations, Pair, Reading
 from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
 from analyzers.numeric.settling import decided, doubts, settle
+from analyzers.numeric.statements import Sources
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededError, TinyRequest
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
+from lsp_server.checks.trace_dtype import InDtype, in_dtype, raised_divergence
 from lsp_server.checks.trace_hypotheses import Followed, explained
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_records import (
     BuiltAnswer,
+    LockstepAnswer,
     ObserveAnswer,
     pair_json,
     read_built,
@@ -174,7 +177,7 @@ class _Tracing:
         self.readings: Mapping[str, Sequence[Reading]] = {}
         self.verdict: NumericVerdict | None = None
         self.operations: dict[int, Operations] = {}
-        self.dtype_readings: Sequence[Reading] = ()
+        self.in_dtype = InDtype()
         self.repairs = Repairs()
 
     async def run(self, worker: MetaWorker) -> TraceResult:
@@ -242,7 +245,6 @@ class _Tracing:
         built, question = measuring.answer.built, self.question
         plain, *others = observations
         alignment = await asyncio.to_thread(align, built, plain, others)
-        dtype_readings: Sequence[Reading] = ()
         if question.lockstep:
             certain = sorted(alignment.certain)
             readings = await self._each_case(measuring, alignment, certain)
@@ -254,15 +256,20 @@ class _Tracing:
             readings = await self._repaired(measuring, alignment, readings)
             free = {plain.case: await measuring.free(plain.case, alignment.pairs)}
             if question.dtype is not None and question.dtype != _FLOAT32:
-                dtype_readings = await self._in_dtype(measuring, alignment, question.dtype)
+                self.in_dtype = await self._in_dtype(measuring, alignment, question.dtype)
         else:
             readings = free = {case: await measuring.free(case, alignment.pairs) for case in self.cases}
         self.pairs = alignment.pairs
         self.readings = readings
-        self.dtype_readings = dtype_readings
-        return await asyncio.to_thread(
-            judge, built, observations, readings, alignment, dtype_readings, free, self.repairs
+        lower = self.in_dtype.readings
+        verdict = await asyncio.to_thread(
+            judge, built, observations, readings, alignment, lower, free, self.repairs
         )
+        raised = [
+            raised_divergence(problem, question.dtype or "", built.native, Sources(self._source))
+            for problem in self.in_dtype.raised
+        ]
+        return with_raised(verdict, raised) if raised else verdict
 
     async def _decided(
         self, measuring: _Measuring, alignment: Alignment, readings: dict[str, tuple[Reading, ...]]
@@ -336,21 +343,17 @@ class _Tracing:
             for case in self.cases
         }
 
-    async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> tuple[Reading, ...]:
+    async def _in_dtype(self, measuring: _Measuring, alignment: Alignment, dtype: str) -> InDtype:
         self.on_stage(f"comparing them in {dtype}")
-        plain, *others = self.cases
-        readings: tuple[Reading, ...] = ()
-        try:
-            readings = await measuring.lockstep(
-                plain, alignment.pairs, True, dtype=dtype, repairs=self.repairs
-            )
-            for case in others:  # code that only another case runs may raise in this dtype
-                await measuring.lockstep(case, (), False, dtype=dtype)
-        except _Raised as error:
-            self.problems.append(error.problem)
-            said = "nothing more" if readings else "nothing"
-            self.notes.append(f"{said} is said about {dtype}: {_in_words(error.problem)}")
-        return readings
+
+        async def run(case: str) -> LockstepAnswer:
+            return await measuring.answered(case, alignment.pairs, True, dtype=dtype, repairs=self.repairs)
+
+        found = await in_dtype(self.cases, run)
+        self.problems += (*found.raised, *(problem for _, problem in found.kept))
+        for case, problem in found.kept:
+            self.notes.append(f"nothing is said about {dtype} in the case {case}: {_in_words(problem)}")
+        return found
 
     # ------------------------------------------------------------------ down to the operation
 
@@ -360,7 +363,8 @@ class _Tracing:
         found: list[Divergence] = []
         begun: dict[int, frozenset[Origin]] = {}
         # Wrong values come before mere losses of accuracy: those must not use the limit up.
-        urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
+        computed = [one for one in verdict.divergences if one.pair.number >= 0]
+        urgent = sorted(computed, key=lambda divergence: divergence.kind == "dtype")
         chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
         for divergence in verdict.divergences:
             if divergence.pair not in chosen:
@@ -391,7 +395,7 @@ class _Tracing:
     def _shown_best(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
         if divergence.kind == "dtype":
-            return self.cases[0]
+            return self.in_dtype.case(divergence.pair, self.cases[0])
         sizes = {case: _size(self.readings[case], divergence.pair.number) for case in self.cases}
         largest = max(sizes.values())
         return next(case for case, size in sizes.items() if size >= largest / 2)
@@ -441,7 +445,7 @@ class _Tracing:
             await session.end()
         if self.cases != first.cases or not _only_mends(verdict, self, first, divergence):
             return None
-        runs = [self.dtype_readings] if divergence.kind == "dtype" else list(self.readings.values())
+        runs = [self.in_dtype.readings] if divergence.kind == "dtype" else list(self.readings.values())
         left = (_size(readings, number) for readings in runs for number in self._numbers(divergence))
         return max(left, default=0.0)
 
@@ -567,6 +571,22 @@ class _Measuring:
         repairs: Repairs | None = None,
     ) -> tuple[Reading, ...]:
         """The pairs of one run. Raises _Raised where a model does."""
+        answer = await self.answered(case, pairs, replaced, dtype=dtype, floors=floors, repairs=repairs)
+        if answer.error is not None:
+            raise _Raised(answer.error)
+        return answer.readings
+
+    async def answered(
+        self,
+        case: str,
+        pairs: Sequence[Pair],
+        replaced: bool | Sequence[int],
+        *,
+        dtype: str = _FLOAT32,
+        floors: bool = False,
+        repairs: Repairs | None = None,
+    ) -> LockstepAnswer:
+        """As `lockstep`, with what a model raised."""
         told = await self.session.ask(
             "lockstep",
             case=case,
@@ -576,10 +596,7 @@ class _Measuring:
             floors=floors,
             **_repairs_json(repairs),
         )
-        answer = await asyncio.to_thread(read_lockstep, told, self.root)
-        if answer.error is not None:
-            raise _Raised(answer.error)
-        return answer.readings
+        return await asyncio.to_thread(read_lockstep, told, self.root)
 
     async def operations(
         self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str, repairs: Repairs
