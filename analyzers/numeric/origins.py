@@ -18,6 +18,9 @@ from analyzers.numeric.statements import Range, Sources
 
 _DEPTH = 12
 
+_ABBREVIATED = 3
+"""Letters that an abbreviation has at least to be one of a longer word (`eps`)."""
+
 
 @dataclass(frozen=True)
 class House:
@@ -155,9 +158,14 @@ class Origins:
     house: House
     executed: Mapping[str, Collection[int]]
 
-    def constant(self, operation: Operation, text: str | None) -> Range | None:
-        """The statement that a constant of the operation was written in; None where the way back is lost."""
+    def constant(self, operation: Operation, text: str | None, unlike: str | None = None) -> Range | None:
+        """The statement that a constant of the operation was written in; None where the way back is lost.
+
+        `unlike`: the right constant; of a list only the items that are not there as well are looked for."""
         wanted = tuple(_scalars(operands.parsed(text))) if text is not None else ()
+        if len(wanted) > 1 and unlike is not None:
+            right = tuple(_scalars(operands.parsed(unlike)))
+            wanted = tuple(each for each in wanted if each not in right)
         if not wanted or not operation.stack:
             return None
         at = self.house.frame(operation)
@@ -341,7 +349,15 @@ def _scalars(value: object) -> Iterator[object]:
 
 
 def _alike(expression: ast.expr, name: str) -> bool:
-    """Whether a positional argument's name resembles the parameter that it may be for (`norm_eps`, `eps`)."""
+    """Whether a positional argument's name resembles the parameter that it may be for (`norm_eps`, `eps`,
+    `variance_epsilon`)."""
     text = expression.id if isinstance(expression, ast.Name) else getattr(expression, "attr", "")
-    words, wanted = set(text.split("_")), set(name.split("_"))
-    return bool(words & wanted)
+    return any(
+        one == other or (min(len(one), len(other)) >= _ABBREVIATED and _begins(one, other))
+        for one in text.split("_")
+        for other in name.split("_")
+    )
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

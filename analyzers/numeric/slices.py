@@ -534,11 +534,12 @@ def _extents(side: Region) -> dict[int, frozenset[int]]:
 
 
 def _names(operation: Operation, operand: Operand) -> frozenset[str]:
-    """The variables that hold an operand in the file whose code runs the model."""
+    """The variables that hold an operand in the file whose code runs the model: that of the outermost
+    `forward`, inside of whatever wraps its call."""
+    run_by = [frame.path for frame in operation.stack if frame.function == "forward"]
+    path = run_by[-1] if run_by else operation.stack[-1].path
     frames = zip(operation.stack, operand.held, strict=False)
-    return frozenset(
-        name for frame, name in frames if name is not None and frame.path == operation.stack[-1].path
-    )
+    return frozenset(name for frame, name in frames if name is not None and frame.path == path)
 
 
 def _assembled(side: Slice, operation: Operation) -> tuple[int, ...] | None:

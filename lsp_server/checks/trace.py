@@ -179,6 +179,7 @@ class _Tracing:
         self.operations: dict[int, Operations] = {}
         self.in_dtype = InDtype()
         self.repairs = Repairs()
+        self.observed: Mapping[str, Observation] = {}
 
     async def run(self, worker: MetaWorker) -> TraceResult:
         """Raises _Raised, AskFailed, CheckError, MalformedAnswer."""
@@ -195,6 +196,7 @@ class _Tracing:
         measuring = _Measuring(session, answer, self.question.root)
         with self._timed("running"):
             observations = await self._observed(measuring)
+        self.observed = {observation.case: observation for observation in observations}
         with self._timed("lockstep"):
             verdict = await self._judged(measuring, observations)
         self.verdict = verdict
@@ -283,6 +285,8 @@ class _Tracing:
             case = max(self.cases, key=lambda case: len(wrong_pairs(readings[case], floors)))
             best = readings[case]
             for place in in_doubt[:MOST_TRIED]:
+                if place <= confirmed:
+                    continue
                 tried = sorted(alignment.certain | confirmed | place)
                 new = _with_floors(await measuring.lockstep(case, alignment.pairs, tried), best)
                 if is_better(built, alignment, best, new, floors):
@@ -385,7 +389,8 @@ class _Tracing:
                 continue
             begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
             self.operations[divergence.pair.number] = told
-            found.append(await asyncio.to_thread(blame, divergence, told, built, source))
+            observation = self.observed.get(case)
+            found.append(await asyncio.to_thread(blame, divergence, told, built, source, observation))
         if len(urgent) > MOST_FOLLOWED:
             self.notes.append(
                 f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"

@@ -433,3 +433,39 @@ def test_values_unpacked_under_each_others_names_are_told_where_they_are_unpacke
     got = _blamed(ours.slice(wrong), theirs.slice(right), same, repairs=[(one + 1, first)])
     assert _text(got.native) == "shift, scale = temb.chunk(2)"
     assert "`shift` instead of `scale`" in got.message
+
+
+def test_a_constant_that_rounding_hides_in_every_result_is_found_between_two_like_ways() -> None:
+    """Of an epsilon only the end of the way shows: `same` holds the sums with and without it."""
+    ours, theirs = _sides()
+    (x, weight), (y, other) = (ours.leaf(), ours.leaf("norm.weight")), (theirs.leaf(), theirs.leaf("w"))
+    mean, mean_ = ours.op("mean", x, at=IN_NORM), theirs.op("mean", y, at=OFFICIAL_USE)
+    added = ours.op("add", mean, "1e-05", at=IN_NORM, module="block.norm")
+    added_ = theirs.op("add", mean_, "1e-06", at=OFFICIAL_USE)
+    root, root_ = ours.op("rsqrt", added, at=IN_NORM), theirs.op("rsqrt", added_, at=OFFICIAL_USE)
+    wrong = ours.op("mul", ours.op("mul", x, root, at=IN_NORM), weight, at=IN_NORM, module="block.norm")
+    right = theirs.op("mul", theirs.op("mul", y, root_, at=OFFICIAL_USE), other, at=OFFICIAL_USE)
+    hidden = [(x, y), (weight, other), (mean, mean_), (mean, added_), (added, mean_), (added, added_)]
+    got = _blamed(
+        ours.slice(wrong),
+        theirs.slice(right),
+        [*hidden, (root, root_), (wrong - 1, right - 1)],
+        at=("block.norm", "out"),
+        official_at="norm",
+    )
+    assert got.message == "adds 1e-05 where the official model adds 1e-06"
+    assert _text(got.native) == "self.norm = RMSNorm(\ndim,\neps=1e-5,\n)"
+
+
+def test_the_statement_that_gave_values_another_shape_is_told_and_not_the_next_one() -> None:
+    """The same `permute` of what was reshaped to (2, 1, 8) instead of (1, 2, 8)."""
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    shaped = ours.op("view", x, "[2, 1, 8]", at=[(PORT, "h = h * scale")], shape=(2, 1, 8))
+    wrong = ours.op("permute", shaped, "[0, 2, 1]", at=[(PORT, "out = x - shift")], shape=(2, 8, 1))
+    shaped_ = theirs.op("view", y, "[1, 2, 8]", at=[(OFFICIAL, "h = h * (1")], shape=(1, 2, 8))
+    right = theirs.op("permute", shaped_, "[0, 2, 1]", at=[(OFFICIAL, "out = x + shift")], shape=(1, 8, 2))
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)], repairs=[(wrong, right)])
+    assert _text(got.native) == "h = h * scale"
+    assert "[2, 1, 8]" in got.message
+    assert "[1, 2, 8]" in got.message
