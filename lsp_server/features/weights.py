@@ -289,6 +289,7 @@ class WeightChecks:
         Raises `CheckError`: no interpreter, a side that cannot be had, something newer, a cancellation.
         """
         standing = self.standing(tree, wanted.key)
+        self._server.traces.make_way(tree)
         async with queue.turn:
             if isinstance(wanted.subject, CheckError):
                 raise wanted.subject
