@@ -27,7 +27,6 @@ from pygls.exceptions import JsonRpcException
 from analyzers.facts.positions import LineIndex
 from analyzers.findings import Finding
 from analyzers.project.ports import Port
-from analyzers.weights.known import state_key
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import NoRecipe
@@ -35,6 +34,7 @@ from lsp_server.checks.trace import trace
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
+from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import Package, changed_since, contents_of, package_around
 from lsp_server.plain import as_mapping
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 TRACE = "ditproof.trace"
 KNOWN = "ditproof/trace"
 CHANGED = "ditproof/traceChanged"
-INVALID_PARAMS = -32602
-REQUEST_FAILED = -32803
 DELAY = 0.25
 """Seconds that saves are gathered before something is traced: `save all` is one change."""
 
@@ -493,39 +491,7 @@ class TraceChecks:
 
     async def named(self, argument: Any) -> tuple[Tree, list[Wanted]]:
         """The ports that an argument names. Raises JsonRpcException."""
-        given = as_mapping(argument) or {}
-        uri, line, cls, key = (given.get(name) for name in ("uri", "line", "class", "port"))
-        if isinstance(uri, str):
-            placed = self._server.place(uri)
-            if placed is None:
-                raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
-            tree, where = placed
-            path = where
-
-            def ports(session: Session) -> Sequence[Port]:
-                if isinstance(cls, str):
-                    return [port for port in _about(session, path, None) if port.name == cls]
-                return _about(session, path, line if isinstance(line, int) else None)
-
-        elif isinstance(key, str):
-            where = key
-            tree = self._tree_with(key.partition("::")[0])
-
-            def ports(session: Session) -> Sequence[Port]:
-                return [port for port in session.project.ports if state_key(port) == key]
-
-        else:
-            raise JsonRpcException('expected {"uri", "line"} or {"port": "path::Class"}', INVALID_PARAMS)
-        found = await tree.ask(lambda session: [wanted_of(session.project, port) for port in ports(session)])
-        if not found:
-            raise JsonRpcException(f"no port belongs to {where}", REQUEST_FAILED)
-        return tree, found
-
-    def _tree_with(self, path: str) -> Tree:
-        for tree in self._server.trees.trees:
-            if (tree.root / path).is_file():
-                return tree
-        raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
+        return await ports_named(self._server, argument, _about, wanted_of)
 
     # ------------------------------------------------------------------ ends
 
