@@ -14,7 +14,7 @@ from tiny_answers import PORT_FILE, TinyAnswers, problem
 
 from analyzers.findings import START_OF_FILE, Location
 from analyzers.numeric.verdicts import NumericVerdict
-from lsp_server.checks import trace as trace_driver
+from lsp_server.checks import trace_comparing, trace_following
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import MetaWorker, PortName, SupersededError
@@ -320,20 +320,20 @@ def test_a_whole_run_has_its_limit(question: TraceQuestion, monkeypatch: pytest.
 def test_losses_of_accuracy_do_not_use_up_what_is_followed(
     question: TraceQuestion, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trace_driver.judge
+    real = trace_comparing.judge
 
     def with_losses(*asked: Any) -> NumericVerdict:
         verdict = real(*asked)
         (wrong,) = verdict.divergences
-        pairs = [replace(wrong.pair, number=100 + number) for number in range(trace_driver.MOST_FOLLOWED)]
+        pairs = [replace(wrong.pair, number=100 + number) for number in range(trace_following.MOST_FOLLOWED)]
         losses = (replace(wrong, kind="dtype", pair=pair) for pair in pairs)
         return replace(verdict, divergences=(*losses, wrong))
 
-    monkeypatch.setattr(trace_driver, "judge", with_losses)
-    monkeypatch.setattr(trace_driver, "merged", lambda found, begun: tuple(found))
+    monkeypatch.setattr(trace_comparing, "judge", with_losses)
+    monkeypatch.setattr(trace_following, "merged", lambda found, begun: tuple(found))
     answers = TinyAnswers(root, wrong=frozenset({"plain"}))
     result = traced(question, answers)
     followed = [asked["goal"] for asked in asks(answers, "operations")]
-    assert len(followed) == trace_driver.MOST_FOLLOWED
+    assert len(followed) == trace_following.MOST_FOLLOWED
     assert followed[-1] == result.divergences[-1].pair.number
     assert any("mend these first" in note for note in result.notes)
