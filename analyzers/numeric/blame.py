@@ -729,22 +729,27 @@ class _Case:
         """Where the lacking operation should stand: in the statement that uses the value, in the one that
         made it, or between them, as the official statements lie."""
         user, maker = change.user, self._operations.native.makers.get(change.values[0])
-        lost = self._lost(user, change)
-        if lost is not None:
-            return lost
         use = self._native.statement(user) if user is not None else self._goal_use[0]
-        made = self._native.statement(maker) if maker is not None else None
-        inside = user is not None and self._native.library_module(user) is not None
-        if user is not None and inside and self._official_inside(theirs):
-            return self._construction(user) or use
         official_user = change.official_user
         official_use = (
             self._innermost(official_user) if official_user is not None else self._official_goal_use[0]
         )
-        if use is not None and official is not None and official_use in (official, self._innermost(theirs)):
+        in_one = official is not None and official_use in (official, self._innermost(theirs))
+        lost = self._lost(user, change)
+        if lost is not None and (not in_one or use is None or self._hands_on(lost, use)):
+            return lost
+        made = self._native.statement(maker) if maker is not None else None
+        inside = user is not None and self._native.library_module(user) is not None
+        if user is not None and inside and self._official_inside(theirs):
+            return self._construction(user) or use
+        if use is not None and in_one:
             return use
         variable, frame = self._used_as(user, change.position)
-        named = self._official_used_as(change)
+        named, lacking = self._official_used_as(change), self._innermost(theirs)
+        if official_user is None and not (
+            official_use is not None and lacking is not None and self._one_function(official_use, lacking)
+        ):
+            named = None  # a parameter of the function that it was passed to has any name
         other_name = variable is not None and named is not None and variable != named
         if other_name and frame is not None and named is not None and self._bound(frame, named) is not None:
             return use
@@ -764,6 +769,15 @@ class _Case:
             return made
         return self._between(made, use)
 
+    def _innermost(self, theirs: Operation) -> Range | None:
+        """The official statement of an operation, in whatever file of models it stands."""
+        return self._official.at(theirs.stack[0]) if theirs.stack else None
+
+    def _hands_on(self, place: Range, use: Range) -> bool:
+        """Whether a statement only gives a value another name, in the function that uses it."""
+        node = self._sources.statement(place.path, place.line)
+        return gaps.only_names(node) and self._one_function(place, use)
+
     def _lost(self, user: Operation | None, change: Change) -> Range | None:
         """The statement that let something go on the way to where it is lacking."""
         variable, frame = self._used_as(user, change.position)
@@ -773,12 +787,11 @@ class _Case:
             stack = user.stack[user.stack.index(frame) :]
         else:
             at = self._divergence.pair.native
-            stack = Uses(self._native).way_in(at.module, at.label, self._goal_use[0])
+            way_in = Uses(self._native).way_in(at.module, at.label, self._goal_use[0])
+            stack = way_in if at.end == "in" else (frame,)
+        if not stack:
+            return None
         return gaps.idle(self._names, stack, variable)
-
-    def _innermost(self, theirs: Operation) -> Range | None:
-        """The official statement of an operation, in whatever file of models it stands."""
-        return self._official.at(theirs.stack[0]) if theirs.stack else None
 
     def _between(self, made: Range | None, use: Range | None) -> Range | None:
         """The lines from one statement to another of one function; the later one where they are far apart."""
@@ -804,11 +817,24 @@ class _Case:
     @cached_property
     def _official_goal_use(self) -> tuple[Range | None, str | None]:
         at = self._divergence.pair.official
-        site = _site(self._official_calls, at) if at.end == "in" else None
-        here = self._official.at(site) if site is not None else None
-        found = Uses(self._official).of(at.module, at.label, here) if at.end == "in" else None
-        name = found.variable if found is not None else None
-        return here or (found.place if found is not None else None), name
+        if at.end == "out":
+            return None, None
+        place, variable = Uses(self._official).of(at.module, at.label) or (None, None)
+        site = _site(self._official_calls, at)
+        if site is None or self._official.at(site) == place:
+            return place, variable
+        return self._official.at(site), self._given_at(site, at)
+
+    def _given_at(self, site: CodeLine, at: Address) -> str | None:
+        """The variable that the official call at a line gives: by its label, else the first."""
+        node = self._sources.statement(site.path, site.line)
+        own = at.module.rpartition(".")[2]
+        for call in statements.calls_in(node) if node is not None else ():
+            if statements.callee(call) == own:
+                named = [each.value for each in call.keywords if each.arg == at.label]
+                given = next(iter([*named, *call.args]), None)
+                return given.id if isinstance(given, ast.Name) else None
+        return None
 
     def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
         """The port's variable that an operation (or the call at the goal) takes a value from, and the line of

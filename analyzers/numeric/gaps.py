@@ -46,9 +46,11 @@ def only_names(node: ast.stmt | None) -> bool:
 
 
 def _renames(node: ast.stmt | None, step: Step) -> bool:
-    """Whether an assignment gives a value another name, and casts or reshapes it at most."""
+    """Whether an assignment gives a value another name, and casts or reshapes it at most; not one that calls
+    the function whose parameter gets the value."""
     source = step.source.partition("[")[0] if step.source is not None else step.bound
-    return isinstance(node, (ast.Assign, ast.AnnAssign)) and source != step.bound
+    is_binding = isinstance(node, (ast.Assign, ast.AnnAssign)) and step.bound in statements.targets(node)
+    return is_binding and source != step.bound
 
 
 def unread(sources: Sources, place: Range, variable: str) -> ast.stmt | None:
