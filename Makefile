@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+TEST_PROCESSES ?= 2
 
 .PHONY: help demo test test-gpu setup tools project editors lint unit docs site bench bench-injections vsix clean
 
@@ -28,7 +29,7 @@ test: setup lint
 	@echo "==> client unit tests"
 	@cd vscode-client && npm test --silent
 	@echo "==> python tests (unit, probe, server, editors)"
-	@$(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 # A skip here means that no CUDA device was seen: it is shown, and is no pass.
 test-gpu: tools

@@ -95,9 +95,9 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
     import pytest
 
     from ditproof_probe.parity_plugin import ParityPlugin
+    from ditproof_probe.undivided import Undivided
 
-    plugin = ParityPlugin(writer, recorder, root, spec["line"])
-    plugins: list[object] = [plugin]
+    plugins: list[object] = [Undivided(), ParityPlugin(writer, recorder, root, spec["line"])]
     if spec.get("trace") is not None:
         from ditproof_probe.parity_tracing import TracePlugin
 
@@ -110,8 +110,7 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
 def _pytest_arguments(spec: dict[str, Any], root: str) -> list[str]:
     """The project's own configuration holds; ours comes after it and wins where it must.
 
-    Uncaptured output, so that it is seen as it comes. No second process and no coverage: a worker
-    of xdist would run the test outside the recorder. pytest's cache goes to the run's own folder.
+    Uncaptured output, so that it is seen as it comes. pytest's cache goes to the run's own folder.
     """
     arguments = [
         f"--rootdir={root}",
@@ -121,10 +120,6 @@ def _pytest_arguments(spec: dict[str, Any], root: str) -> list[str]:
         "-o",
         f"cache_dir={spec['run_dir']}/pytest-cache",
     ]
-    if importlib.util.find_spec("xdist") is not None:
-        arguments += ["-n", "0"]
-    if importlib.util.find_spec("pytest_cov") is not None:
-        arguments.append("--no-cov")
     return [*arguments, spec["target"]]
 
 

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ditproof_probe.tensors import unreadable
+
 BLOCK = 1 << 18  # 2 MiB in fp64, some 60 MiB with all that is alive at a time; larger is slower
 MAX_PAIRS = 256
 
@@ -120,7 +122,7 @@ def measure(actual: Any, expected: Any, *, rtol: float, atol: float, equal_nan: 
     facts = _facts(actual, expected, left, right)
     if left is None or right is None:
         return Drift(**facts, problem="not a tensor, array or number")
-    problem = _unreadable(left) or _unreadable(right)
+    problem = unreadable(left) or unreadable(right)
     if problem is not None:
         return Drift(**facts, problem=problem)
     if left.shape != right.shape:
@@ -203,22 +205,6 @@ def _blocks(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
     rest = int(left.shape[axis]) - half
     yield from _blocks(left.narrow(axis, 0, half), right.narrow(axis, 0, half))
     yield from _blocks(left.narrow(axis, half, rest), right.narrow(axis, half, rest))
-
-
-def _unreadable(tensor: Any) -> str | None:
-    """Why the values of a tensor cannot be read here, or None."""
-    import torch
-
-    if tensor.is_meta:
-        return "a meta tensor has no values"
-    kind = type(tensor).__name__
-    if kind in ("FakeTensor", "FunctionalTensor", "DTensor"):
-        return f"the values of a {kind} are not measured"
-    if tensor.layout != torch.strided:
-        return f"the values of a {tensor.layout} tensor are not measured"
-    if tensor.is_quantized:
-        return "the values of a quantized tensor are not measured"
-    return None
 
 
 def _as_tensor(value: Any) -> Any:

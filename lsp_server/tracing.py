@@ -87,7 +87,8 @@ def why_without(project: Project, port: Port) -> CheckError | None:
 class Traced:
     """A result, what was asked, and the contents that it speaks of. `texts`: those of the tree's files, as
     they were. `package`: the one that the official class was imported from, where it is none of the tree.
-    `findings`: each with the divergence that it tells of."""
+    `findings`: each with the divergence that it tells of. `whole`: the search for causes of its errors was
+    not cut short."""
 
     result: TraceResult
     asked: TraceQuestion
@@ -95,11 +96,12 @@ class Traced:
     findings: tuple[tuple[Finding, Divergence], ...] = ()
     package: Package | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
 
     def fits(self, question: TraceQuestion, contents: Contents) -> bool:
         """Whether asking again would bring the same. The package is for the caller to look at."""
         same = replace(question, place=self.asked.place) == self.asked
-        return same and all(contents.get(path) == was for path, was in self.contents.items())
+        return self.whole and same and all(contents.get(path) == was for path, was in self.contents.items())
 
 
 @dataclass

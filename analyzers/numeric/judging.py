@@ -141,6 +141,14 @@ def with_divergences(verdict: NumericVerdict, divergences: Sequence[Divergence])
     )
 
 
+def with_raised(verdict: NumericVerdict, raised: Sequence[Divergence]) -> NumericVerdict:
+    """The verdict with what the port raised in a lower dtype, where the official model runs."""
+    told = verdict.reason
+    if not any(one.kind != "dtype" for one in verdict.divergences) and not verdict.unlocated:
+        told = "the same in float32; in a lower dtype the port raises"
+    return replace(verdict, status="failed", divergences=(*verdict.divergences, *raised), reason=told)
+
+
 def _also(first: Divergence, other: Divergence) -> tuple[Spot, ...]:
     lines = {(spot.path, spot.line) for spot in (first.native, *first.also)}
     return (*first.also, *(spot for spot in other.also if (spot.path, spot.line) not in lines))

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from ditproof_probe.problems import Inside, Stopped, problem
 from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.twin import Arguments
+from ditproof_probe.tensors import copied, mapped
 
 CASE = "as in the test"
 
@@ -50,7 +51,7 @@ class Given:
                     raise TypeError(f"its forward takes {name} by position only")
             else:
                 named[name] = value
-        return cls(_mapped(named, _copied), _autocast(), _forward_context())
+        return cls(mapped(named, copied), _autocast(), _forward_context())
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
@@ -92,7 +93,7 @@ class LiveTwin:
             kept = not tensor.is_floating_point() or (dtype is self.dtype and self.original is None)
             return tensor.clone() if kept else tensor.to(dtype, copy=True)
 
-        return _mapped(self.official_given.arguments, placed), _mapped(self.native_given.arguments, placed)
+        return mapped(self.official_given.arguments, placed), mapped(self.native_given.arguments, placed)
 
     def run_official(self, kwargs: Arguments, model: torch.nn.Module | None = None) -> Any:
         """A forward of the official model, or of a copy of it. Raises what its code raises."""
@@ -184,20 +185,3 @@ def _autocast() -> tuple[tuple[str, torch.dtype], ...]:
 
 def _forward_context() -> Any:
     return getattr(sys.modules.get(_CONTEXT), "_forward_context", None)
-
-
-def _copied(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().clone()
-
-
-def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same containers with every tensor changed."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(item, change) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_mapped(item, change) for item in value)
-    return value

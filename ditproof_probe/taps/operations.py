@@ -91,7 +91,18 @@ class Log:
     def record(
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], start: FrameType
     ) -> Any:
-        """Call a function of torch and keep what it did."""
+        """Call a function of torch and keep what it did; within one that is kept, only call it."""
+        if self.busy:
+            return func(*args, **kwargs)
+        self.busy = True
+        try:
+            return self._recorded(func, args, kwargs, start)
+        finally:
+            self.busy = False
+
+    def _recorded(
+        self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], start: FrameType
+    ) -> Any:
         given = [tensor for _, tensor in tensors((args, dict(kwargs)))]
         before = {id(tensor): (tensor, identity(tensor), self.value(tensor)) for tensor in given}
         told = _referring(tuple(args), before), {key: _referring(v, before) for key, v in kwargs.items()}
@@ -141,14 +152,7 @@ class _Functions(TorchFunctionMode):  # type: ignore[misc]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        log = self.log
-        if log.busy:
-            return func(*args, **(kwargs or {}))
-        log.busy = True
-        try:
-            return log.record(func, args, kwargs or {}, sys._getframe(1))
-        finally:
-            log.busy = False
+        return self.log.record(func, args, kwargs or {}, sys._getframe(1))
 
 
 class _Kernels(TorchDispatchMode):  # type: ignore[misc]
@@ -163,14 +167,7 @@ class _Kernels(TorchDispatchMode):  # type: ignore[misc]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        log = self.log
-        if log.busy:
-            return func(*args, **(kwargs or {}))
-        log.busy = True
-        try:
-            return log.record(func, args, kwargs or {}, sys._getframe(1))
-        finally:
-            log.busy = False
+        return self.log.record(func, args, kwargs or {}, sys._getframe(1))
 
 
 @contextmanager

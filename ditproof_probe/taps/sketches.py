@@ -28,6 +28,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from ditproof_probe.tensors import unreadable
+
 BUCKETS = 256
 PERIOD = 1 << 16
 SEED = 20
@@ -94,7 +96,7 @@ class Sketcher:
         `tensor` may be changed in place afterwards."""
         shape, dtype = tuple(int(size) for size in tensor.shape), str(tensor.dtype).removeprefix("torch.")
         elements = math.prod(shape)
-        problem = _unreadable(tensor)
+        problem = unreadable(tensor)
         if problem is not None or elements == 0:
             return Slot(shape, dtype, elements, 0, None, -1, 0, problem)
         device = self._devices.get(tensor.device)
@@ -342,19 +344,3 @@ def _as_bytes(values: list[float]) -> bytes:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _unreadable(tensor: Any) -> str | None:
-    """Why the values of a tensor cannot be read, or None."""
-    import torch
-
-    if tensor.is_meta:
-        return "a meta tensor has no values"
-    kind = type(tensor).__name__
-    if kind in ("FakeTensor", "FunctionalTensor", "DTensor"):
-        return f"the values of a {kind} are not measured"
-    if tensor.layout != torch.strided:
-        return f"the values of a {tensor.layout} tensor are not measured"
-    if tensor.is_quantized:
-        return "the values of a quantized tensor are not measured"
-    return None

@@ -34,6 +34,7 @@ from ditproof_probe.problems import (
     from_exception,
     problem,
 )
+from ditproof_probe.tensors import copied, mapped
 from ditproof_probe.tiny import construction, loading, recipe, shrinking
 from ditproof_probe.tiny.randomising import randomise
 
@@ -111,8 +112,8 @@ class Twin:
         """
         plan = self.plan
         given = plan.recipe.call("inputs", None, self._case(case))
-        official = _mapped(_arguments(plan, self.official, given, "inputs"), _rounded)
-        given = plan.recipe.call("port_inputs", official, _cloned(official), self._case(case))
+        official = mapped(_arguments(plan, self.official, given, "inputs"), _rounded)
+        given = plan.recipe.call("port_inputs", official, mapped(official, copied), self._case(case))
         native = _arguments(plan, self.port, given, "port_inputs")
         dtype = self.dtype if dtype is None else dtype
 
@@ -120,7 +121,7 @@ class Twin:
             to = dtype if value.is_floating_point() else value.dtype
             return value.detach().clone().to(device=plan.device, dtype=to)
 
-        return _mapped(official, placed), _mapped(native, placed)
+        return mapped(official, placed), mapped(native, placed)
 
     def run_official(self, kwargs: Mapping[str, Any], model: torch.nn.Module | None = None) -> Any:
         """A forward of the official model, or of a copy of it, without gradients. Raises what its code
@@ -477,23 +478,6 @@ def _arguments(plan: _Plan, model: torch.nn.Module, given: Any, name: str) -> di
 
 def _rounded(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.bfloat16).to(tensor.dtype) if tensor.is_floating_point() else tensor
-
-
-def _cloned(value: Any) -> Any:
-    return _mapped(value, lambda tensor: tensor.detach().clone())
-
-
-def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same containers with every tensor changed."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(item, change) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_mapped(item, change) for item in value)
-    return value
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -88,7 +88,7 @@ class Extent:
 
 
 class HeldModels:
-    """Both models of one test, or one module of each, as a session of the driver (`checks.trace.Session`)."""
+    """Both models of one test, or one module of each: a session of the driver (`trace_session.Session`)."""
 
     def __init__(self, run: HeldRun, built: Mapping[str, Any]) -> None:
         self.built = built

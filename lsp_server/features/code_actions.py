@@ -73,7 +73,7 @@ class Fixes:
             return []
         tree, path = placed
         version, context = document.version, params.context
-        findings = await tree.ask(lambda session: list(session.findings(path)))
+        findings = await self._findings(tree, path)
         if document.version != version:
             return []
         actions: list[types.CodeAction] = []
@@ -103,7 +103,7 @@ class Fixes:
             if data.get("what") == "fix-all":
                 texts = await self._server.edits.fix_all(tree.root, self._texts(tree), path)
             else:
-                findings = await tree.ask(lambda session: list(session.findings(path)))
+                findings = await self._findings(tree, path)
                 wanted = [f for f in findings if f.fix and _identity(f) == data.get("finding")]
                 if not wanted:
                     raise JsonRpcException("the finding is gone", CONTENT_MODIFIED)
@@ -198,6 +198,17 @@ class Fixes:
                 texts = {}
             action.edit = await self._edit(tree, texts)
         return action
+
+    # ------------------------------------------------------------------ what there is to fix
+
+    async def _findings(self, tree: Tree, path: str) -> list[Finding]:
+        """What rules find in the present text of a file, and what runs have found there."""
+
+        def found(session: Session) -> list[Finding]:
+            of_runs = self._server.verdicts.findings(tree.root, path, session.sources.text)
+            return [*session.findings(path), *of_runs]
+
+        return await tree.ask(found)
 
     # ------------------------------------------------------------------ edits
 

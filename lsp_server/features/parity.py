@@ -23,6 +23,7 @@ from lsp_server.checks.queue import CheckQueue
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import could_not_start
 from lsp_server.documents import uri_of
+from lsp_server.features.named import INVALID_PARAMS, REQUEST_FAILED, file_named, tree_with
 from lsp_server.features.progress import Progress
 from lsp_server.plain import as_mapping
 from lsp_server.session import Session
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 PARITY = "ditproof.parity"
 CANCEL = "ditproof.cancel"
 VERDICT_METHOD = "ditproof/verdict"
-INVALID_PARAMS = -32602
-REQUEST_FAILED = -32803
 _REPORT_EVERY = 0.1
 _UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in the editor first."
 
@@ -119,14 +118,11 @@ class ParityRuns:
         given = as_mapping(argument) or {}
         uri, test, line = given.get("uri"), given.get("test"), given.get("line")
         if isinstance(uri, str):
-            placed = self._server.place(uri)
-            if placed is None:
-                raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
-            tree, path = placed
+            tree, path = file_named(self._server, uri)
             node = None
         elif isinstance(test, str):
             path, _, node = test.partition("::")
-            tree = self._tree_with(path)
+            tree = tree_with(self._server, path)
             line = None
         else:
             raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
@@ -155,12 +151,6 @@ class ParityRuns:
         if target is None:
             raise JsonRpcException(f"no parity test names the port in {path}", REQUEST_FAILED)
         return tree, target
-
-    def _tree_with(self, path: str) -> Tree:
-        for tree in self._server.trees.trees:
-            if (tree.root / path).is_file():
-                return tree
-        raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
 
     # ------------------------------------------------------------------ the run
 

@@ -17,6 +17,7 @@ from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import FOLDER, NoRecipe
 from lsp_server.checks.scaffold import scaffold_of
 from lsp_server.documents import uri_of
+from lsp_server.features.named import REQUEST_FAILED
 from lsp_server.session import Session
 from lsp_server.tracing import why_without
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 WRITE_RECIPE = "ditproof.writeRecipe"
-REQUEST_FAILED = -32803
 START = types.Position(0, 0)
 
 

@@ -7,6 +7,8 @@ Invariants
 * A tree does one check at a time, and the names of a save are measured before its traces. A newer save ends
   the trace that it makes wrong; a port waits at most once.
 * Nothing is traced of files with unsaved or unparsable text: the last result stands, and is called stale.
+* A verdict is shown as soon as it is there; causes of its errors are looked for after, and only while nothing
+  else waits: whatever is saved then ends that, and the verdict stands without them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,6 @@ from pygls.exceptions import JsonRpcException
 from analyzers.facts.positions import LineIndex
 from analyzers.findings import Finding
 from analyzers.project.ports import Port
-from analyzers.weights.known import state_key
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import NoRecipe
@@ -33,11 +34,13 @@ from lsp_server.checks.trace import trace
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
+from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import Package, changed_since, contents_of, package_around
 from lsp_server.plain import as_mapping
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.status import Run
+from lsp_server.trace_texts import summary as trace_summary
 from lsp_server.tracing import (
     LinesOf,
     Traced,
@@ -60,8 +63,6 @@ if TYPE_CHECKING:
 TRACE = "ditproof.trace"
 KNOWN = "ditproof/trace"
 CHANGED = "ditproof/traceChanged"
-INVALID_PARAMS = -32602
-REQUEST_FAILED = -32803
 DELAY = 0.25
 """Seconds that saves are gathered before something is traced: `save all` is one change."""
 
@@ -101,13 +102,15 @@ class _NotNow(CheckError):
 
 @dataclass(eq=False)
 class _Running:
-    """The trace under way in a tree. `begun`: on the event loop's clock."""
+    """The trace under way in a tree. `begun`: on the event loop's clock. `looking_for_causes`: its verdict is
+    there, and shown."""
 
     run: Run
     wanted: Wanted
     begun: float
     task: asyncio.Task[TraceResult] | None = None
     cancelled: bool = False
+    looking_for_causes: bool = False
 
 
 @dataclass(eq=False)
@@ -172,6 +175,7 @@ class TraceChecks:
         """A file has other contents on disk."""
         if self._stopped or not tree.ready or not (path.endswith(".py") or path in SETTINGS_FILES):
             return
+        self.make_way(tree)
         queue = self._queues.setdefault(tree, _Queue())
         queue.saved[path] = asyncio.get_running_loop().time()
         if queue.timer is not None:
@@ -256,12 +260,15 @@ class TraceChecks:
         by_itself: bool = False,
         again: bool = False,
         shown: Progress | None = None,
+        told: asyncio.Event | None = None,
     ) -> None:
-        """Brings what is known of a port up to date with the disk; `again`: whatever is known.
+        """Brings what is known of a port up to date with the disk; `again`: whatever is known. `told` is set
+        when there is a verdict, whose causes may still be looked for.
 
         Raises CheckError: no recipe, no interpreter, a run that came to no answer, a cancellation.
         """
         standing = self.standing(tree, wanted.key)
+        self.make_way(tree)
         async with self._server.weights.turn(tree):
             if isinstance(wanted.question, CheckError):
                 raise wanted.question
@@ -272,7 +279,8 @@ class TraceChecks:
             explicit = self._server.settings.python
             python = (await asyncio.to_thread(find_interpreter, tree.root, explicit)).path
             await self._server.weights.forget_old_packages(tree, python)
-            question = replace(wanted.question, python=python, trusted=self._server.settings.trusted)
+            trusted = self._server.settings.trusted
+            question = replace(wanted.question, python=python, trusted=trusted, hypotheses=True)
             if not again:
                 kept = await self._kept(tree, standing, question)
                 if kept is not None:
@@ -283,16 +291,30 @@ class TraceChecks:
             queue.running, standing.running = running, True
             begun = time.time()
             texts = await asyncio.to_thread(texts_of, tree.root, {*wanted.files, *standing.closure})
+
+            async def take(result: TraceResult, *, whole: bool) -> None:
+                traced = await self._kept_anew(tree, queue, wanted, question, result, begun, texts)
+                await self._take(tree, wanted, replace(traced, whole=whole))
+
+            async def at_verdict(result: TraceResult) -> None:
+                standing.running, running.looking_for_causes = False, True
+                await take(result, whole=False)
+                if told is not None:
+                    told.set()
+                if queue.pending:
+                    self.make_way(tree)
+
             try:
                 self._server.status.running(run, "starting")
-                result = await self._result(tree, wanted, question, running, shown)
+                result = await self._result(tree, wanted, question, running, shown, at_verdict)
             finally:
                 queue.running, standing.running = None, False
                 self._server.status.ended(run)
+            if result is None:
+                return
             if not is_answer(result):
                 raise CheckError(result.reason, result.next_step)
-            traced = await self._kept_anew(tree, queue, wanted, question, result, begun, texts)
-            await self._take(tree, wanted, traced)
+            await take(result, whole=True)
 
     async def _kept(self, tree: Tree, standing: TraceStanding, question: TraceQuestion) -> Traced | None:
         for traced in standing.kept:
@@ -304,23 +326,39 @@ class TraceChecks:
         return None
 
     async def _result(
-        self, tree: Tree, wanted: Wanted, question: TraceQuestion, running: _Running, shown: Progress | None
-    ) -> TraceResult:
+        self,
+        tree: Tree,
+        wanted: Wanted,
+        question: TraceQuestion,
+        running: _Running,
+        shown: Progress | None,
+        at_verdict: Callable[[TraceResult], Awaitable[None]],
+    ) -> TraceResult | None:
+        """The whole answer; None where the verdict was told and the search for causes was ended."""
+
         def on_stage(stage: str) -> None:
             self._server.status.running(running.run, stage)
             if shown is not None:
                 shown.report(stage)
 
-        running.task = asyncio.ensure_future(trace(question, self._server.worker, on_stage))
+        verdict: asyncio.Future[TraceResult] = asyncio.get_running_loop().create_future()
+        task = running.task = asyncio.ensure_future(
+            trace(question, self._server.worker, on_stage, verdict.set_result)
+        )
         try:
             await self._show(tree, wanted)
-            await asyncio.wait([running.task])
-        except asyncio.CancelledError:
-            running.task.cancel()
+            await asyncio.wait([task, verdict], return_when=asyncio.FIRST_COMPLETED)
+            if verdict.done() and not task.done():
+                await at_verdict(verdict.result())
+                await asyncio.wait([task])
+        except BaseException:
+            task.cancel()
             raise
-        if running.task.cancelled() or running.task.result().status == "cancelled":
+        if task.cancelled() or task.result().status == "cancelled":
+            if running.looking_for_causes:
+                return None
             raise _Ended(by_user=running.cancelled)
-        return running.task.result()
+        return task.result()
 
     async def _kept_anew(
         self,
@@ -365,7 +403,8 @@ class TraceChecks:
         texts = {path: text for path, text in traced.texts.items() if path in told_of}
         key = f"trace of {wanted.key}"
         self._server.verdicts.put(Verdict(tree.root, key, tuple(findings), texts, traced.texts))
-        await self._show(tree, wanted)
+        result = traced.result
+        await self._show(tree, wanted, {"status": result.status, "summary": trace_summary(result)})
 
     async def _failed(self, tree: Tree, wanted: Wanted, error: CheckError) -> None:
         """A result of before outlives a run that came to none; why is told in the log and by the lens."""
@@ -381,9 +420,11 @@ class TraceChecks:
                 self._server.tell(f"trace of {wanted.port.name}: {error}")
         await self._show(tree, wanted)
 
-    async def _show(self, tree: Tree, wanted: Wanted) -> None:
+    async def _show(self, tree: Tree, wanted: Wanted, verdict: dict[str, str] | None = None) -> None:
+        """`verdict`: what a trace has come to just now."""
         self._server.diagnoser.schedule(tree)
-        self._server.protocol.notify(CHANGED, {"port": wanted.key})
+        told = {"port": wanted.key, "class": wanted.port.name, "verdict": verdict}
+        self._server.protocol.notify(CHANGED, told)
         await self._server.refresh_lenses()
 
     # ------------------------------------------------------------------ asked for
@@ -405,7 +446,7 @@ class TraceChecks:
         failures: list[CheckError] = []
         for wanted in asked:
             try:
-                await self._traced_for(tree, queue, wanted, again=again)
+                await self._verdict_for(tree, queue, wanted, again=again)
             except CheckError as error:
                 failures.append(error)
                 if not isinstance(error, NoRecipe):
@@ -414,56 +455,43 @@ class TraceChecks:
             raise JsonRpcException(str(failures[0]), REQUEST_FAILED) from failures[0]
         return self.told(tree, asked)
 
-    async def _traced_for(self, tree: Tree, queue: _Queue, wanted: Wanted, *, again: bool) -> None:
+    async def _verdict_for(self, tree: Tree, queue: _Queue, wanted: Wanted, *, again: bool) -> None:
+        """Returns as soon as there is a verdict; causes are looked for beside. Raises CheckError."""
+        told = asyncio.Event()
+        tracing = asyncio.ensure_future(self._traced_for(tree, queue, wanted, again=again, told=told))
+        waiting = asyncio.ensure_future(told.wait())
+        try:
+            await asyncio.wait([tracing, waiting], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            tracing.cancel()
+            raise
+        finally:
+            waiting.cancel()
+        if tracing.done():
+            await tracing
+        else:
+            self._server.spawn(_finished(tracing))
+
+    async def _traced_for(
+        self, tree: Tree, queue: _Queue, wanted: Wanted, *, again: bool, told: asyncio.Event
+    ) -> None:
         """One port, with its progress shown. Raises CheckError."""
         run = Run(uuid.uuid4().hex, f"trace of {wanted.port.name}")
         progress = await Progress.begin(self._server, run, lambda: self._cancel_of(queue, wanted))
         try:
             try:
-                await self._traced(tree, queue, wanted, again=again, shown=progress)
+                await self._traced(tree, queue, wanted, again=again, shown=progress, told=told)
             except _Ended as end:
                 if end.by_user:
                     raise
                 # Something was saved meanwhile: whoever asked wants what is true now.
-                await self._traced(tree, queue, wanted, shown=progress)
+                await self._traced(tree, queue, wanted, shown=progress, told=told)
         finally:
             progress.end()
 
     async def named(self, argument: Any) -> tuple[Tree, list[Wanted]]:
         """The ports that an argument names. Raises JsonRpcException."""
-        given = as_mapping(argument) or {}
-        uri, line, cls, key = (given.get(name) for name in ("uri", "line", "class", "port"))
-        if isinstance(uri, str):
-            placed = self._server.place(uri)
-            if placed is None:
-                raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
-            tree, where = placed
-            path = where
-
-            def ports(session: Session) -> Sequence[Port]:
-                if isinstance(cls, str):
-                    return [port for port in _about(session, path, None) if port.name == cls]
-                return _about(session, path, line if isinstance(line, int) else None)
-
-        elif isinstance(key, str):
-            where = key
-            tree = self._tree_with(key.partition("::")[0])
-
-            def ports(session: Session) -> Sequence[Port]:
-                return [port for port in session.project.ports if state_key(port) == key]
-
-        else:
-            raise JsonRpcException('expected {"uri", "line"} or {"port": "path::Class"}', INVALID_PARAMS)
-        found = await tree.ask(lambda session: [wanted_of(session.project, port) for port in ports(session)])
-        if not found:
-            raise JsonRpcException(f"no port belongs to {where}", REQUEST_FAILED)
-        return tree, found
-
-    def _tree_with(self, path: str) -> Tree:
-        for tree in self._server.trees.trees:
-            if (tree.root / path).is_file():
-                return tree
-        raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
+        return await ports_named(self._server, argument, _about, wanted_of)
 
     # ------------------------------------------------------------------ ends
 
@@ -479,6 +507,13 @@ class TraceChecks:
                 self.standing(tree, key).waiting = False
             queue.pending.clear()
         return sum(_cancel(queue.running) for queue in self._queues.values() if queue.running is not None)
+
+    def make_way(self, tree: Tree) -> None:
+        """Somebody waits for the tree's worker: ends a search for causes. The verdict before it stands."""
+        queue = self._queues.get(tree)
+        running = queue.running if queue is not None else None
+        if running is not None and running.looking_for_causes and running.task is not None:
+            running.task.cancel()
 
     async def _cancel_of(self, queue: _Queue, wanted: Wanted) -> int:
         running = queue.running
@@ -497,6 +532,11 @@ class TraceChecks:
             queue.pending.clear()
             if queue.timer is not None:
                 queue.timer.cancel()
+
+
+async def _finished(tracing: asyncio.Future[None]) -> None:
+    """So that an error of what nobody waits for any more is logged."""
+    await tracing
 
 
 def _cancel(running: _Running) -> int:

@@ -25,13 +25,14 @@ from pygls.exceptions import JsonRpcException
 
 from analyzers.findings import Finding, Location, Severity
 from analyzers.project.ports import Port
-from analyzers.weights.known import rules_of, state_key
+from analyzers.weights.known import rules_of
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.meta import StateProblem, SupersededError
 from lsp_server.checks.weights import Measured, Question, Subject, Unbuildable, measure_subject, report_on
 from lsp_server.checks.weights_json import report_json
 from lsp_server.commands.weights_text import report_text
+from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import (
     Answer,
@@ -46,7 +47,6 @@ from lsp_server.measuring import (
     wanted_about,
     wanted_of,
 )
-from lsp_server.plain import as_mapping
 from lsp_server.session import SETTINGS_FILES, Changes, Session
 from lsp_server.status import Run
 from lsp_server.verdicts import Verdict
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from lsp_server.workspace import Tree
 
 WEIGHTS = "ditproof.weights"
-INVALID_PARAMS = -32602
-REQUEST_FAILED = -32803
 DELAY = 0.25
 """Seconds that saves are gathered before something is measured: `save all` is one change."""
 
@@ -289,6 +287,7 @@ class WeightChecks:
         Raises `CheckError`: no interpreter, a side that cannot be had, something newer, a cancellation.
         """
         standing = self.standing(tree, wanted.key)
+        self._server.traces.make_way(tree)
         async with queue.turn:
             if isinstance(wanted.subject, CheckError):
                 raise wanted.subject
@@ -422,7 +421,7 @@ class WeightChecks:
         """
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
-        tree, found = await self._asked(argument)
+        tree, found = await ports_named(self._server, argument, _ports_at, wanted_of)
         queue = self._queues.setdefault(tree, _Queue())
         reports: list[dict[str, Any]] = []
         failures: list[CheckError] = []
@@ -465,39 +464,6 @@ class WeightChecks:
 
         return await tree.ask(report)
 
-    async def _asked(self, argument: Any) -> tuple[Tree, list[Wanted]]:
-        given = as_mapping(argument) or {}
-        uri, line, key = given.get("uri"), given.get("line"), given.get("port")
-        if isinstance(uri, str):
-            placed = self._server.place(uri)
-            if placed is None:
-                raise JsonRpcException("this file is not part of a tree that ditproof knows", REQUEST_FAILED)
-            tree, path = placed
-            where = path
-
-            def ports(session: Session) -> list[Port]:
-                return _ports_at(session, path, line)
-
-        elif isinstance(key, str):
-            tree = self._tree_with(key.partition("::")[0])
-            where = key
-
-            def ports(session: Session) -> list[Port]:
-                return [port for port in session.project.ports if state_key(port) == key]
-
-        else:
-            raise JsonRpcException('expected {"uri", "line"} or {"port": "path::Class"}', INVALID_PARAMS)
-        found = await tree.ask(lambda session: [wanted_of(session.project, port) for port in ports(session)])
-        if not found:
-            raise JsonRpcException(f"no port belongs to {where}", REQUEST_FAILED)
-        return tree, found
-
-    def _tree_with(self, path: str) -> Tree:
-        for tree in self._server.trees.trees:
-            if (tree.root / path).is_file():
-                return tree
-        raise JsonRpcException(f"there is no file {path} in this workspace", REQUEST_FAILED)
-
     # ------------------------------------------------------------------ ends
 
     async def cancel(self, run: str) -> int:
@@ -537,11 +503,11 @@ class WeightChecks:
                 queue.timer.cancel()
 
 
-def _ports_at(session: Session, path: str, line: object) -> list[Port]:
+def _ports_at(session: Session, path: str, line: int | None) -> list[Port]:
     """The ports whose class or mapping stands at a line (from 0), else those of the file."""
     project = session.project
     here = [port for port in project.ports if path in files_of(port)]
-    if isinstance(line, int):
+    if line is not None:
         port = session.port_at(path, line)
         span = port.cls.at(port.cls.fact.span).span if port is not None else None
         if port is not None and span is not None and span.line <= line <= span.end_line:

@@ -304,7 +304,9 @@ async def test_the_command_and_the_request_carry_the_json_of_the_command_line(
         assert trace["first"]["native"]["path"] == PORT
         place = next(row["place"] for row in trace["drift"] if row["module"] == "blocks.0.to_q")
         assert place == {"path": PORT, "line": trace["first"]["native"]["line"]}
-        assert (await editor.request("ditproof/trace", {"port": KEY}))["traces"][0]["trace"] == trace
+        known = (await editor.request("ditproof/trace", {"port": KEY}))["traces"][0]["trace"]
+        # The answer did not wait for the search for causes.
+        assert {**known, "seconds": 0, "parts": {}} == {**trace, "seconds": 0, "parts": {}}
 
 
 async def test_hovers_tell_the_numbers_and_the_verdict(traced: Path, worker: CannedTracer) -> None:
@@ -326,6 +328,122 @@ async def test_hovers_tell_the_numbers_and_the_verdict(traced: Path, worker: Can
         card = await hover(editor, PORT, line, 8)
         assert "**Port** `SoundTransformer3DModel`" in card
         assert f"**Trace** {DIFFERS}." in card
+
+
+# ---------------------------------------------------------------------- causes
+
+CAUSE = "`1e-05` has to be `1e-6`"
+
+
+def with_eps(text: str) -> str:
+    seeded = text.replace("ReplicatedLinear(dim, dim)", "ReplicatedLinear(dim, dim, eps=1e-05)")
+    assert seeded != text
+    return seeded
+
+
+async def test_a_cause_that_a_run_has_shown_is_offered_as_a_fix(traced: Path, worker: CannedTracer) -> None:
+    async with editor_at(traced, settings=trusted(worker)) as editor:
+        uri = editor.open(PORT)
+        await editor.indexed()
+        clean = editor.text(PORT)
+        wrong_text = with_eps(clean)
+        worker.hold_trials(True)
+        save(editor, PORT, wrong_text)
+        (before,) = await editor.diagnostics(PORT, lambda told: "DIT903" in codes(told))
+        assert CAUSE not in before.message, "the verdict does not wait for the cause"
+        await until_lens(editor, DIFFERS)
+        assert await quick_fixes(editor, before) == []
+        worker.hold_trials(False)
+        (found,) = await editor.diagnostics(PORT, lambda told: told and CAUSE in told[0].message)
+        (fix,) = await quick_fixes(editor, found)
+        assert fix.is_preferred is None, "nobody knows what else it changes"
+        assert fix.title.startswith("Mend the eps, as tried:")
+        assert [item.code for item in fix.diagnostics or ()] == ["DIT903"]
+        resolved = await editor.client.code_action_resolve_async(fix)
+        assert resolved.edit is not None
+        (change,) = resolved.edit.document_changes or ()
+        assert isinstance(change, types.TextDocumentEdit)
+        (edit,) = change.edits
+        assert change.text_document.uri == uri
+        place, line = edit.range, wrong_text.split("\n")[edit.range.start.line]  # type: ignore[union-attr]
+        mended = line[: place.start.character] + edit.new_text + line[place.end.character :]  # type: ignore[union-attr]
+        assert (place.start.line, mended.strip()) == (
+            found.range.start.line,
+            "self.to_q = ReplicatedLinear(dim, dim, eps=1e-6)",
+        )
+        whole = types.Range(types.Position(0, 0), types.Position(len(wrong_text.split("\n")), 0))
+        assert await editor.actions(PORT, whole, only=["source.fixAll.ditproof"]) == []
+        assert worker.trials >= 1
+        editor.change(PORT, f"# one more line\n{wrong_text}")
+        (stale,) = await editor.diagnostics(PORT, lambda told: told and told[0].message.startswith("[stale"))
+        (moved,) = await quick_fixes(editor, stale)
+        assert moved.title == fix.title
+        editor.change(PORT, wrong_text.replace("eps=1e-05", "eps=1e-04"))
+        await editor.diagnostics(PORT, lambda told: not told)
+        assert await quick_fixes(editor, found) == [], "the line that was tried is gone"
+
+
+async def quick_fixes(editor: Editor, found: types.Diagnostic) -> list[types.CodeAction]:
+    return [action for action in await editor.actions(PORT, found) if action.title.startswith("Mend the")]
+
+
+async def test_whoever_asks_gets_the_verdict_without_waiting_for_causes(
+    traced: Path, worker: CannedTracer
+) -> None:
+    async with editor_at(traced, settings=trusted(worker, weights={"onSave": False})) as editor:
+        editor.open(PORT)
+        await editor.indexed()
+        (editor.root / PORT).write_text(with_eps(editor.text(PORT)))
+        worker.hold_trials(True)
+        (told,) = (await editor.command("ditproof.trace", {"port": KEY}))["traces"]
+        assert (told["running"], told["trace"]["first"]["hypothesis"]) == (False, None)
+        await editor.until(lambda: worker.trials, "no edit was tried")
+        worker.hold_trials(False)
+        for _ in range(200):
+            (told,) = (await editor.request("ditproof/trace", {"port": KEY}))["traces"]
+            if told["trace"]["first"]["hypothesis"] is not None:
+                break
+            await asyncio.sleep(0.05)
+        assert told["trace"]["first"]["hypothesis"]["cause"] == "eps"
+
+
+async def test_a_save_ends_the_search_for_causes(traced: Path, worker: CannedTracer) -> None:
+    async with editor_at(traced, settings=trusted(worker)) as editor:
+        editor.open(PORT)
+        await editor.indexed()
+        clean = editor.text(PORT)
+        worker.hold_trials(True)
+        save(editor, PORT, with_eps(clean))
+        await until_lens(editor, DIFFERS)
+        await editor.until(lambda: worker.trials, "no edit was tried")
+        save(editor, PORT, clean)
+        await until_lens(editor, AGREES)
+        tried = worker.trials
+        # The same contents as before: their verdict is known, its causes are not.
+        save(editor, PORT, with_eps(clean))
+        await until_lens(editor, DIFFERS)
+        await editor.until(lambda: worker.trials > tried, "causes were not looked for again")
+        worker.hold_trials(False)
+        await editor.diagnostics(PORT, lambda told: told and CAUSE in told[0].message)
+
+
+async def test_a_search_for_causes_is_cancelled_and_the_verdict_stands(
+    traced: Path, worker: CannedTracer
+) -> None:
+    async with editor_at(traced, settings=trusted(worker, weights={"onSave": False})) as editor:
+        editor.open(PORT)
+        await editor.indexed()
+        worker.hold_trials(True)
+        save(editor, PORT, with_eps(editor.text(PORT)))
+        told = await editor.until(
+            lambda: next((s for s in editor.status if s["message"].startswith("trying eps")), None),
+            "no trial",
+        )
+        assert await editor.command("ditproof.cancel", {"id": told["run"]["id"]}) == 1
+        await editor.until(lambda: editor.status[-1]["run"] is None, "the run has not ended")
+        assert (await until_lens(editor, DIFFERS)).title.startswith(DIFFERS)
+        (known,) = (await editor.request("ditproof/trace", {"port": KEY}))["traces"]
+        assert (known["running"], known["trouble"], known["stale"]) == (False, None, False)
 
 
 # ---------------------------------------------------------------------- recipes

@@ -43,7 +43,7 @@ _WAN = ("wanvideo.py", "WanTransformer3DModel")
 _FLUX = ("flux.py", "FluxTransformer2DModel")
 _HUNYUAN = ("hunyuanvideo.py", "HunyuanVideoTransformer3DModel")
 _SD3 = ("sd3.py", "SD3Transformer2DModel")
-_EVERY: Mapping[str, Seed] = {
+SEEDS: Mapping[str, Seed] = {
     "fps": Seed(
         "cosmos.py", "CosmosTransformer3DModel", "        fps = 16\n", None, "overridden-argument"
     ),
@@ -68,10 +68,6 @@ _EVERY: Mapping[str, Seed] = {
     "sd3 sign": Seed(*_SD3, "hidden_states = norm_hidden_states * (1 + scale_msa[:, None]) + shift_msa",
                      "hidden_states = norm_hidden_states * (1 + scale_msa[:, None]) - shift_msa", "sign"),
 }  # fmt: skip
-_IN_SHORT = ("fps", "wan gelu", "wan scale", "flux gate", "sd3 chunks")
-"""One of each way to an edit. DITPROOF_LONG=1 runs every error, which takes a minute and a half more."""
-
-SEEDS = {name: seed for name, seed in _EVERY.items() if name in _IN_SHORT or os.environ.get("DITPROOF_LONG")}
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tiny_answers import PORT_FILE, TinyAnswers, problem
 
 from analyzers.findings import START_OF_FILE, Location
 from analyzers.numeric.verdicts import NumericVerdict
-from lsp_server.checks import trace as trace_driver
+from lsp_server.checks import trace_comparing, trace_following
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.meta import MetaWorker, PortName, SupersededError
@@ -130,6 +130,33 @@ def test_a_dtype_in_which_a_model_does_not_run_is_a_note(question: TraceQuestion
     result = traced(question, TinyAnswers(root, raising={("bfloat16", "plain"): raised}))
     assert result.status == "passed"
     assert any("nothing is said about bfloat16" in n and "no kernel" in n for n in result.notes)
+
+
+def test_what_the_port_alone_raises_in_a_low_dtype_is_an_error_at_its_line(
+    question: TraceQuestion, root: str
+) -> None:
+    raised = problem("port", "forward", "expected BFloat16", path=f"{root}/{PORT_FILE}", line=4)
+    result = traced(question, TinyAnswers(root, raising={("bfloat16", "batch"): raised}))
+    assert result.status == "failed"
+    (found,) = result.divergences
+    assert found.kind == "dtype"
+    assert (found.native.path, found.native.line) == (PORT_FILE, 4)
+    assert found.message == (
+        "the port raises RuntimeError in bfloat16, where the official model runs: expected BFloat16"
+    )
+    assert result.reason == "the same in float32; in a lower dtype the port raises"
+
+
+def test_what_the_official_model_raises_in_a_low_dtype_too_is_no_error_of_the_port(
+    question: TraceQuestion, root: str
+) -> None:
+    raised = problem("port", "forward", "no kernel", path=f"{root}/{PORT_FILE}", line=4)
+    official = problem("official", "forward", "no kernel")
+    answers = TinyAnswers(root, raising={("bfloat16", "plain"): raised, ("floors", "plain"): official})
+    result = traced(question, answers)
+    assert result.status == "passed"
+    assert result.divergences == ()
+    assert any("nothing is said about bfloat16 in the case plain" in note for note in result.notes)
 
 
 def test_operations_that_cannot_be_had_leave_the_place_and_a_note(question: TraceQuestion, root: str) -> None:
@@ -293,20 +320,20 @@ def test_a_whole_run_has_its_limit(question: TraceQuestion, monkeypatch: pytest.
 def test_losses_of_accuracy_do_not_use_up_what_is_followed(
     question: TraceQuestion, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trace_driver.judge
+    real = trace_comparing.judge
 
     def with_losses(*asked: Any) -> NumericVerdict:
         verdict = real(*asked)
         (wrong,) = verdict.divergences
-        pairs = [replace(wrong.pair, number=100 + number) for number in range(trace_driver.MOST_FOLLOWED)]
+        pairs = [replace(wrong.pair, number=100 + number) for number in range(trace_following.MOST_FOLLOWED)]
         losses = (replace(wrong, kind="dtype", pair=pair) for pair in pairs)
         return replace(verdict, divergences=(*losses, wrong))
 
-    monkeypatch.setattr(trace_driver, "judge", with_losses)
-    monkeypatch.setattr(trace_driver, "merged", lambda found, begun: tuple(found))
+    monkeypatch.setattr(trace_comparing, "judge", with_losses)
+    monkeypatch.setattr(trace_following, "merged", lambda found, begun: tuple(found))
     answers = TinyAnswers(root, wrong=frozenset({"plain"}))
     result = traced(question, answers)
     followed = [asked["goal"] for asked in asks(answers, "operations")]
-    assert len(followed) == trace_driver.MOST_FOLLOWED
+    assert len(followed) == trace_following.MOST_FOLLOWED
     assert followed[-1] == result.divergences[-1].pair.number
     assert any("mend these first" in note for note in result.notes)

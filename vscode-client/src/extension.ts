@@ -26,7 +26,10 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
         status.show(verdict);
         void announce(verdict, log);
       },
-      traceChanged: (port) => void reports.traces.changed(port).catch((error: unknown) => { log.warn(String(error)); }),
+      traceChanged: (told) => {
+        if (told.verdict !== null) status.show({ port: told.class, ...told.verdict });
+        void reports.traces.changed(told.port).catch((error: unknown) => { log.warn(String(error)); });
+      },
       aroundCommand: (command, run) => aroundServerCommand(command, run, reports, log),
     },
     context.extensionPath,

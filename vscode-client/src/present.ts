@@ -3,7 +3,7 @@
  *
  * Invariant: only `passed` looks like success. Skipped and cancelled runs measured nothing, and say so.
  */
-import type { Output, Run, ServerStatus, Verdict, WeightsAnswer } from "./protocol";
+import type { Output, Run, ServerStatus, TraceVerdict, Verdict, WeightsAnswer } from "./protocol";
 
 export type ServerState = "disabled" | "starting" | "failed" | ServerStatus["state"];
 
@@ -20,10 +20,13 @@ export interface Situation {
   readonly state: ServerState;
   readonly message: string;
   readonly run: Run | null;
-  readonly verdict: Verdict | null;
+  /** The last one, of a parity run or of a trace. */
+  readonly verdict: Verdict | TraceVerdict | null;
   /** Python was edited since the verdict. */
   readonly outdated: boolean;
 }
+
+const LONGEST = 48;
 
 /** A server in trouble comes first, then what runs now, then the last verdict. */
 export function statusView(now: Situation): View {
@@ -61,11 +64,12 @@ export function reportTitle(answer: WeightsAnswer): string {
   return `${first.port}${more} weights: ${[...verdicts].join(", ")}`;
 }
 
-export function verdictView(verdict: Verdict, outdated: boolean): View {
-  const tooltip = [verdict.test, verdict.reason, outdated ? "Python was edited since this run." : null]
+export function verdictView(verdict: Verdict | TraceVerdict, outdated: boolean): View {
+  const told = "summary" in verdict ? [`${verdict.port}: ${verdict.summary}`] : [verdict.test, verdict.reason];
+  const tooltip = [...told, outdated ? "Python was edited since this run." : null]
     .filter((line) => line !== null && line !== "")
     .join("\n");
-  const headline = verdictHeadline(verdict);
+  const headline = "summary" in verdict ? traceHeadline(verdict) : verdictHeadline(verdict);
   // Neither red nor green: nobody knows yet what the edit did.
   if (outdated) return { text: `$(history) ${headline} (before edits)`, tooltip, tone: "plain" };
   switch (verdict.status) {
@@ -96,6 +100,26 @@ export function verdictHeadline(verdict: Verdict): string {
     case "cancelled":
       return "parity cancelled: no evidence";
   }
+}
+
+export function traceHeadline(verdict: TraceVerdict): string {
+  switch (verdict.status) {
+    case "passed":
+      return "trace passed";
+    case "failed":
+      return shortened(`trace ${verdict.summary}`);
+    case "skipped":
+      return "trace skipped: no evidence";
+    case "error":
+      return "trace could not run";
+    case "cancelled":
+      return "trace cancelled: no evidence";
+  }
+}
+
+/** The status bar is narrow; the tooltip has all of it. */
+function shortened(text: string): string {
+  return text.length <= LONGEST ? text : `${text.slice(0, LONGEST - 1)}…`;
 }
 
 /** The run as a small table for the log: one row an output. */

@@ -37,6 +37,23 @@ export interface Verdict {
   readonly seconds: number;
 }
 
+/** `ditproof/traceChanged` */
+export interface TraceChanged {
+  /** `path::Class` */
+  readonly port: string;
+  readonly class: string;
+  /** What a trace has come to just now; null where only something else has changed. */
+  readonly verdict: { readonly status: Verdict["status"]; readonly summary: string } | null;
+}
+
+/** What a trace has come to. */
+export interface TraceVerdict {
+  readonly port: string;
+  readonly status: Verdict["status"];
+  /** `differs at blocks.0.attn.norm_q`, in a few words. */
+  readonly summary: string;
+}
+
 /** The argument of `ditproof.parity`; lines count from 0, null stands for the whole file. */
 export interface ParityTarget {
   readonly uri: string;

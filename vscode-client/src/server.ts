@@ -18,7 +18,7 @@ import {
 } from "vscode-languageclient/node";
 import { findServer, type ServerCommand } from "./discovery";
 import type { ServerState } from "./present";
-import type { ServerStatus, TraceAnswer, TraceTarget, Verdict } from "./protocol";
+import type { ServerStatus, TraceAnswer, TraceChanged, TraceTarget, Verdict } from "./protocol";
 import { CrashBudget } from "./restarts";
 import { readSettings, SECTION, settingsForServer, surroundings } from "./settings";
 
@@ -29,7 +29,7 @@ export interface ServerListener {
   statusReported(status: ServerStatus): void;
   verdictReached(verdict: Verdict): void;
   /** Something else is known of the trace of a port, `path::Class`. */
-  traceChanged(port: string): void;
+  traceChanged(told: TraceChanged): void;
   /** Wraps every command that the server advertises; `run` carries it out. */
   aroundCommand(command: string, run: () => Promise<unknown>): Promise<unknown>;
 }
@@ -201,7 +201,7 @@ export class Server {
     );
     client.onNotification("ditproof/status", (status: ServerStatus) => { this.listener.statusReported(status); });
     client.onNotification("ditproof/verdict", (verdict: Verdict) => { this.listener.verdictReached(verdict); });
-    client.onNotification("ditproof/traceChanged", ({ port }: { port: string }) => { this.listener.traceChanged(port); });
+    client.onNotification("ditproof/traceChanged", (told: TraceChanged) => { this.listener.traceChanged(told); });
     return client;
   }
 

@@ -1,7 +1,7 @@
 /** The item in the status bar: the server's state, the running check, or the last verdict. */
 import * as vscode from "vscode";
 import { statusView, type ServerState, type Situation, type Tone } from "./present";
-import type { ServerStatus, Verdict } from "./protocol";
+import type { ServerStatus, TraceVerdict, Verdict } from "./protocol";
 
 export const MENU_COMMAND = "ditproof.showMenu";
 
@@ -40,7 +40,7 @@ export class StatusItem implements vscode.Disposable {
     this.update({ state: status.state, message: status.message, run: status.run });
   }
 
-  show(verdict: Verdict): void {
+  show(verdict: Verdict | TraceVerdict): void {
     this.update({ verdict, outdated: false });
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { reportTitle, scientific, statusView, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
-import type { Output, Verdict } from "../src/protocol";
+import { reportTitle, scientific, statusView, traceHeadline, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
+import type { Output, TraceVerdict, Verdict } from "../src/protocol";
 
 const output: Output = {
   name: "sample",
@@ -52,6 +52,19 @@ describe("a verdict in the status bar", () => {
     const view = verdictView(passed, true);
     assert.equal(view.tone, "plain");
     assert.match(view.text, /before edits/);
+  });
+
+  it("is the trace's where that came last", () => {
+    const differs: TraceVerdict = { port: "WanTransformer3DModel", status: "failed", summary: "differs at blocks.0.ffn" };
+    const view = statusView({ ...calm, verdict: differs });
+    assert.equal(view.text, "$(error) trace differs at blocks.0.ffn");
+    assert.equal(view.tooltip, "WanTransformer3DModel: differs at blocks.0.ffn");
+    assert.equal(view.tone, "error");
+    assert.equal(statusView({ ...calm, verdict: { ...differs, status: "passed" } }).text, "$(pass) trace passed");
+    assert.equal(statusView({ ...calm, verdict: differs, outdated: true }).tone, "plain");
+    const long = traceHeadline({ ...differs, summary: "differs at ".padEnd(90, "x") });
+    assert.equal(long.length, 48);
+    assert.match(long, /…$/);
   });
 
   it("does without numbers where a run gave none", () => {

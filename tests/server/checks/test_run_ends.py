@@ -67,6 +67,14 @@ def gone(pids: list[int], seconds: float) -> bool:
     return True
 
 
+def test_a_project_that_divides_its_tests_is_run_in_one_process(project: Project, check: Check) -> None:
+    test = "import os\ndef test_a():\n    assert 'PYTEST_XDIST_WORKER' not in os.environ\n"
+    request = project(test)
+    Path(request.root, "pytest.ini").write_text("[pytest]\naddopts = -p xdist.plugin -n 2\n")
+    result = check(request)
+    assert (result.status, result.reason) == ("passed", "1 test passed; no comparison was recorded")
+
+
 def test_passes_without_a_comparison(project: Project, check: Check) -> None:
     events: list[CheckEvent] = []
     result = check(project("def test_a():\n    print('seen live')\n"), events)
