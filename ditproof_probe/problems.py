@@ -162,6 +162,13 @@ def innermost_in(error: BaseException, file: str | None) -> tuple[str | None, in
     return (os.path.abspath(file), lines[-1]) if file is not None and lines else (None, None)  # noqa: PTH100
 
 
+def innermost_below(error: BaseException, folder: str) -> tuple[str | None, int | None]:
+    """The innermost line (from 0) of the files below a folder that an exception passed through."""
+    below = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
+    found = [(os.path.abspath(path), line) for path, line in _frames(error.__traceback__)]  # noqa: PTH100
+    return next(((path, line) for path, line in reversed(found) if path.startswith(below)), (None, None))
+
+
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
     while traceback is not None:
         yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno - 1

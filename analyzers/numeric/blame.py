@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from analyzers.numeric import operands, statements
+from analyzers.numeric import gaps, operands, statements
 from analyzers.numeric.origins import House, Origins
-from analyzers.numeric.records import Built, CodeLine, Operand, Operation, Operations
+from analyzers.numeric.outputs import given_out, names_of
+from analyzers.numeric.records import (
+    Address,
+    Built,
+    Call,
+    CodeLine,
+    Observation,
+    Operand,
+    Operation,
+    Operations,
+    Slice,
+)
 from analyzers.numeric.roles import Names, Roles
+from analyzers.numeric.settings import Settings
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
+from analyzers.numeric.uncalled import place_of_call, uncalled
+from analyzers.numeric.uses import Uses
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
+from analyzers.numeric.walks import executed
 
 _CERTAIN: Mapping[str, int] = {
     "constant": 0,
@@ -51,22 +66,27 @@ class _Finding:
 
 
 def blame(
-    divergence: Divergence, operations: Operations, built: Built, source: Callable[[str], str | None]
+    divergence: Divergence,
+    operations: Operations,
+    built: Built,
+    source: Callable[[str], str | None],
+    observation: Observation | None = None,
 ) -> Divergence:
     """The divergence with the first operation that differs, and with both spots at its statements.
 
-    `source`: text of a file by the path of its records, None where it cannot be read. Where the operations
+    `source`: text of a file by the path of its records, None where it cannot be read. `observation`: of
+    the case that the operations are of; without it, less is known of both ways. Where the operations
     say nothing certain, the spots span what was computed between agreeing values and the wrong one (as far as
     that lies in one function), or stay as they are.
     """
-    case = _Case(divergence, operations, built, Sources(source))
+    case = _Case(divergence, operations, built, Sources(source), observation)
     found = case.dtype() if divergence.kind == "dtype" else None
     found = found or case.first()
     if found is None:
         return case.bracketed()
-    native = _spot(divergence.native, found.native)
+    native = _spot(case.holder(found.native), found.native)
     official = _spot(divergence.official, found.official)
-    also = [_spot(divergence.native, place) for place in found.also if place != found.native]
+    also = [_spot(case.holder(place), place) for place in found.also if place != found.native]
     return replace(
         divergence,
         native=native,
@@ -91,13 +111,32 @@ class _Case:
     """One divergence's operations, and what is asked of them."""
 
     def __init__(
-        self, divergence: Divergence, operations: Operations, built: Built, sources: Sources
+        self,
+        divergence: Divergence,
+        operations: Operations,
+        built: Built,
+        sources: Sources,
+        observation: Observation | None = None,
     ) -> None:
         self._operations = operations
+        self._built = built
+        self._calls: Sequence[Call] = observation.native if observation is not None else ()
+        self._official_calls: Sequence[Call] = observation.official if observation is not None else ()
         self._divergence = divergence
         self._sources = sources
         self._native = House.of(built.native, sources)
         self._official = House.of(built.official, sources)
+        self._settings = Settings(self._native, built.official)
+
+    def holder(self, place: Range | None) -> Spot:
+        """The port's spot, at the module whose code the place is: a value may have been made far from the
+        module that it was wrong for."""
+        own = self._divergence.native
+        if place is None:
+            return own
+        ran = (operation.module for operation in self._operations.native.operations)
+        name = self._native.holder(place, own.module, ran)
+        return own if name is None else Spot(name, own.path, own.line, own.end_line)
 
     @cached_property
     def _account(self) -> Account:
@@ -106,7 +145,10 @@ class _Case:
         whole = account(self._operations)
         nearer = [account(self._leading_to(*pair)) for pair in self._proven]
         nearer = [each for each in nearer if each.native.made or each.official.made]
-        return min(nearer, key=lambda each: (not each.complete, each.cost)) if nearer else whole
+        if not nearer:
+            return whole
+        best = min(nearer, key=lambda each: (not each.complete, _changes_shape(each), each.cost))
+        return replace(best, changes=tuple(_with_users(change, best) for change in best.changes))
 
     @cached_property
     def _proven(self) -> tuple[tuple[int, int], ...]:
@@ -142,11 +184,8 @@ class _Case:
 
     @cached_property
     def _executed(self) -> Mapping[str, frozenset[int]]:
-        lines: dict[str, set[int]] = {}
-        for operation in self._operations.native.operations:
-            for frame in operation.stack:
-                lines.setdefault(frame.path, set()).add(frame.line)
-        return {path: frozenset(found) for path, found in lines.items()}
+        modules = [self._divergence.pair.native.module]
+        return executed(self._operations.native.operations, self._calls, modules)
 
     @cached_property
     def _origins(self) -> Origins:
@@ -156,11 +195,17 @@ class _Case:
         """The change to blame: a value proven to be taken for another, then the certain changes before
         matters of form, the first in the port's order."""
         found = (
-            self._left_out_block() or self._taken_for_another() or self._wrong_leaf() or self._handed_over()
+            self._left_out_block()
+            or self._uncalled()
+            or self._given_for_another()
+            or self._taken_for_another()
+            or self._bound_wrongly()
+            or self._wrong_leaf()
+            or self._handed_over()
         )
         if found is not None:
             return found
-        return self._explained() or self._proven_wrong()
+        return self._explained() or self._quiet_constant() or self._proven_wrong()
 
     def _explained(self) -> _Finding | None:
         """The first change that counts of an account that can be believed."""
@@ -175,13 +220,40 @@ class _Case:
             # Too far-fetched, or guessed against an official side of which nothing is seen.
             return None
         changes = [change for change in self._account.changes if change.kind in _CERTAIN]
-        heavy = [change for change in changes if change.cost >= 0.5] or changes
+        heavy = [change for change in changes if change.cost >= 0.5]
+        # Another form by itself computes nothing else, unless it is another one than the official.
+        heavy = heavy or [change for change in changes if change.kind in ("constant", "operand")]
         if not self._account.complete and not any(self._grounded(change) for change in heavy):
             return None
         heavy = [change for change in heavy if self._grounded(change)] or heavy
         if not heavy:
             return None
-        return self._read(heavy[0], heavy)
+        # The same operation on the same values gives the same result: something small is hidden in those.
+        nearer = self._quiet_constant() if heavy[0].kind == "value" else None
+        if heavy[0].kind == "lacking":
+            nearer = self._layer_left_out()
+        return nearer or self._read(heavy[0], heavy)
+
+    def _quiet_constant(self) -> _Finding | None:
+        """A constant that differs between two ways of the same operations, where rounding hides at most of
+        their results that it does: an epsilon."""
+        native, official = self._operations.native, self._operations.official
+        ours, theirs = (
+            [each for each in side.operations if operands.weight(operands.canonical(each)) >= 1.0]
+            for side in (native, official)
+        )
+        if [operands.canonical(each) for each in ours] != [operands.canonical(each) for each in theirs]:
+            return None
+        for one, other in zip(ours, theirs, strict=True):
+            for given, wanted in operands.differing_constants(one, other, native.values, official.values):
+                if given is None or wanted is None:
+                    continue
+                pair = (one.outputs[0], other.outputs[0])
+                texts = (given.text, wanted.text)
+                return self._constant(
+                    Change("constant", one, other, pair, 0.9, constants=texts, place=given.place)
+                )
+        return None
 
     def _left_out_block(self) -> _Finding | None:
         """A numbered block that the official way comes through and the port's does not: its loop."""
@@ -207,6 +279,51 @@ class _Case:
         message = f"block '{missing}' is left out on the way to '{at.module}': the loop does not call it"
         where = self._official.loop(official_owner, {})
         return _Finding(change, "lacking", place, where, None, f"the call of '{passed}'", message)
+
+    def _uncalled(self) -> _Finding | None:
+        """A module with weights that the port never calls, at the statement that should."""
+        official = self._operations.official
+        for each in uncalled(self._built, self._calls, official, self._account.official.operations):
+            place = place_of_call(self._native, each.native)
+            if place is None:
+                continue
+            change = Change(
+                "lacking", None, each.operation, (self._operations.native.goal, official.goal), 1.0
+            )
+            where = self._official.called_from(each.operation)
+            message = (
+                f"'{each.native}' is never called, although its weights are loaded; the official model calls "
+                f"'{each.official}' ({self._official_written(each.operation)})"
+            )
+            return _Finding(change, "lacking", place, where, None, f"the call of '{each.official}'", message)
+        return None
+
+    def _given_for_another(self) -> _Finding | None:
+        """A part of a module's result that the official module gives out at another place."""
+        at, native, official = (
+            self._divergence.pair.native,
+            self._operations.native,
+            self._operations.official,
+        )
+        instead = [v for v in self._equality.officials_of(native.goal, in_form=False) if v != official.goal]
+        given = given_out(self._native, at, self._executed) if at.end == "out" and instead else None
+        if given is None or given.name is None:
+            return None
+        wanted, taken = (names_of(self._official, official, each) for each in ([official.goal], instead))
+        if not wanted or not taken:
+            return None
+        stack = (CodeLine(given.place.path, given.place.line, ""),)
+        place = self._names.misnamed(stack, 0, given.name, Roles(wanted, taken), given.place)
+        if place is None:
+            return None
+        right, held = sorted(wanted)[0], sorted(taken)[0]
+        message = (
+            f"'{at.module}' gives out as `{at.label}` the official model's `{held}` instead of `{right}`"
+        )
+        maker, theirs = native.makers.get(native.goal), official.makers.get(official.goal)
+        change = Change("operand", maker, theirs, (native.goal, official.goal), 1.0)
+        where = self._official.statement(theirs) if theirs is not None else None
+        return _Finding(change, "operand", place, where, f"`{held}`", f"`{right}`", message)
 
     def _wrong_leaf(self) -> _Finding | None:
         """A parameter of another module than the official one: the statement that calls that module."""
@@ -250,6 +367,8 @@ class _Case:
             ),
             None,
         )
+        if theirs is not None and (shaped := self._shaped_before(maker, theirs)) is not None:
+            maker, theirs = shaped
         where = self._official.statement(theirs) if theirs is not None else None
         one = self._written(maker)
         other = self._official_written(theirs) if theirs is not None else None
@@ -258,6 +377,27 @@ class _Case:
         )
         change = Change("operation", maker, theirs, self._proven[0], 1.0)
         return _Finding(change, "operation", self._native.statement(maker), where, one, other, message)
+
+    def _shaped_before(self, ours: Operation, theirs: Operation) -> tuple[Operation, Operation] | None:
+        """Of two operations that do the same with values which only have another shape: those that gave the
+        values their shapes."""
+        native, official = self._operations.native, self._operations.official
+        if operands.canonical(ours) != operands.canonical(theirs) or operands.differing_constants(
+            ours, theirs, native.values, official.values
+        ):
+            return None
+        for mine, other in zip(operands.tensors(ours), operands.tensors(theirs), strict=False):
+            if mine.value is None or other.value is None:
+                continue
+            maker, official_maker = native.makers.get(mine.value), official.makers.get(other.value)
+            if (
+                maker is not None
+                and official_maker is not None
+                and native.values[mine.value].shape != official.values[other.value].shape
+                and {operands.canonical(maker), operands.canonical(official_maker)} <= operands.FORM
+            ):
+                return maker, official_maker
+        return None
 
     def _handed_over(self) -> _Finding | None:
         """A wrong argument whose making was not seen: where the name that is passed got its value."""
@@ -319,6 +459,33 @@ class _Case:
                     found = self._misnamed(value, wanted, user, equality)
                     if found is not None:
                         return found
+        return None
+
+    def _bound_wrongly(self) -> _Finding | None:
+        """A variable with the official name that holds another value, of which nothing is seen but that the
+        official one in its place mends the goal: the statement that bound it."""
+        native, official = self._operations.native, self._operations.official
+        for value, wanted in self._proven:
+            if value in native.makers or wanted in official.makers:
+                continue
+            user, position = _first_user(replace(native, goal=value))
+            official_user, official_position = _first_user(replace(official, goal=wanted))
+            if user is None or official_user is None:
+                continue
+            variable, frame = self._used_as(user, position)
+            theirs = _held(operands.tensors(official_user)[official_position], 0)
+            if variable is None or frame is None or variable != theirs:
+                continue
+            place = self._bound(frame, variable)
+            if place is None:
+                continue
+            change = Change("operand", None, None, (value, wanted), 1.0, user, official_user, position)
+            where = self._innermost(official_user)
+            message = (
+                f"`{variable}` holds another value than the official model's `{theirs}`; "
+                f"{operands.shown(user)} takes it at line {frame.line + 1}"
+            )
+            return _Finding(change, "operand", place, where, f"`{variable}`", f"`{theirs}`", message)
         return None
 
     def _misnamed(self, value: int, wanted: int, user: Operation, equality: Equality) -> _Finding | None:
@@ -440,15 +607,24 @@ class _Case:
             value, user = given[0], maker
             maker = makers.get(value)
         if maker is not None:
-            return self._native.statement(maker), self._written(maker)
+            return self._settings.differing(maker) or self._native.statement(maker), self._written(maker)
         taken = [operand.value for operand in operands.tensors(user)]
         variable, frame = self._used_as(user, taken.index(value)) if value in taken else (None, None)
         name = self._operations.native.values[value].name
-        plain = variable.partition("[")[0] if variable is not None else None
-        bound = self._bound(frame, plain) if frame is not None and plain is not None else None
+        bound = None
+        if variable is not None and frame is not None:
+            bound = self._first_bound(user, frame, variable)
+            line = CodeLine(bound.path, bound.line, "") if bound is not None else None
+            bound = (line is not None and self._settings.read_at(line, user.module)) or bound
         if bound is None and name:
             bound = self._attribute(name)
         return bound or self._native.statement(user), f"`{variable or name or 'a value'}`"
+
+    def _first_bound(self, user: Operation, frame: CodeLine, variable: str) -> Range | None:
+        """The first statement that a variable's value came from, as far as it was only handed on."""
+        steps = self._names.back(user.stack, user.stack.index(frame), variable)
+        own = [step.place for step in steps if self._native.owns(step.place.path)]
+        return own[-1] if own else self._bound(frame, variable.partition("[")[0])
 
     def _with_arguments(self, place: Range) -> Range:
         """A statement together with those right above it that only prepare plain arguments for it."""
@@ -494,7 +670,10 @@ class _Case:
         assert ours is not None
         assert theirs is not None
         one, other = change.constants
-        place = self._origins.constant(ours, one) or self._construction(ours) or self._native.statement(ours)
+        place = self._origins.constant(ours, one, other)
+        place = place or self._construction(ours) or self._native.statement(ours)
+        chosen = self._settings.branch(ours, place, other) if place is not None else None
+        place = chosen or self._settings.differing(ours) or place
         return _Finding(
             change,
             "constant",
@@ -515,7 +694,7 @@ class _Case:
         ours, theirs = change.native, change.official
         place = None
         if ours is not None:
-            place = self._construction(ours) or self._native.statement(ours)
+            place = self._settings.kind(ours) or self._construction(ours) or self._native.statement(ours)
         official = self._official.statement(theirs) if theirs is not None else None
         if theirs is None and change.official_user is not None:
             official = self._official.statement(change.official_user)
@@ -551,20 +730,26 @@ class _Case:
         made it, or between them, as the official statements lie."""
         user, maker = change.user, self._operations.native.makers.get(change.values[0])
         use = self._native.statement(user) if user is not None else self._goal_use[0]
+        official_user = change.official_user
+        official_use = (
+            self._innermost(official_user) if official_user is not None else self._official_goal_use[0]
+        )
+        in_one = official is not None and official_use in (official, self._innermost(theirs))
+        lost = self._lost(user, change)
+        if lost is not None and (not in_one or use is None or self._one_function(lost, use)):
+            return lost
         made = self._native.statement(maker) if maker is not None else None
         inside = user is not None and self._native.library_module(user) is not None
         if user is not None and inside and self._official_inside(theirs):
             return self._construction(user) or use
-        official_user = change.official_user
-        official_use = (
-            self._official.statement(official_user)
-            if official_user is not None
-            else self._official_goal_use[0]
-        )
-        if use is not None and official is not None and official == official_use:
+        if use is not None and in_one:
             return use
         variable, frame = self._used_as(user, change.position)
-        named = self._official_used_as(change)
+        named, lacking = self._official_used_as(change), self._innermost(theirs)
+        if official_user is None and not (
+            official_use is not None and lacking is not None and self._one_function(official_use, lacking)
+        ):
+            named = None  # a parameter of the function that it was passed to has any name
         other_name = variable is not None and named is not None and variable != named
         if other_name and frame is not None and named is not None and self._bound(frame, named) is not None:
             return use
@@ -578,11 +763,30 @@ class _Case:
             for operand in theirs.operands
             if operand.value is not None
         )
-        if made is not None and official in [
-            self._official.statement(each) for each in makers if each is not None
+        if made is not None and self._innermost(theirs) in [
+            self._innermost(each) for each in makers if each is not None
         ]:
             return made
         return self._between(made, use)
+
+    def _innermost(self, theirs: Operation) -> Range | None:
+        """The official statement of an operation, in whatever file of models it stands."""
+        return self._official.at(theirs.stack[0]) if theirs.stack else None
+
+    def _lost(self, user: Operation | None, change: Change) -> Range | None:
+        """The statement that let something go on the way to where it is lacking."""
+        variable, frame = self._used_as(user, change.position)
+        if variable is None or frame is None:
+            return None
+        if user is not None:
+            stack = user.stack[user.stack.index(frame) :]
+        else:
+            at = self._divergence.pair.native
+            way_in = Uses(self._native).way_in(at.module, at.label, self._goal_use[0])
+            stack = way_in if at.end == "in" else (frame,)
+        if not stack:
+            return None
+        return gaps.idle(self._names, stack, variable)
 
     def _between(self, made: Range | None, use: Range | None) -> Range | None:
         """The lines from one statement to another of one function; the later one where they are far apart."""
@@ -596,13 +800,36 @@ class _Case:
     @cached_property
     def _goal_use(self) -> tuple[Range | None, str | None]:
         """The statement that passes the goal on to the module where it is wrong, and in which variable."""
-        at = self._divergence.pair.native
-        return (self._native.use(at.module) if at.end == "in" else None) or (None, None)
+        at, site = self._divergence.pair.native, self._divergence.native
+        if at.end == "out":
+            given = given_out(self._native, at, self._executed)
+            return (None, None) if given is None else (given.place, given.name)
+        here = None
+        if site.path is not None and site.line is not None:
+            here = self._sources.range_at(site.path, site.line)
+        return Uses(self._native).of(at.module, at.label, here) or (None, None)
 
     @cached_property
     def _official_goal_use(self) -> tuple[Range | None, str | None]:
         at = self._divergence.pair.official
-        return (self._official.use(at.module) if at.end == "in" else None) or (None, None)
+        if at.end == "out":
+            return None, None
+        place, variable = Uses(self._official).of(at.module, at.label) or (None, None)
+        site = _site(self._official_calls, at)
+        if site is None or self._official.at(site) == place:
+            return place, variable
+        return self._official.at(site), self._given_at(site, at)
+
+    def _given_at(self, site: CodeLine, at: Address) -> str | None:
+        """The variable that the official call at a line gives: by its label, else the first."""
+        node = self._sources.statement(site.path, site.line)
+        own = at.module.rpartition(".")[2]
+        for call in statements.calls_in(node) if node is not None else ():
+            if statements.callee(call) == own:
+                named = [each.value for each in call.keywords if each.arg == at.label]
+                given = next(iter([*named, *call.args]), None)
+                return given.id if isinstance(given, ast.Name) else None
+        return None
 
     def _used_as(self, user: Operation | None, position: int) -> tuple[str | None, CodeLine | None]:
         """The port's variable that an operation (or the call at the goal) takes a value from, and the line of
@@ -647,6 +874,9 @@ class _Case:
 
     def _role(self, change: Change, all_operands: tuple[Change, ...]) -> tuple[Range | None, str]:
         user, (value, wanted) = change.user, change.values
+        chosen = self._settings.differing(user) if user is not None else None
+        if chosen is not None and user is not None:
+            return chosen, f"{operands.shown(user)} works on what another setting than the official one made"
         if change.place == "part" and change.native is not None:
             place = self._construction(change.native) or self._native.statement(change.native)
             return place, f"takes another part of the result of {operands.shown(change.native)}"
@@ -662,7 +892,9 @@ class _Case:
         variable, frame = self._used_as(user, change.position)
         named, right = self._official_used_as(change), self._names_of(wanted)
         operation = operands.shown(user) if user is not None else self._divergence.pair.native.module
-        message = _role_message(operation, variable, named, right)
+        taken = self._described(self._operations.native, value)
+        other = self._described(self._operations.official, wanted)
+        message = _role_message(operation, variable, named, right, taken, other)
         if variable is None or frame is None:
             leaf = self._operations.native.values.get(value)
             if leaf is not None and leaf.source in ("buffer", "outside") and leaf.name:
@@ -681,6 +913,18 @@ class _Case:
         if named not in right and bound is not None and (exchanged or self._passes_on(bound)):
             return bound, message
         return use, message
+
+    def _described(self, side: Slice, number: int) -> str:
+        """What a value is: what it is called, what made it, or where it came from; empty where that is not
+        seen."""
+        value, maker = side.values.get(number), side.makers.get(number)
+        if value is None:
+            return ""
+        if value.name:
+            return f"`{value.name}`"
+        if maker is not None:
+            return f"the result of {operands.written(maker, side.values)}"
+        return f"a value of the shape {list(value.shape)}"
 
     def _attribute(self, name: str) -> Range | None:
         owner, _, own = name.rpartition(".")
@@ -824,11 +1068,40 @@ def _span(house: House, operations: Iterable[Operation]) -> Range | None:
     return Range(places[0].path, first, last) if last - first <= _BRACKET else None
 
 
+def _site(calls: Iterable[Call], at: Address) -> CodeLine | None:
+    """The line of the call that an address is of."""
+    return next((each.site for each in calls if (each.module, each.index) == (at.module, at.index)), None)
+
+
 def _numbered(name: str) -> tuple[str | None, int]:
     """The list that a module or one around it is a member of, and which one."""
     parts = name.split(".")
     at = next((place for place, part in enumerate(parts) if part.isdigit() and place), None)
     return (None, 0) if at is None else (".".join(parts[:at]), int(parts[at]))
+
+
+def _with_users(change: Change, found: Account) -> Change:
+    """A change at the goal of an account with who uses that goal: not always the divergence's module."""
+    user, position = _first_user(found.native.slice)
+    if change.user is not None or user is None:
+        return change
+    official_user, _ = _first_user(found.official.slice)
+    return replace(change, user=user, position=position, official_user=change.official_user or official_user)
+
+
+def _first_user(side: Slice) -> tuple[Operation | None, int]:
+    """The first operation that takes the goal, and as which of its tensors."""
+    for operation in side.operations:
+        taken = [operand.value for operand in operands.tensors(operation)]
+        if side.goal in taken:
+            return operation, taken.index(side.goal)
+    return None, 0
+
+
+def _changes_shape(found: Account) -> bool:
+    """Whether the two goals have other shapes: then they are not the results of the same step."""
+    native, official = found.native.slice, found.official.slice
+    return native.values[native.goal].shape != official.values[official.goal].shape
 
 
 def _within(module: str, outer: str) -> bool:
@@ -857,9 +1130,12 @@ def _constant_message(operation: Operation, place: str | None, one: str | None, 
     return f"{label} is {one or 'not given'} where the official model has {other or 'none'}"
 
 
-def _role_message(operation: str, ours: str | None, theirs: str | None, right: Iterable[str]) -> str:
-    mine = f"`{ours}`" if ours is not None else "a value"
-    other = f"`{theirs}`" if theirs is not None else "another"
+def _role_message(
+    operation: str, ours: str | None, theirs: str | None, right: Iterable[str], taken: str, wanted: str
+) -> str:
+    """`taken` and `wanted`: what is known of the two values that have no name, empty for nothing."""
+    mine = f"`{ours}`" if ours is not None else (taken or "a value")
+    other = f"`{theirs}`" if theirs is not None else (wanted or "another")
     names = sorted(set(right) - {ours})
     held = f", which the port holds in `{names[0]}`" if names else ""
     if ours is not None and ours == theirs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple
 
 from analyzers.numeric.alignment import Alignment
@@ -86,20 +87,24 @@ def merged(
 
     For after blame. One cause have those that were led to one statement of the port (two values that one
     statement unpacks in the wrong order are wrong at two places), and those whose wrong value began at
-    operations where an earlier one's did as well. Those without a mismatch have no statement: their lines
-    are only as good as their place. `begun`: the first wrong operations by the number of the pair; another
-    error on the way from there shows when the first is mended.
+    operations where an earlier one's did as well, or in the module that an earlier one went into. Those
+    without a mismatch have no statement: their lines are only as good as their place. `begun`: the first
+    wrong operations by the number of the pair; another error on the way from there shows when the first is
+    mended.
     """
     known = begun or {}
-    found: list[Divergence] = []
+    causes: list[list[Divergence]] = []
     for one in divergences:
-        at = next((n for n, first in enumerate(found) if _one_cause(first, one, known)), None)
-        if at is None:
-            found.append(one)
+        cause = next((c for c in causes if any(_one_cause(first, one, known) for first in c)), None)
+        if cause is None:
+            causes.append([one])
         else:
-            first = found[at]
-            found[at] = replace(first, calls=first.calls + one.calls, also=_also(first, one))
-    return tuple(found)
+            cause.append(one)
+    return tuple(reduce(_joined, cause) for cause in causes)
+
+
+def _joined(first: Divergence, other: Divergence) -> Divergence:
+    return replace(first, calls=first.calls + other.calls, also=_also(first, other))
 
 
 def _one_cause(first: Divergence, other: Divergence, begun: Mapping[int, frozenset[Origin]]) -> bool:
@@ -110,7 +115,16 @@ def _one_cause(first: Divergence, other: Divergence, begun: Mapping[int, frozens
     if first.kind == "dtype" or other.kind == "dtype":
         return False
     origins = begun.get(first.pair.number), begun.get(other.pair.number)
-    return bool(origins[0] and origins[1]) and (origins[1] or set()) <= (origins[0] or set())
+    if not origins[0] or not origins[1]:
+        return False
+    # What goes in wrong there is right by itself, and only wrong at that place: the next way begins inside.
+    entered = first.pair.native.module if first.pair.native.end == "in" else None
+    left = {origin for origin in origins[1] - origins[0] if not _is_within(origin, entered)}
+    return not left
+
+
+def _is_within(origin: Origin, module: str | None) -> bool:
+    return bool(module) and (origin[1] == module or origin[1].startswith(f"{module}."))
 
 
 def with_divergences(verdict: NumericVerdict, divergences: Sequence[Divergence]) -> NumericVerdict:
@@ -125,6 +139,14 @@ def with_divergences(verdict: NumericVerdict, divergences: Sequence[Divergence])
         divergences=tuple(divergences),
         reason=_counted(len(others), verdict.reaches_outputs) if others else verdict.reason,
     )
+
+
+def with_raised(verdict: NumericVerdict, raised: Sequence[Divergence]) -> NumericVerdict:
+    """The verdict with what the port raised in a lower dtype, where the official model runs."""
+    told = verdict.reason
+    if not any(one.kind != "dtype" for one in verdict.divergences) and not verdict.unlocated:
+        told = "the same in float32; in a lower dtype the port raises"
+    return replace(verdict, status="failed", divergences=(*verdict.divergences, *raised), reason=told)
 
 
 def _also(first: Divergence, other: Divergence) -> tuple[Spot, ...]:

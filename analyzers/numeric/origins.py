@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyzers.numeric import operands, statements
@@ -17,6 +17,9 @@ from analyzers.numeric.records import CodeLine, Module, Operation
 from analyzers.numeric.statements import Range, Sources
 
 _DEPTH = 12
+
+_ABBREVIATED = 3
+"""Letters that an abbreviation has at least to be one of a longer word (`eps`)."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +73,6 @@ class House:
                 name = name.rpartition(".")[0]
         return found
 
-    def use(self, name: str) -> tuple[Range, str | None] | None:
-        """The statement of the model's own files that calls a module (or the library module that it is a part
-        of), and the variable that it passes first. None where it is not called as `self.<its name>` once."""
-        while name:
-            parent = name.rpartition(".")[0]
-            while parent and parent not in self.modules:
-                parent = parent.rpartition(".")[0]
-            owner = self.modules.get(parent)
-            if (
-                owner is not None
-                and owner.path is not None
-                and owner.line is not None
-                and self.owns(owner.path)
-            ):
-                return self._called(owner.path, owner.line, name[len(parent) :].strip(".").partition(".")[0])
-            name = parent
-        return None
-
-    def _called(self, path: str, line: int, attribute: str) -> tuple[Range, str | None] | None:
-        cls = self.sources.enclosing_class(path, line + 1)
-        if cls is None:
-            return None
-        found = []
-        for call in (node for node in ast.walk(cls) if isinstance(node, ast.Call)):
-            target = call.func.value if isinstance(call.func, ast.Subscript) else call.func
-            if isinstance(target, ast.Attribute) and target.attr == attribute and _is_self(target.value):
-                first = call.args[0] if call.args else None
-                variable = first.id if isinstance(first, ast.Name) else None
-                found.append((self.sources.range_at(path, call.lineno - 1), variable))
-        return found[0] if len(found) == 1 else None
-
     def called_from(self, operation: Operation) -> Range | None:
         """The statement of the model's own files that calls the module of an operation."""
         module = self.modules.get(operation.module)
@@ -139,6 +111,23 @@ class House:
         line = statements.innermost(module.built_at, self.owns)
         return self.at(line) if line is not None else None
 
+    def holder(self, place: Range, near: str, ran: Iterable[str]) -> str | None:
+        """The module whose class a place lies in, where that is neither `near` nor around it nor in it: the
+        first of those that `ran`, and of those around them. None for a place that no such class has."""
+        cls = self.sources.enclosing_class(place.path, place.line)
+        if cls is None:
+            return None
+        of_class = [name for name, module in self.modules.items() if self.is_of(module, place.path, cls)]
+        if any(_around(name, near) or _around(near, name) for name in of_class):
+            return None
+        seen = list(dict.fromkeys(ran))
+        return next((name for name in of_class if any(_around(name, each) for each in seen)), None)
+
+    def is_of(self, module: Module, path: str, cls: ast.ClassDef) -> bool:
+        """Whether a class of a file is the one that defines the module's `forward`."""
+        at = module.line
+        return module.path == path and at is not None and self.sources.enclosing_class(path, at + 1) is cls
+
     def settings(self, operation: Operation, text: str) -> Iterator[tuple[Module, str]]:
         """The module of the operation and those around it, as far as they hold the constant as setting."""
         name = operation.module
@@ -154,8 +143,8 @@ class House:
             name = name.rpartition(".")[0]
 
 
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
+def _around(outer: str, inner: str) -> bool:
+    return outer in ("", inner) or inner.startswith(f"{outer}.")
 
 
 def _common(text: str) -> bool:
@@ -169,9 +158,14 @@ class Origins:
     house: House
     executed: Mapping[str, Collection[int]]
 
-    def constant(self, operation: Operation, text: str | None) -> Range | None:
-        """The statement that a constant of the operation was written in; None where the way back is lost."""
+    def constant(self, operation: Operation, text: str | None, unlike: str | None = None) -> Range | None:
+        """The statement that a constant of the operation was written in; None where the way back is lost.
+
+        `unlike`: the right constant; of a list only the items that are not there as well are looked for."""
         wanted = tuple(_scalars(operands.parsed(text))) if text is not None else ()
+        if len(wanted) > 1 and unlike is not None:
+            right = tuple(_scalars(operands.parsed(unlike)))
+            wanted = tuple(each for each in wanted if each not in right)
         if not wanted or not operation.stack:
             return None
         at = self.house.frame(operation)
@@ -240,7 +234,10 @@ class Origins:
                         return statements.range_of(frame.path, node)
                     return None
             plain = [each for each in candidates if isinstance(each, (ast.Name, ast.Attribute))]
-            if given is not None and not plain and self.house.owns(frame.path):
+            literal = isinstance(
+                given, ast.Constant
+            )  # another one than the wanted: it was not taken as it is
+            if given is not None and not plain and not literal and self.house.owns(frame.path):
                 return statements.range_of(frame.path, node)
             for expression in plain:
                 if given is None and not _alike(expression, name):
@@ -352,7 +349,15 @@ def _scalars(value: object) -> Iterator[object]:
 
 
 def _alike(expression: ast.expr, name: str) -> bool:
-    """Whether a positional argument's name resembles the parameter that it may be for (`norm_eps`, `eps`)."""
+    """Whether a positional argument's name resembles the parameter that it may be for (`norm_eps`, `eps`,
+    `variance_epsilon`)."""
     text = expression.id if isinstance(expression, ast.Name) else getattr(expression, "attr", "")
-    words, wanted = set(text.split("_")), set(name.split("_"))
-    return bool(words & wanted)
+    return any(
+        one == other or (min(len(one), len(other)) >= _ABBREVIATED and _begins(one, other))
+        for one in text.split("_")
+        for other in name.split("_")
+    )
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

@@ -133,7 +133,8 @@ class Names:
             return None
         cls = self.house.sources.enclosing_class(inner.path, function.lineno - 1)
         given = (
-            statements.argument(c, function, name, bound=cls is not None) for c in statements.calls_in(node)
+            statements.argument(self._spread(c, outer), function, name, bound=cls is not None)
+            for c in statements.calls_in(node)
         )
         return next((each for each in given if each is not None), None)
 

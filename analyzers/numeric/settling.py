@@ -60,17 +60,26 @@ def settle(
 
 def doubts(built: Built, alignment: Alignment) -> tuple[frozenset[int], ...]:
     """The pairs that are in doubt after `settle`, those of one place in all blocks together, in the order of
-    the port's calls.
+    the port's calls. Before the places of one end of a module by themselves come all of them at once: two
+    results that are given out for each other mend nothing one by one.
 
     Such a place is one that is wrong in the port where putting it right too makes a certain one right and
     none wrong; else it is where the two sides only divide their work differently.
     """
     stacks = (Stacks.of(built.official), Stacks.of(built.native))
-    found: defaultdict[_Place, set[int]] = defaultdict(set)
+    ends: defaultdict[tuple[str, str, str], defaultdict[_Place, set[int]]] = defaultdict(
+        lambda: defaultdict(set)
+    )
     for pair in alignment.pairs:
         if pair.number not in alignment.certain:
-            found[_place(pair, stacks)].add(pair.number)
-    return tuple(frozenset(numbers) for numbers in found.values())
+            place = _place(pair, stacks)
+            ends[place[:3]][place].add(pair.number)
+    found: list[frozenset[int]] = []
+    for places in ends.values():
+        if len(places) > 1:
+            found.append(frozenset().union(*places.values()))
+        found.extend(frozenset(numbers) for numbers in places.values())
+    return tuple(found)
 
 
 def decided(built: Built, alignment: Alignment, confirmed: Iterable[int]) -> Alignment:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
-from analyzers.numeric import operands
+from analyzers.numeric import operands, sums
 from analyzers.numeric.records import Operand, Operation, Operations, Same, Slice
 
 ChangeKind: TypeAlias = Literal[
@@ -28,6 +28,9 @@ LIMIT: Final = 250_000
 _UNLIKE: Final = 14.0
 
 _NAMED: Final = 2.0
+
+_IN_FORM: Final = 0.3
+"""Less than this costs a value that both sides have, in whatever form."""
 
 _REPLACED: Final = 2.2
 _REPLACED_EACH: Final = 0.3
@@ -332,6 +335,7 @@ class _Weighing:
                 cost = _REPLACED + _REPLACED_EACH * size
                 yield self._alone("operation", ours, theirs, (one, other), cost)
         if made and official_made and ours is not None and theirs is not None:
+            yield from self._summed(one, other)
             yield from self._matched(ours, theirs, one, other)
             yield from self._joining(ours, theirs, one, other)
         elif (made or official_made) and ours is not None and theirs is not None:
@@ -393,6 +397,24 @@ class _Weighing:
             if not changes and all(self._best_cost(a, b) == 0.0 for a, b, _ in pairs):
                 changes.append(Change("value", ours, theirs, (one, other), 1.2))
             yield self._joined("matched", tuple(changes), pairs)
+
+    def _summed(self, one: int, other: int) -> Iterator[_Choice]:
+        """Two sums whose terms are the same but for one."""
+        ours = sums.terms(self._native.slice, one, self._made)
+        theirs = sums.terms(self._official.slice, other, self._official_made)
+        found = sums.matched(ours, theirs, lambda a, b: self._best_cost(a, b) < _IN_FORM)
+        if found is None or len(found.signs) + max(len(found.ours), len(found.theirs)) != 1:
+            return
+        for a, b in found.signs:
+            yield self._alone("operation", a.operation, b.operation, (one, other), 1.0)
+        if found.ours and found.theirs:
+            (mine,), (its,) = found.ours, found.theirs
+            if mine.negative == its.negative:
+                yield self._joined("matched", (), ((mine.value, its.value, mine.position),))
+        elif found.ours:
+            yield self._alone("extra", found.ours[0].operation, None, (one, other), 1.0)
+        elif found.theirs:
+            yield self._alone("lacking", None, found.theirs[0].operation, (one, other), 1.0)
 
     def _replaces(self, one: int, other: int) -> bool:
         """Whether one line of the port's code computes something else from the same values."""
@@ -512,11 +534,12 @@ def _extents(side: Region) -> dict[int, frozenset[int]]:
 
 
 def _names(operation: Operation, operand: Operand) -> frozenset[str]:
-    """The variables that hold an operand in the file whose code runs the model."""
+    """The variables that hold an operand in the file whose code runs the model: that of the outermost
+    `forward`, inside of whatever wraps its call."""
+    run_by = [frame.path for frame in operation.stack if frame.function == "forward"]
+    path = run_by[-1] if run_by else operation.stack[-1].path
     frames = zip(operation.stack, operand.held, strict=False)
-    return frozenset(
-        name for frame, name in frames if name is not None and frame.path == operation.stack[-1].path
-    )
+    return frozenset(name for frame, name in frames if name is not None and frame.path == path)
 
 
 def _assembled(side: Slice, operation: Operation) -> tuple[int, ...] | None:

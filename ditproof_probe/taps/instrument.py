@@ -7,6 +7,7 @@ raises is no failure of the question: the answer holds what was measured up to t
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,15 @@ from typing import Any, Literal
 
 import torch
 
-from ditproof_probe.problems import Problem, Side, Stopped, from_exception, innermost_in, problem
+from ditproof_probe.problems import (
+    Problem,
+    Side,
+    Stopped,
+    from_exception,
+    innermost_below,
+    innermost_in,
+    problem,
+)
 from ditproof_probe.taps.fingerprints import difference, nonfinite, statistics
 from ditproof_probe.taps.frames import CodeLine
 from ditproof_probe.taps.hooks import Address, Held, Recorded, Recorder, Watcher, watching
@@ -325,6 +334,12 @@ class Instrument:
             # An installed package is not the user's, but its own line says what it did with the inputs.
             own = sys.modules[type(self.twin.official).__module__].__file__
             found["path"], found["line"] = innermost_in(error, own)
+        if side == "native":
+            # A layer that many models share is rarely wrong; what this one gave it is.
+            own = sys.modules[type(self.twin.port).__module__].__file__
+            path, line = innermost_below(error, os.path.dirname(own)) if own else (None, None)  # noqa: PTH120
+            if path is not None:
+                found["path"], found["line"] = path, line
         return found
 
     def _converted(self, dtype: torch.dtype) -> Twin:

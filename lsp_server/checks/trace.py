@@ -5,7 +5,7 @@ The session measures (`ditproof_probe`), `analyzers.numeric` judges, and this pu
 1. each case of the recipe in a free run of both sides: which modules are called, and whether outputs differ;
 2. which values should be equal, and each case again in lockstep: the port is put right at every aligned
    place, so that each error is seen by itself;
-3. the plainest case in the low dtype, for what only dtypes do (`trace_comparing`, all three);
+3. each case in the low dtype, for what only dtypes do (`trace_comparing`, all three);
 4. for each error, the operations of both sides between the last agreeing values and the first wrong one
    (`trace_following`);
 5. where asked for, known causes as edits of the port, each in a run of its own (`trace_hypotheses`).
@@ -21,7 +21,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from analyzers.findings import Location
+from analyzers.numeric.judging import with_raised
 from analyzers.numeric.records import Operations
+from analyzers.numeric.statements import Sources
 from analyzers.numeric.verdicts import Divergence, NumericStatus, NumericVerdict
 from lsp_server.checks.against import Against
 from lsp_server.checks.errors import CheckError
@@ -29,6 +31,7 @@ from lsp_server.checks.meta import AskFailed, MetaWorker, OnStage, SupersededErr
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.strict import MalformedAnswer
 from lsp_server.checks.trace_comparing import compared, observed
+from lsp_server.checks.trace_dtype import raised_divergence
 from lsp_server.checks.trace_following import SourceOf, followed, sources_of
 from lsp_server.checks.trace_hypotheses import Followed, explained
 from lsp_server.checks.trace_measurement import Journal, Measurement, silent
@@ -132,7 +135,8 @@ class _Tracing:
             observations = await observed(measuring, journal)
         self.cases = tuple(observation.case for observation in observations)
         with journal.timed("lockstep"):
-            found = self.measured = await compared(measuring, question, observations, journal)
+            found = await compared(measuring, question, observations, journal)
+        found = self.measured = self._with_raised(found, answer)
         verdict = found.verdict
         if question.operations and verdict.divergences:
             with journal.timed("operations"):
@@ -141,6 +145,15 @@ class _Tracing:
                 )
         await session.end()
         return self._result(verdict)
+
+    def _with_raised(self, found: Measurement, answer: BuiltAnswer) -> Measurement:
+        """With what the port alone raised in the low dtype in its verdict."""
+        sources, dtype = Sources(self._source), self.question.dtype or FLOAT32
+        raised = [
+            raised_divergence(problem, dtype, answer.built.native, sources)
+            for problem in found.in_dtype.raised
+        ]
+        return replace(found, verdict=with_raised(found.verdict, raised)) if raised else found
 
     async def explained(self, worker: MetaWorker, result: TraceResult) -> TraceResult:
         """The result with the causes that edits of the port, tried in runs of their own, have shown."""

@@ -1,5 +1,5 @@
 """The sequence of runs that leads from two built models to a verdict: every case free, then in lockstep
-(as often as it takes to be certain which values correspond), then the plainest in the low dtype."""
+(as often as it takes to be certain which values correspond), then in the low dtype."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from analyzers.numeric.judging import judge
 from analyzers.numeric.records import Observation, Reading
 from analyzers.numeric.repairs import Repairs, is_better, repairs_to_try, wrong_pairs
 from analyzers.numeric.settling import decided, doubts, settle
+from lsp_server.checks.trace_dtype import InDtype, in_dtype
 from lsp_server.checks.trace_measurement import Journal, Measurement, Readings, floors_of, with_floors
 from lsp_server.checks.trace_question import TraceQuestion
+from lsp_server.checks.trace_records import LockstepAnswer
 from lsp_server.checks.trace_session import FLOAT32, Measuring, ModelRaised
 from lsp_server.checks.trace_words import in_words
 
@@ -49,19 +51,20 @@ async def compared(
     alignment = await asyncio.to_thread(align, built, plain, others)
     comparing = _Comparing(measuring, tuple(observation.case for observation in observations), journal)
     repairs = Repairs()
-    dtype_readings: tuple[Reading, ...] = ()
+    lower = InDtype()
     readings: Readings
     if question.lockstep:
         alignment, readings, repairs = await comparing.in_lockstep(alignment, observations)
         free: Readings = {plain.case: await measuring.free(plain.case, alignment.pairs)}
         if question.dtype is not None and question.dtype != FLOAT32:
-            dtype_readings = await comparing.in_dtype(alignment, question.dtype, repairs)
+            lower = await comparing.in_dtype(alignment, question.dtype, repairs)
     else:
         readings = free = {case: await measuring.free(case, alignment.pairs) for case in comparing.cases}
     verdict = await asyncio.to_thread(
-        judge, built, observations, readings, alignment, dtype_readings, free, repairs
+        judge, built, observations, readings, alignment, lower.readings, free, repairs
     )
-    return Measurement(comparing.cases, alignment.pairs, readings, dtype_readings, repairs, verdict)
+    free_runs = {observation.case: observation for observation in observations}
+    return Measurement(comparing.cases, alignment.pairs, readings, lower, repairs, free_runs, verdict)
 
 
 class _Comparing:
@@ -89,22 +92,20 @@ class _Comparing:
             readings = await self._again(alignment, True, readings, repairs)
         return alignment, readings, repairs
 
-    async def in_dtype(self, alignment: Alignment, dtype: str, repairs: Repairs) -> tuple[Reading, ...]:
-        """The plainest case in a low dtype; none where a model raises in it, which is noted."""
+    async def in_dtype(self, alignment: Alignment, dtype: str, repairs: Repairs) -> InDtype:
+        """Every case in a low dtype; what keeps one from being compared in it is noted."""
         self.journal.on_stage(f"comparing them in {dtype}")
-        plain, *others = self.cases
-        readings: tuple[Reading, ...] = ()
-        try:
-            readings = await self.measuring.lockstep(
-                plain, alignment.pairs, True, dtype=dtype, repairs=repairs
+
+        async def run(case: str) -> LockstepAnswer:
+            return await self.measuring.answered(case, alignment.pairs, True, dtype=dtype, repairs=repairs)
+
+        found = await in_dtype(self.cases, run)
+        self.journal.problems += (*found.raised, *(problem for _, problem in found.kept))
+        for case, problem in found.kept:
+            self.journal.notes.append(
+                f"nothing is said about {dtype} in the case {case}: {in_words(problem)}"
             )
-            for case in others:  # code that only another case runs may raise in this dtype
-                await self.measuring.lockstep(case, (), False, dtype=dtype)
-        except ModelRaised as error:
-            self.journal.problems.append(error.problem)
-            said = "nothing more" if readings else "nothing"
-            self.journal.notes.append(f"{said} is said about {dtype}: {in_words(error.problem)}")
-        return readings
+        return found
 
     async def _decided(self, alignment: Alignment, readings: Readings) -> tuple[Alignment, Readings]:
         """The alignment without doubts: places are put right one by one, to see what that mends."""
@@ -115,6 +116,8 @@ class _Comparing:
             case = self._worst_case(readings)
             best = readings[case]
             for place in in_doubt[:MOST_TRIED]:
+                if place <= confirmed:
+                    continue
                 tried = sorted(alignment.certain | confirmed | place)
                 new = with_floors(await self.measuring.lockstep(case, alignment.pairs, tried), best)
                 if is_better(self.built, alignment, best, new, floors):

@@ -36,7 +36,9 @@ async def followed(
     operations: dict[int, Operations] = {}
     begun: dict[int, frozenset[Origin]] = {}
     # Wrong values come before mere losses of accuracy: those must not use the limit up.
-    urgent = sorted(verdict.divergences, key=lambda divergence: divergence.kind == "dtype")
+    # What raised or was not loaded has no operations before it.
+    computed = [one for one in verdict.divergences if one.pair.number >= 0]
+    urgent = sorted(computed, key=lambda divergence: divergence.kind == "dtype")
     chosen = {divergence.pair for divergence in urgent[:MOST_FOLLOWED]}
     for divergence in verdict.divergences:
         if divergence.pair not in chosen:
@@ -57,7 +59,8 @@ async def followed(
             continue
         begun[divergence.pair.number] = await asyncio.to_thread(origins, told)
         operations[divergence.pair.number] = told
-        found.append(await asyncio.to_thread(blame, divergence, told, measuring.answer.built, source))
+        built, observation = measuring.answer.built, measured.observed.get(case)
+        found.append(await asyncio.to_thread(blame, divergence, told, built, source, observation))
     if len(urgent) > MOST_FOLLOWED:
         journal.notes.append(
             f"only {MOST_FOLLOWED} places were followed down to the operation: mend these first"

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from analyzers.numeric.floors import Floors
-from analyzers.numeric.records import Address, Pair, Reading
+from analyzers.numeric.records import Address, Observation, Pair, Reading
 from analyzers.numeric.repairs import Repairs
 from analyzers.numeric.verdicts import Divergence, NumericVerdict
 from lsp_server.checks.state_records import StateProblem
+from lsp_server.checks.trace_dtype import InDtype
 
 Readings = Mapping[str, Sequence[Reading]]
 """By case."""
@@ -48,15 +49,16 @@ class Measurement:
     """What was measured, and the verdict about it.
 
     `cases`: those that both sides ran, the plainest first. `readings`: of each, in lockstep where that was
-    asked for. `dtype_readings`: of the plainest in the low dtype. `repairs`: how the port was put right on
-    the way.
+    asked for. `in_dtype`: what the low dtype showed. `repairs`: how the port was put right on the way.
+    `observed`: the free runs, by case.
     """
 
     cases: tuple[str, ...]
     pairs: tuple[Pair, ...]
     readings: Readings
-    dtype_readings: tuple[Reading, ...]
+    in_dtype: InDtype
     repairs: Repairs
+    observed: Mapping[str, Observation]
     verdict: NumericVerdict
 
     @cached_property
@@ -78,7 +80,7 @@ class Measurement:
     def plainest_showing(self, divergence: Divergence) -> str:
         """The plainest case that shows an error at least half as well as any other."""
         if divergence.kind == "dtype":
-            return self.cases[0]
+            return self.in_dtype.case(divergence.pair, self.cases[0])
         sizes = {case: _size(self.readings[case], divergence.pair.number) for case in self.cases}
         largest = max(sizes.values())
         return next(case for case, size in sizes.items() if size >= largest / 2)
@@ -95,7 +97,7 @@ class Measurement:
         """How wrong the place of another measurement's error is here, in the worst case."""
         wanted = (divergence.pair.official, divergence.pair.native)
         numbers = {pair.number for pair in self.pairs if (pair.official, pair.native) == wanted}
-        runs = [self.dtype_readings] if divergence.kind == "dtype" else list(self.readings.values())
+        runs = [self.in_dtype.readings] if divergence.kind == "dtype" else list(self.readings.values())
         return max((_size(readings, number) for readings in runs for number in numbers), default=0.0)
 
 

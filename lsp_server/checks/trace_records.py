@@ -105,11 +105,12 @@ class ObserveAnswer:
 @dataclass(frozen=True)
 class LockstepAnswer:
     """The pairs as they were measured in one run. `outputs`: of this run, so right where values were
-    replaced."""
+    replaced. `floors_error`: what the official model raised where its own rounding was measured."""
 
     readings: tuple[Reading, ...]
     outputs: tuple[OutputReading, ...]
     error: StateProblem | None
+    floors_error: StateProblem | None
 
 
 def read_built(told: object, root: str) -> BuiltAnswer:
@@ -170,6 +171,7 @@ def read_lockstep(told: object, root: str) -> LockstepAnswer:
         readings=_each(answer.get("readings"), "readings", _reading),
         outputs=_each(answer.get("outputs"), "outputs", _output),
         error=_error(answer.get("error"), root),
+        floors_error=_error(answer.get("floors_error"), root),
     )
 
 

@@ -11,6 +11,7 @@ from analyzers.numeric.repairs import Repairs
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_records import (
     BuiltAnswer,
+    LockstepAnswer,
     ObserveAnswer,
     pair_json,
     read_built,
@@ -80,6 +81,22 @@ class Measuring:
 
         Raises ModelRaised where a model does.
         """
+        answer = await self.answered(case, pairs, replaced, dtype=dtype, floors=floors, repairs=repairs)
+        if answer.error is not None:
+            raise ModelRaised(answer.error)
+        return answer.readings
+
+    async def answered(
+        self,
+        case: str,
+        pairs: Sequence[Pair],
+        replaced: bool | Sequence[int],
+        *,
+        dtype: str = FLOAT32,
+        floors: bool = False,
+        repairs: Repairs | None = None,
+    ) -> LockstepAnswer:
+        """As `lockstep`, with what a model raised."""
         told = await self.session.ask(
             "lockstep",
             case=case,
@@ -89,10 +106,7 @@ class Measuring:
             floors=floors,
             **_repairs_json(repairs),
         )
-        answer = await asyncio.to_thread(read_lockstep, told, self.root)
-        if answer.error is not None:
-            raise ModelRaised(answer.error)
-        return answer.readings
+        return await asyncio.to_thread(read_lockstep, told, self.root)
 
     async def operations(
         self, case: str, pairs: Sequence[Pair], goal: Pair, dtype: str, repairs: Repairs

@@ -306,3 +306,16 @@ def test_numbers_of_blocks_are_told_from_those_of_parts() -> None:
     assert found.generic("blocks.0.net.2") == "blocks.*.net.2"
     assert found.number("blocks.1") == 1
     assert found.number("norm_out") is None
+
+
+def test_results_in_doubt_of_one_module_are_tried_together_before_each_by_itself() -> None:
+    built, observation = blocks()
+    alignment = align(built, observation)
+    one = pair_of(alignment, "blocks.0", "out")
+    other = replace(one, number=1000, native=replace(one.native, label="out[1]"))
+    doubtful = replace(alignment, pairs=(one, other), certain=frozenset(), weak=frozenset(), notes=())
+    assert doubts(built, doubtful) == (
+        frozenset({one.number, 1000}),
+        frozenset({one.number}),
+        frozenset({1000}),
+    )

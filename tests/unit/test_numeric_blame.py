@@ -108,6 +108,12 @@ class Block(nn.Module):
         return q, out
 
 
+class Gives(nn.Module):
+    def forward(self, emb):
+        shift, scale = emb.chunk(2)
+        return scale, shift
+
+
 class Model(nn.Module):
     def __init__(self):
         self.block = Block(8)
@@ -169,6 +175,7 @@ BUILT = Built(
         _module(
             "block.norm_q", "RMSNorm", LAYERS, 4, ["self.norm_q", "self.block = "], variance_epsilon="1e-06"
         ),
+        _module("block.gives", "Gives", PORT, _line(PORT, "def forward(self, emb)")),
         _module("block.to_q", "Linear", "torch/linear.py", 3, ["self.to_q = ", "self.block = "]),
     ),
     (),
@@ -186,12 +193,13 @@ def _blamed(
     at: tuple[str, str] = ("block", "out"),
     official_at: str = "",
     repairs: Sequence[tuple[int, int]] = (),
+    label: str = "x",
 ) -> Divergence:
     """`same`: (native, official)."""
     pair = Pair(
         0,
-        Address(official_at, 0, at[1], "x"),  # type: ignore[arg-type]
-        Address(at[0], 0, at[1], "x"),  # type: ignore[arg-type]
+        Address(official_at, 0, at[1], label),  # type: ignore[arg-type]
+        Address(at[0], 0, at[1], label),  # type: ignore[arg-type]
         None,
         "weights",
     )
@@ -433,3 +441,72 @@ def test_values_unpacked_under_each_others_names_are_told_where_they_are_unpacke
     got = _blamed(ours.slice(wrong), theirs.slice(right), same, repairs=[(one + 1, first)])
     assert _text(got.native) == "shift, scale = temb.chunk(2)"
     assert "`shift` instead of `scale`" in got.message
+
+
+def test_a_constant_that_rounding_hides_in_every_result_is_found_between_two_like_ways() -> None:
+    """Of an epsilon only the end of the way shows: `same` holds the sums with and without it."""
+    ours, theirs = _sides()
+    (x, weight), (y, other) = (ours.leaf(), ours.leaf("norm.weight")), (theirs.leaf(), theirs.leaf("w"))
+    mean, mean_ = ours.op("mean", x, at=IN_NORM), theirs.op("mean", y, at=OFFICIAL_USE)
+    added = ours.op("add", mean, "1e-05", at=IN_NORM, module="block.norm")
+    added_ = theirs.op("add", mean_, "1e-06", at=OFFICIAL_USE)
+    root, root_ = ours.op("rsqrt", added, at=IN_NORM), theirs.op("rsqrt", added_, at=OFFICIAL_USE)
+    wrong = ours.op("mul", ours.op("mul", x, root, at=IN_NORM), weight, at=IN_NORM, module="block.norm")
+    right = theirs.op("mul", theirs.op("mul", y, root_, at=OFFICIAL_USE), other, at=OFFICIAL_USE)
+    hidden = [(x, y), (weight, other), (mean, mean_), (mean, added_), (added, mean_), (added, added_)]
+    got = _blamed(
+        ours.slice(wrong),
+        theirs.slice(right),
+        [*hidden, (root, root_), (wrong - 1, right - 1)],
+        at=("block.norm", "out"),
+        official_at="norm",
+    )
+    assert got.message == "adds 1e-05 where the official model adds 1e-06"
+    assert _text(got.native) == "self.norm = RMSNorm(\ndim,\neps=1e-5,\n)"
+
+
+def test_the_statement_that_gave_values_another_shape_is_told_and_not_the_next_one() -> None:
+    """The same `permute` of what was reshaped to (2, 1, 8) instead of (1, 2, 8)."""
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    shaped = ours.op("view", x, "[2, 1, 8]", at=[(PORT, "h = h * scale")], shape=(2, 1, 8))
+    wrong = ours.op("permute", shaped, "[0, 2, 1]", at=[(PORT, "out = x - shift")], shape=(2, 8, 1))
+    shaped_ = theirs.op("view", y, "[1, 2, 8]", at=[(OFFICIAL, "h = h * (1")], shape=(1, 2, 8))
+    right = theirs.op("permute", shaped_, "[0, 2, 1]", at=[(OFFICIAL, "out = x + shift")], shape=(1, 8, 2))
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)], repairs=[(wrong, right)])
+    assert _text(got.native) == "h = h * scale"
+    assert "[2, 1, 8]" in got.message
+    assert "[1, 2, 8]" in got.message
+
+
+def test_a_variable_of_the_official_name_with_another_value_is_told_where_it_was_bound() -> None:
+    """Both are aligned elsewhere, so that nothing is seen of how they were made."""
+    ours, theirs = _sides()
+    (x, one), (y, right_one) = (ours.leaf(), ours.leaf()), (theirs.leaf(), theirs.leaf())
+    wrong = ours.op("mul", x, (one, "scale"), at=[(PORT, "h = h * scale")])
+    right = theirs.op("mul", y, (right_one, "scale"), at=[(OFFICIAL, "h = h * (1 + scale) * 1")])
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)], repairs=[(one, right_one)])
+    assert _text(got.native) == "shift, scale = temb.chunk(2)"
+    assert "`scale` holds another value than the official model's `scale`" in got.message
+
+
+def test_what_is_lacking_in_a_result_is_lacking_between_its_binding_and_its_return() -> None:
+    ours, theirs = _sides()
+    x, y, shift = ours.leaf(), theirs.leaf(), theirs.leaf()
+    right = theirs.op("add", (y, "x"), (shift, "shift"), at=[(OFFICIAL, "out = x + shift")])
+    got = _blamed(ours.slice(x), theirs.slice(right), [(x, y)], at=("block", "out"), label="out[1]")
+    assert got.mismatch is not None
+    assert got.mismatch.what == "lacking"
+    assert _text(got.native) == "out = x - shift\nreturn q, out"
+
+
+def test_parts_that_are_returned_for_each_other_are_told_at_the_return() -> None:
+    ours, theirs = _sides()
+    temb, conditioning = ours.leaf(), theirs.leaf()
+    unpack = [(PORT, "shift, scale = emb.chunk(2)")]
+    one = ours.op("chunk", temb, "2", at=unpack, outputs=2)
+    first = theirs.op("chunk", conditioning, "2", at=[(OFFICIAL, "shift, scale = temb.chunk")], outputs=2)
+    same = [(temb, conditioning), (one, first), (one + 1, first + 1)]
+    got = _blamed(ours.slice(one), theirs.slice(first + 1), same, at=("block.gives", "out"), label="out[1]")
+    assert _text(got.native) == "return scale, shift"
+    assert "gives out as `out[1]` the official model's `shift` instead of `scale`" in got.message

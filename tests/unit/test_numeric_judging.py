@@ -343,6 +343,35 @@ def test_what_began_at_one_operation_is_one() -> None:
     assert count(set(), set()) == 2
 
 
+def test_what_began_inside_of_the_module_that_a_wrong_value_went_into_is_one_with_that() -> None:
+    one, other = blamed("to_q", 7), blamed("norm", 9)
+    other = replace(other, pair=replace(other.pair, number=other.pair.number + 1))
+    inside, beside = ("aten.pow.Tensor", "proj_out.norm", ()), ("aten.pow.Tensor", "proj_out2", ())
+    first = frozenset({("aten.mul.Tensor", "blocks.0", ())})
+
+    def count(end: str, *second: Origin) -> int:
+        place = replace(one.pair.native, end=end)  # type: ignore[arg-type]
+        begun = {one.pair.number: first, other.pair.number: frozenset(second)}
+        return len(merged([replace(one, pair=replace(one.pair, native=place)), other], begun))
+
+    assert count("in", inside) == 1
+    assert count("in", inside, *first) == 1
+    assert count("in", inside, beside) == 2
+    assert count("out", inside) == 2
+
+
+def test_what_is_one_with_any_place_of_a_cause_is_one_with_that_cause() -> None:
+    """Two modules of one class at one line: what begins inside of the second one is no cause of its own."""
+    first, second, third = blamed("to_q", 7), blamed("to_q", 7), blamed("norm", 9)
+    second = replace(second, pair=replace(second.pair, number=second.pair.number + 1))
+    third = replace(third, pair=replace(third.pair, number=second.pair.number + 1))
+    begun = {
+        second.pair.number: frozenset({("aten.mul.Tensor", "blocks.0", ())}),
+        third.pair.number: frozenset({("aten.mul.Tensor", "blocks.0", ())}),
+    }
+    assert [d.calls for d in merged([first, second, third], begun)] == [3]
+
+
 def test_sentences_count_what_is_left_after_merging(toy: Toy) -> None:
     wrong = [("blocks.0.to_q", "out", {"error": 0.1}), ("blocks.0.to_out", "in", {"error": 0.2})]
     verdict = toy.verdict(*wrong, outputs=(output(0.3),))

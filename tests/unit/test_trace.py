@@ -132,6 +132,33 @@ def test_a_dtype_in_which_a_model_does_not_run_is_a_note(question: TraceQuestion
     assert any("nothing is said about bfloat16" in n and "no kernel" in n for n in result.notes)
 
 
+def test_what_the_port_alone_raises_in_a_low_dtype_is_an_error_at_its_line(
+    question: TraceQuestion, root: str
+) -> None:
+    raised = problem("port", "forward", "expected BFloat16", path=f"{root}/{PORT_FILE}", line=4)
+    result = traced(question, TinyAnswers(root, raising={("bfloat16", "batch"): raised}))
+    assert result.status == "failed"
+    (found,) = result.divergences
+    assert found.kind == "dtype"
+    assert (found.native.path, found.native.line) == (PORT_FILE, 4)
+    assert found.message == (
+        "the port raises RuntimeError in bfloat16, where the official model runs: expected BFloat16"
+    )
+    assert result.reason == "the same in float32; in a lower dtype the port raises"
+
+
+def test_what_the_official_model_raises_in_a_low_dtype_too_is_no_error_of_the_port(
+    question: TraceQuestion, root: str
+) -> None:
+    raised = problem("port", "forward", "no kernel", path=f"{root}/{PORT_FILE}", line=4)
+    official = problem("official", "forward", "no kernel")
+    answers = TinyAnswers(root, raising={("bfloat16", "plain"): raised, ("floors", "plain"): official})
+    result = traced(question, answers)
+    assert result.status == "passed"
+    assert result.divergences == ()
+    assert any("nothing is said about bfloat16 in the case plain" in note for note in result.notes)
+
+
 def test_operations_that_cannot_be_had_leave_the_place_and_a_note(question: TraceQuestion, root: str) -> None:
     failing = {("operations", "plain"): problem("code base", "trace", "too deep")}
     result = traced(question, TinyAnswers(root, wrong=frozenset({"plain"}), failing=failing))

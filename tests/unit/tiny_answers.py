@@ -148,7 +148,12 @@ class TinyAnswers:
         if ask == "lockstep":
             key = (arguments["dtype"], case)
             readings = [self._reading(pair, case) for pair in arguments["pairs"]]
-            return {"readings": readings, "outputs": [], "error": self.raising.get(key)}
+            return {
+                "readings": readings,
+                "outputs": [],
+                "error": self.raising.get(key),
+                "floors_error": self.raising.get(("floors", case)),
+            }
         return self._operations(arguments["goal"])
 
     def _observation(self, case: str) -> Answer:

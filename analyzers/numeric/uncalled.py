@@ -1,0 +1,85 @@
+"""A module of the port that holds weights and is never called, though the official model calls its own.
+
+Its weights load, so nothing but the missing call tells that it is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from analyzers.numeric.origins import House
+from analyzers.numeric.records import Built, Call, Operation, Slice
+from analyzers.numeric.statements import Range, attributes_in, calls_in, head, range_of
+
+
+class Uncalled(NamedTuple):
+    """`native` and `official`: the two modules by name. `operation`: the official one's first."""
+
+    native: str
+    official: str
+    operation: Operation
+
+
+def uncalled(
+    built: Built, calls: Sequence[Call], official: Slice, operations: Sequence[Operation]
+) -> Iterator[Uncalled]:
+    """The port's modules that were never called, of those whose official weights some official operations
+    use, in the order of these. Nothing where no calls were recorded."""
+    called = {call.module for call in calls}
+    owners = {
+        source: filling.native.rpartition(".")[0]
+        for filling in built.fillings
+        if len(filling.sources) == 1
+        for source in filling.sources
+    }
+    met: set[str] = set()
+    for operation in operations:
+        for operand in operation.operands:
+            value = official.values.get(operand.value) if operand.value is not None else None
+            if value is None or value.source != "parameter" or value.name is None:
+                continue
+            name = owners.get(value.name)
+            if name and name in built.native_by_name and called and name not in called and name not in met:
+                met.add(name)
+                yield Uncalled(name, value.name.rpartition(".")[0], operation)
+
+
+def place_of_call(house: House, name: str) -> Range | None:
+    """Where the model's own code should call a module that it never calls: the one statement of its owner's
+    `forward` that speaks of it, or what that statement guards. A statement that would call it was not come
+    through. None where no statement is left or several are."""
+    owner, _, attribute = name.rpartition(".")
+    while owner and owner.rpartition(".")[2].isdigit() is False and owner not in house.modules:
+        owner = owner.rpartition(".")[0]
+    module = house.modules.get(owner)
+    if module is None or module.path is None or module.line is None or not house.owns(module.path):
+        return None
+    function = house.sources.function(module.path, module.line)
+    if function is None:
+        return None
+    found = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.stmt)
+        and node is not function
+        and not _only_checks(node)
+        and attribute in attributes_in(head(node))
+        and not any(_is_attribute(call.func, attribute) for call in calls_in(node))
+    ]
+    if len(found) != 1:
+        return None
+    (node,) = found
+    if isinstance(node, ast.If):
+        return range_of(module.path, node.body[0])
+    return range_of(module.path, node)
+
+
+def _is_attribute(called: ast.expr, name: str) -> bool:
+    return isinstance(called, ast.Attribute) and called.attr == name
+
+
+def _only_checks(node: ast.stmt) -> bool:
+    """Whether a statement only makes sure of something."""
+    return isinstance(node, ast.Assert) or (isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise))
