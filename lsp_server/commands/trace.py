@@ -30,6 +30,7 @@ from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options, refuse_given, timeout_option
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
+from lsp_server.commands.recipe_help import RECIPE_HELP
 from lsp_server.commands.terminal import colours, printable, say, write, write_json
 from lsp_server.commands.trace_tests import is_test, run_tests
 from lsp_server.commands.trace_text import trace_text
@@ -64,7 +65,7 @@ _NOT_OF_TESTS = {
 """Options without a meaning for a parity test, and why."""
 
 
-@click.command("trace")
+@click.command("trace", epilog=RECIPE_HELP)
 @click.argument("port")
 @click.option(
     "--tier",
