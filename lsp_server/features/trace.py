@@ -124,7 +124,7 @@ class _Queue:
 
 
 class TraceChecks:
-    """What is known of the numbers of every port of this session's trees. Bound to the event loop."""
+    """What is known of the numbers of every port of the open trees. Bound to the event loop."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
