@@ -235,10 +235,6 @@ def account(operations: Operations) -> Account:
     return Account(tuple(sorted(steps, key=place)), native, official, equality)
 
 
-_Visit: TypeAlias = tuple[tuple[int, int], Operation | None, Operation | None, int]
-"""A pair of values, who uses them on both sides, and as which operand of the port's operation."""
-
-
 @dataclass(frozen=True)
 class _Choice:
     way: str

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from ditproof_probe.problems import Inside, Stopped, problem
-from ditproof_probe.taps.labels import tensors
 from ditproof_probe.taps.twin import Arguments
 from ditproof_probe.tensors import copied, mapped
 
@@ -156,15 +155,6 @@ def unmeasurable(model: torch.nn.Module) -> str | None:
         if tensor.is_quantized or tensor.layout is not torch.strided:
             return f"{name} is not a plain tensor"
     return None
-
-
-def given_bytes(given: Given) -> int:
-    """What the tensors of a call take."""
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for name, value in given.arguments.items()
-        for _, tensor in tensors(value, name)
-    )
 
 
 def _converted(model: torch.nn.Module, dtype: torch.dtype, side: Any) -> torch.nn.Module:

@@ -164,8 +164,8 @@ def find(path: str | None, port: str) -> Recipe:
             "recipe",
             "NoRecipe",
             f"There is no recipe for {port}: what its inputs are cannot be derived.",
-            next_step=f"Write .ditproof/recipes/{port}.py (docs/recipes.md: about ten lines), or give one "
-            "with --recipe FILE.",
+            next_step=f"`ditproof trace {port} --scaffold` writes one to fill in; --recipe FILE "
+            "gives another.",
         )
     )
 
@@ -197,7 +197,7 @@ def wrong(path: str, message: str, line: int | None = None, next_step: str | Non
             message,
             path=path,
             line=line,
-            next_step=next_step or "docs/recipes.md lists what a recipe may define.",
+            next_step=next_step or "`ditproof trace --help` lists what a recipe may define.",
         )
     )
 

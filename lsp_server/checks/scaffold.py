@@ -113,7 +113,8 @@ def scaffold_of(project: Project, port: Port, *, official: str | None, python: s
     if theirs is None:
         raise CheckError(
             f"{reference} defines no forward of its own ({cls.path}).",
-            "Name the class that does with --official, or write the recipe by hand (docs/recipes.md).",
+            "Name the class that does with --official, or write the recipe by hand: `ditproof trace --help` "
+            "says how.",
         )
     ours = next(
         (
@@ -136,7 +137,7 @@ def scaffold(port: str, official: str, theirs: Signature, ours: Signature, confi
     values = [*_inputs(official, needed, frozenset(config))]
     imports = any("torch." in line.partition(": ")[2] for line in values if "#" not in line[:10])
     lines = [
-        f'"""Inputs of the small comparison of {port}: look at each shape (docs/recipes.md).',
+        f'"""Inputs of the small comparison of {port}: look at each shape (`ditproof trace --help`).',
         "",
         f"Official forward, {_short(theirs.path)}:{theirs.line}",
         *(f"    {_described(argument)}" for argument in theirs.arguments),

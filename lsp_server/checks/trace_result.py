@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -92,8 +92,3 @@ class TraceResult:
     def native_module(self, name: str) -> Module | None:
         """One of the port's modules."""
         return self.built.native_by_name.get(name) if self.built is not None else None
-
-    def excerpted(self) -> Iterator[str]:
-        """The files that a report of this result shows lines of, each once."""
-        spots = [spot for found in self.divergences for spot in (found.native, found.official)]
-        yield from dict.fromkeys(spot.path for spot in spots if spot.path is not None)

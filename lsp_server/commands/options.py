@@ -70,6 +70,18 @@ def quiet_option(function: F) -> F:
     )(function)
 
 
+def timeout_option(default: float, what: str) -> Callable[[F], F]:
+    """`--timeout`, in seconds; `what` it ends."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=what,
+    )
+
+
 def refuse_given(reasons: Mapping[str, str], next_step: str) -> None:
     """Raises `CommandError` for the first of these parameters that the current command line names.
 

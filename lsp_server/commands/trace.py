@@ -27,9 +27,10 @@ from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import DEVICES, DTYPES, TraceQuestion, question_about
 from lsp_server.checks.trace_result import TraceResult
 from lsp_server.commands.exits import CommandError, ExitCode
-from lsp_server.commands.options import project_options, refuse_given
+from lsp_server.commands.options import project_options, refuse_given, timeout_option
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
+from lsp_server.commands.recipe_help import RECIPE_HELP
 from lsp_server.commands.terminal import colours, printable, say, write, write_json
 from lsp_server.commands.trace_tests import is_test, run_tests
 from lsp_server.commands.trace_text import trace_text
@@ -64,7 +65,7 @@ _NOT_OF_TESTS = {
 """Options without a meaning for a parity test, and why."""
 
 
-@click.command("trace")
+@click.command("trace", epilog=RECIPE_HELP)
 @click.argument("port")
 @click.option(
     "--tier",
@@ -113,13 +114,9 @@ _NOT_OF_TESTS = {
     help="Write a recipe to fill in, from the two forward signatures, below .ditproof/recipes/; run nothing.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every place in full, and the drift over the depth.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up after that time, of the whole run; of a parity test: on an answer about its models.",
+@timeout_option(
+    DEFAULT_TIMEOUT,
+    "Give up after that time, of the whole run; of a parity test: on an answer about its models.",
 )
 @project_options
 def command(

@@ -25,7 +25,7 @@ from lsp_server.checks.retry_request import request_text, retry_request
 from lsp_server.checks.weights import Measured, Question, WeightReport, measure, report_on
 from lsp_server.checks.weights_json import failure_json, report_json
 from lsp_server.commands.exits import CommandError, ExitCode
-from lsp_server.commands.options import project_options
+from lsp_server.commands.options import project_options, timeout_option
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
 from lsp_server.commands.terminal import colours, printable, say, write, write_json
@@ -81,14 +81,7 @@ _LARGEST_CONFIG = 16 << 20  # bytes
 )
 @click.option("--keys", is_flag=True, help="List every official name with its place.")
 @click.option("-v", "--verbose", is_flag=True, help="List every rule.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up building the models after that time.",
-)
+@timeout_option(DEFAULT_TIMEOUT, "Give up building the models after that time.")
 @project_options
 def command(
     port: str,

@@ -30,7 +30,6 @@ from analyzers.project.ports import Port
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import NoRecipe
-from lsp_server.checks.trace import trace
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
@@ -125,7 +124,7 @@ class _Queue:
 
 
 class TraceChecks:
-    """What is known of the numbers of every port of this session's trees. Bound to the event loop."""
+    """What is known of the numbers of every port of the open trees. Bound to the event loop."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -342,9 +341,12 @@ class TraceChecks:
                 shown.report(stage)
 
         verdict: asyncio.Future[TraceResult] = asyncio.get_running_loop().create_future()
-        task = running.task = asyncio.ensure_future(
-            trace(question, self._server.worker, on_stage, verdict.set_result)
-        )
+
+        async def asked() -> TraceResult:
+            trace = await asyncio.to_thread(_driver)
+            return await trace(question, self._server.worker, on_stage, verdict.set_result)
+
+        task = running.task = asyncio.ensure_future(asked())
         try:
             await self._show(tree, wanted)
             await asyncio.wait([task, verdict], return_when=asyncio.FIRST_COMPLETED)
@@ -532,6 +534,14 @@ class TraceChecks:
             queue.pending.clear()
             if queue.timer is not None:
                 queue.timer.cancel()
+
+
+def _driver() -> Callable[..., Awaitable[TraceResult]]:
+    """`checks.trace.trace`. Imported at the first trace, with all that judges: a server's start does not wait
+    for it."""
+    from lsp_server.checks.trace import trace
+
+    return trace
 
 
 async def _finished(tracing: asyncio.Future[None]) -> None:

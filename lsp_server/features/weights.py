@@ -112,7 +112,7 @@ class _Queue:
 
 
 class WeightChecks:
-    """What is known of the names of every port of this session's trees. Bound to the event loop."""
+    """What is known of the names of every port of the open trees. Bound to the event loop."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

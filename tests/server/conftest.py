@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from analyzers.rules.examples import write_tree
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+FASTVIDEO = REPOSITORY / ".real/fastvideo-0.2.1"
 SELECTED = 'select = ["DIT00", "DIT103", "DIT106", "DIT110", "DIT9"]\n'
 
 
@@ -30,8 +33,17 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def project_python() -> str:
     """The stand-in for a user's environment. Its absence is a failure: nothing was tested then."""
-    repository = Path(__file__).resolve().parents[2]
-    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(repository / ".project-venv/bin/python")
+    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
     if not Path(path).is_file():
         pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
     return path
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FastVideo's unpacked package, as a checkout that may be edited. Its absence is a failure too."""
+    if not FASTVIDEO.is_dir():
+        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
+    root = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
+    return root.resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -525,17 +524,12 @@ async def test_a_client_that_creates_no_files_finds_it_on_the_disk(sound: Path, 
 
 # ---------------------------------------------------------------------- the real thing
 
-FASTVIDEO = Path(__file__).resolve().parents[2] / ".real/fastvideo-0.2.1"
 WAN = "fastvideo/models/dits/wanvideo.py"
 
 
-async def test_a_wrong_eps_of_the_real_wan_is_found_at_its_line(tmp_path: Path, project_python: str) -> None:
-    if not FASTVIDEO.is_dir():
-        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
-    root = tmp_path.resolve() / "checkout"
-    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
+async def test_a_wrong_eps_of_the_real_wan_is_found_at_its_line(workspace: Path, project_python: str) -> None:
     settings = {"trusted": True, "python": project_python, "weights": {"onSave": False}}
-    async with editor_at(root, settings=settings) as editor:
+    async with editor_at(workspace, settings=settings) as editor:
         editor.open(WAN)
         await editor.indexed()
         clean = editor.text(WAN)

@@ -6,7 +6,6 @@ The errors are texts in the place of files: nothing is written, and one warm wor
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,6 @@ from lsp_server.checks.trace import trace
 from lsp_server.checks.trace_question import question_about
 from lsp_server.checks.trace_result import TraceResult
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DITS = "fastvideo/models/dits"
 
 
@@ -70,16 +68,8 @@ SEEDS: Mapping[str, Seed] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def python() -> str:
-    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
-    if not Path(path).is_file():
-        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
-    return path
-
-
 @pytest.fixture(scope="module")
-def results(python: str, fastvideo: Path) -> Mapping[str, TraceResult]:
+def results(project_python: str, fastvideo: Path) -> Mapping[str, TraceResult]:
     """What became of each error."""
     root = fastvideo.resolve()
     project = Project(Sources(root), FASTVIDEO, Settings())
@@ -91,7 +81,7 @@ def results(python: str, fastvideo: Path) -> Mapping[str, TraceResult]:
             for name, seed in SEEDS.items():
                 path = f"{DITS}/{seed.file}"
                 (port,) = (p for p in project.ports if p.name == seed.cls and p.cls.path == path)
-                question = question_about(project, port, python=python, trusted=True, here=root)
+                question = question_about(project, port, python=project_python, trusted=True, here=root)
                 question = replace(question, dtype=None, hypotheses=True, overlay=overlay_of(root, seed))
                 found[name] = await trace(question, worker)
         finally:

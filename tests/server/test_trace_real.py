@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,33 +40,17 @@ EDITS: Mapping[str, tuple[str, str]] = {
 """What is changed in Wan's file before a trace: the first place of it, in the text as it was."""
 
 
-@pytest.fixture(scope="session")
-def python() -> str:
-    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
-    if not Path(path).is_file():
-        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
-    return path
-
-
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked package, as a checkout that may be edited."""
-    if not FASTVIDEO.is_dir():
-        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
-    root = tmp_path_factory.mktemp("workspace")
-    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
-    return root.resolve()
-
-
-@pytest.fixture(scope="module")
-def results(workspace: Path, python: str) -> Mapping[str, TraceResult]:
+def results(workspace: Path, project_python: str) -> Mapping[str, TraceResult]:
     """What became of each edit, one after the other in one worker."""
     text = (workspace / WAN_FILE).read_text()
     profile = find_profile(workspace, None)
     assert profile is not None
     project = Project(Sources(workspace), profile, load_settings(workspace))
     port = next(port for port in project.ports if port.name == WAN)
-    question = replace(question_about(project, port, python=python, trusted=True, here=workspace), dtype=None)
+    question = replace(
+        question_about(project, port, python=project_python, trusted=True, here=workspace), dtype=None
+    )
 
     async def all_of_them() -> dict[str, TraceResult]:
         worker = MetaWorker()
@@ -130,7 +113,7 @@ def test_a_port_that_raises_is_told_at_its_line(results: Mapping[str, TraceResul
 
 
 def test_the_command_tells_the_line_and_the_exit_code(
-    results: Mapping[str, TraceResult], workspace: Path, python: str, tmp_path: Path
+    results: Mapping[str, TraceResult], workspace: Path, project_python: str, tmp_path: Path
 ) -> None:
     """The whole way, with the eps of one norm another one."""
     text = (workspace / WAN_FILE).read_text()
@@ -140,7 +123,7 @@ def test_the_command_tells_the_line_and_the_exit_code(
         run = subprocess.run(
             [
                 *(sys.executable, "-m", "lsp_server", "trace", WAN, "--root", str(workspace)),
-                *("--python", python, "--dtype", "float32", "--format", "json"),
+                *("--python", project_python, "--dtype", "float32", "--format", "json"),
             ],
             cwd=REPOSITORY,
             env={**os.environ, "DITPROOF_CACHE_DIR": str(tmp_path)},

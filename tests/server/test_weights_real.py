@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,24 +22,6 @@ WAN_CONFIG = "fastvideo/configs/models/dits/wanvideo.py"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="session")
-def python() -> str:
-    path = os.environ.get("DITPROOF_PROJECT_PYTHON") or str(REPOSITORY / ".project-venv/bin/python")
-    if not Path(path).is_file():
-        pytest.fail(f"{path} is missing: run `make setup` (scripts/project_env.sh)")
-    return path
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked package, as a checkout that may be edited."""
-    if not FASTVIDEO.is_dir():
-        pytest.fail(f"{FASTVIDEO} is missing: run `make setup` (scripts/project_env.sh)")
-    root = tmp_path_factory.mktemp("workspace")
-    shutil.copytree(FASTVIDEO / "fastvideo", root / "fastvideo")
-    return root.resolve()
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "VIRTUAL_ENV")}
@@ -49,8 +30,17 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def command(workspace: Path, python: str) -> list[str]:
-    return [sys.executable, "-m", "lsp_server", "weights", "--root", str(workspace), "--python", python]
+def command(workspace: Path, project_python: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "lsp_server",
+        "weights",
+        "--root",
+        str(workspace),
+        "--python",
+        project_python,
+    ]
 
 
 @pytest.fixture
@@ -150,11 +140,11 @@ HunyuanVideoTransformer3DModel(
 
 
 def test_shards_that_diffusers_writes_are_proven_and_a_lost_one_is_told(
-    weights: Run, python: str, tmp_path: Path
+    weights: Run, project_python: str, tmp_path: Path
 ) -> None:
     """Hunyuan's attention is three tensors officially and one in the port: 14 merges."""
     folder = tmp_path / "hunyuan"
-    subprocess.run([python, "-c", _SHARDS, folder], check=True, capture_output=True, timeout=300)
+    subprocess.run([project_python, "-c", _SHARDS, folder], check=True, capture_output=True, timeout=300)
     shards = sorted(folder.glob("*.safetensors"))
     assert len(shards) > 2
     port = "HunyuanVideoTransformer3DModel"

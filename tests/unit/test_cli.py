@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from lsp_server.cli import COMMANDS
 from lsp_server.cli import cli as group
 
 __all__ = ["cli"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_every_listed_command_is_there() -> None:
@@ -36,6 +39,29 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     assert outcome.code == 0
     assert all(name in outcome.out for name in COMMANDS)
     assert "4 skipped" in " ".join(outcome.out.split())
+
+
+def test_the_help_of_the_trace_lists_all_that_a_recipe_may_define(cli: Cli) -> None:
+    told = cli("trace", "--help").out
+    # Read, not imported: it needs torch.
+    tree = ast.parse((REPOSITORY / "ditproof_probe/tiny/recipe.py").read_text())
+    constants = {
+        target.id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name)
+        if target.id in ("_CALLABLES", "_VALUES", "_DRAWS")
+    }
+    sizes = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "SIZES"
+    )
+    assert sizes is not None
+    assert len(constants) == 3
+    for name in (*constants["_CALLABLES"], *constants["_VALUES"]):
+        assert f"{name}(" in told or f"  {name} " in told
+    for name in (*constants["_DRAWS"], *(set(ast.literal_eval(sizes)) - {"seed"}), "get"):
+        assert f"case.{name}" in told
 
 
 def test_no_command_is_wrong_usage_and_shows_the_help(cli: Cli) -> None:

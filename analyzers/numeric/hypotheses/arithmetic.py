@@ -165,47 +165,42 @@ def _lacking(evidence: Evidence, place: Place, value: int, official: Operation |
                 terms.append((f" {_TERMS[name]} {constant.text}", constant.text))
     code = place.code
     for node in place.nodes:
-        if not isinstance(node, (ast.Name, ast.Attribute)) or not _is_read(node):
+        if isinstance(node, (ast.Name, ast.Attribute)) and _is_read(node) and code.code(node) in held:
+            yield from _completed(evidence, place, node, name, terms, whole=False)
+    assigned = _assigned(place.statement)
+    if assigned is not None:
+        yield from _completed(evidence, place, assigned, name, terms, whole=True)
+
+
+def _completed(
+    evidence: Evidence, place: Place, node: ast.expr, name: str, terms: list[tuple[str, str]], *, whole: bool
+) -> Iterator[Candidate]:
+    """An expression with each of the terms, and in the function of that name. `whole`: it is all that its
+    statement computes, and no part of it."""
+    code = place.code
+    text, rank = code.code(node), 0.6 if whole else 0.4
+    for term, variable in terms:
+        if variable == text:
             continue
-        text = code.code(node)
-        if text not in held:
-            continue
-        for term, variable in terms:
-            yield _candidate(
-                "lacking-term",
-                f"`{text}` has to be `{text}{term}`: the official model has `{variable}` here",
-                place,
-                code.replacing(node, f"({text}{term})"),
-                0.4,
-            )
-        if name in _FUNCTIONS:
-            yield _candidate(
-                "lacking-operation",
-                f"`{name}` has to be applied to `{text}`, as in the official model",
-                place,
-                code.replacing(node, f"{_functional(evidence, place)}.{name}({text})"),
-                0.4,
-            )
-    whole = _assigned(place.statement)
-    if whole is not None:
-        for term, variable in terms:
-            if variable == code.code(whole):
-                continue
-            yield _candidate(
-                "lacking-term",
-                f"`{term.strip()}` is lacking: the official model has `{variable}` here",
-                place,
-                code.replacing(whole, f"{bracketed(code, whole)}{term}"),
-                0.6,
-            )
-        if name in _FUNCTIONS:
-            yield _candidate(
-                "lacking-operation",
-                f"`{name}` is lacking, which the official model applies here",
-                place,
-                code.replacing(whole, f"{_functional(evidence, place)}.{name}({code.code(whole)})"),
-                0.6,
-            )
+        said = f"`{term.strip()}` is lacking" if whole else f"`{text}` has to be `{text}{term}`"
+        completed = f"{bracketed(code, node)}{term}"
+        yield _candidate(
+            "lacking-term",
+            f"{said}: the official model has `{variable}` here",
+            place,
+            code.replacing(node, completed if whole else f"({completed})"),
+            rank,
+        )
+    if name in _FUNCTIONS:
+        yield _candidate(
+            "lacking-operation",
+            f"`{name}` is lacking, which the official model applies here"
+            if whole
+            else f"`{name}` has to be applied to `{text}`, as in the official model",
+            place,
+            code.replacing(node, f"{_functional(evidence, place)}.{name}({text})"),
+            rank,
+        )
 
 
 def _functional(evidence: Evidence, place: Place) -> str:
