@@ -348,9 +348,9 @@ export class Session {
     });
   }
 
-  /** Waits until no check runs and none has left a verdict. */
+  /** Waits until nothing runs; what was found before may still stand in the status bar. */
   async idle(timeout) {
-    await this.statusItem().locator(".codicon-beaker").waitFor({ timeout });
+    await this.statusItem().locator(".codicon:not(.codicon-modifier-spin)").waitFor({ timeout });
   }
 
   problem(...texts) {
