@@ -351,7 +351,7 @@ def test_a_wrong_function_of_a_recipe_is_told(
 def test_no_recipe_names_the_next_step(build: Build) -> None:
     problem = build("kandinsky5")["problem"]
     assert problem["type"] == "NoRecipe"
-    assert ".ditproof/recipes/Kandinsky5Transformer3DModel.py" in problem["next_step"]
+    assert "ditproof trace Kandinsky5Transformer3DModel --scaffold" in problem["next_step"]
 
 
 def test_no_official_class_names_the_next_step(build: Build, tmp_path: Path) -> None:
