@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from analyzers.numeric import gaps, operands, statements
+from analyzers.numeric.epsilons import unlike_epsilons
 from analyzers.numeric.origins import House, Origins
 from analyzers.numeric.outputs import given_out, names_of
 from analyzers.numeric.records import (
@@ -205,7 +206,20 @@ class _Case:
         )
         if found is not None:
             return found
-        return self._explained() or self._quiet_constant() or self._proven_wrong()
+        return self._epsilon() or self._explained() or self._quiet_constant() or self._proven_wrong()
+
+    def _epsilon(self) -> _Finding | None:
+        """Another epsilon, in a norm that only one of the sides fuses."""
+        found = unlike_epsilons(self._operations)
+        if found is None:
+            return None
+        ours, theirs = found
+        pair = (ours.operation.outputs[0], theirs.operation.outputs[0])
+        texts = (ours.constant.text, theirs.constant.text)
+        made = self._constant(
+            Change("constant", ours.operation, theirs.operation, pair, 0.9, constants=texts)
+        )
+        return replace(made, message=f"norms with eps {texts[0]} where the official model has {texts[1]}")
 
     def _explained(self) -> _Finding | None:
         """The first change that counts of an account that can be believed."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pytest
+
 from analyzers.numeric.blame import blame
 from analyzers.numeric.records import (
     Address,
@@ -463,6 +465,39 @@ def test_a_constant_that_rounding_hides_in_every_result_is_found_between_two_lik
     )
     assert got.message == "adds 1e-05 where the official model adds 1e-06"
     assert _text(got.native) == "self.norm = RMSNorm(\ndim,\neps=1e-5,\n)"
+
+
+def _written_out(epsilon: str) -> tuple[Side, int, int]:
+    """The port's norm in five operations."""
+    ours = Side(TEXTS)
+    x, weight = ours.leaf(), ours.leaf("norm.weight")
+    mean = ours.op("mean", ours.op("pow", x, "2", at=IN_NORM), "[-1]", "True", at=IN_NORM)
+    root = ours.op("rsqrt", ours.op("add", mean, epsilon, at=IN_NORM, module="block.norm"), at=IN_NORM)
+    normed = ours.op("mul", x, root, at=IN_NORM)
+    return ours, x, ours.op("mul", normed, weight, at=IN_NORM, module="block.norm")
+
+
+def _fused(epsilon: str) -> tuple[Side, int, int]:
+    theirs = Side(TEXTS)
+    y, other = theirs.leaf(), theirs.leaf("w")
+    right = theirs.op("rms_norm", y, "[8]", other, at=OFFICIAL_USE, module="norm", eps=epsilon)
+    return theirs, y, right
+
+
+def test_an_epsilon_is_told_where_only_the_official_side_fuses_the_norm() -> None:
+    (ours, x, wrong), (theirs, y, right) = _written_out("1e-05"), _fused("1e-06")
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y), (1, 1)], at=("block.norm", "out"))
+    assert got.message == "norms with eps 1e-05 where the official model has 1e-06"
+    assert got.mismatch is not None
+    assert got.mismatch.what == "constant"
+    assert _text(got.native) == "self.norm = RMSNorm(\ndim,\neps=1e-5,\n)"
+
+
+@pytest.mark.parametrize(("ours_has", "theirs_has"), [("1e-06", "1e-6"), ("1e-05", "None")])
+def test_of_epsilons_that_agree_or_are_left_to_torch_nothing_is_told(ours_has: str, theirs_has: str) -> None:
+    (ours, x, wrong), (theirs, y, right) = _written_out(ours_has), _fused(theirs_has)
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y), (1, 1)], at=("block.norm", "out"))
+    assert "eps" not in got.message.split("(")[0]
 
 
 def test_the_statement_that_gave_values_another_shape_is_told_and_not_the_next_one() -> None:
