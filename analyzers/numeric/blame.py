@@ -707,7 +707,9 @@ class _Case:
     def _operation(self, change: Change) -> _Finding:
         ours, theirs = change.native, change.official
         place = None
-        if ours is not None:
+        if ours is not None and change.kind == "extra" and self._called_again(ours):
+            place = self._native.statement(ours)
+        elif ours is not None:
             place = self._settings.kind(ours) or self._construction(ours) or self._native.statement(ours)
         official = self._official.statement(theirs) if theirs is not None else None
         if theirs is None and change.official_user is not None:
@@ -724,6 +726,16 @@ class _Case:
         else:
             message, what = f"computes {one} where the official model computes {other}", "operation"
         return _Finding(change, what, place, official, one, other, message)  # type: ignore[arg-type]
+
+    def _called_again(self, operation: Operation) -> bool:
+        """Whether the module of an operation that is too many does the same elsewhere on the way: one of its
+        calls is wrong then, and not how it is built."""
+        alike = [
+            each
+            for each in self._operations.native.operations
+            if each.module == operation.module and each.name == operation.name
+        ]
+        return len(alike) > 1
 
     def _lacking(self, change: Change) -> _Finding:
         theirs = change.official

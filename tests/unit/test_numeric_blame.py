@@ -545,3 +545,17 @@ def test_parts_that_are_returned_for_each_other_are_told_at_the_return() -> None
     got = _blamed(ours.slice(one), theirs.slice(first + 1), same, at=("block.gives", "out"), label="out[1]")
     assert _text(got.native) == "return scale, shift"
     assert "gives out as `out[1]` the official model's `shift` instead of `scale`" in got.message
+
+
+def test_a_layer_that_is_called_once_too_often_is_told_at_the_call() -> None:
+    """`to_q` stands for any layer of a library: how it is built is right, for its other call is."""
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    at = [(PORT, "q = self.to_q")]
+    once = ours.op("silu", x, at=at, module="block.to_q")
+    wrong = ours.op("silu", once, at=at, module="block.to_q")
+    right = theirs.op("silu", y, at=[(OFFICIAL, "q = self.to_q")], module="to_q")
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y), (once, right)])
+    assert got.mismatch is not None
+    assert got.mismatch.what == "extra"
+    assert _text(got.native) == "q = self.to_q(silu(c))"
