@@ -41,8 +41,8 @@ FAMILIES = (
     _family("hunyuanvideo", "hunyuanvideo", "HunyuanVideoTransformer3DModel"),
     _family("sd3", "sd3", "SD3Transformer2DModel"),
     _family("flux2", "flux_2", "Flux2Transformer2DModel", held_out=True),
-    _family("zimage", "zimage", "ZImageTransformer2DModel", held_out=True),
-    _family("hunyuanvideo15", "hunyuanvideo15", "HunyuanVideo15Transformer3DModel", held_out=True),
+    _family("zimage", "zimage", "ZImageTransformer2DModel"),
+    _family("hunyuanvideo15", "hunyuanvideo15", "HunyuanVideo15Transformer3DModel"),
     _family(
         "wan_i2v", "wanvideo", "WanTransformer3DModel", recipe="wan_i2v", held_out=True, apart_from="wan"
     ),
