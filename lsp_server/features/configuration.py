@@ -47,13 +47,17 @@ async def ask_for_settings(server: Server) -> None:
     workspace = server.client_capabilities.workspace
     if workspace is None or not workspace.configuration:
         return
-    try:
-        answers = await server.workspace_configuration_async(
-            types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
-        )
-    except JsonRpcException as error:
-        log.warning("the client did not tell its settings: %s", error)
-        return
+    item = types.ConfigurationItem(section=SECTION)
+    while True:
+        before = server.settings
+        try:
+            answers = await server.workspace_configuration_async(types.ConfigurationParams([item]))
+        except JsonRpcException as error:
+            log.warning("the client did not tell its settings: %s", error)
+            return
+        if server.settings is before:
+            break
+        # Told something meanwhile (trust given or taken away): this answer may be older than that.
     if answers:
         _take(server, answers[0])
 

@@ -48,7 +48,10 @@ def plain(value: Any) -> Any:
 
 
 class Editor:
-    """What an editor does, and what it was told: `status`, `verdicts`, `log`, `refreshes`."""
+    """What an editor does, and what it was told: `status`, `verdicts`, `log`, `refreshes`.
+
+    While `settings_held` is there and not set, answers about settings wait, and are those of when they were
+    asked for."""
 
     def __init__(self, client: LanguageClient, root: Path) -> None:
         self.client = client
@@ -60,6 +63,8 @@ class Editor:
         self.client_encoding = "utf-16"
         self.offered = types.ServerCapabilities()
         self.settings: dict[str, Any] = {"trusted": False, "python": None}
+        self.settings_asked = 0
+        self.settings_held: asyncio.Event | None = None
         self.registered: list[types.Registration] = []
         self.published: dict[str, list[types.PublishDiagnosticsParams]] = {}
         self._news = asyncio.Event()
@@ -279,8 +284,13 @@ def _listen(client: LanguageClient, editor: Editor) -> None:
         editor.heard()
 
     @client.feature(types.WORKSPACE_CONFIGURATION)
-    def configuration(params: types.ConfigurationParams) -> list[Any]:
-        return [editor.settings if item.section == "ditproof" else None for item in params.items]
+    async def configuration(params: types.ConfigurationParams) -> list[Any]:
+        told = dict(editor.settings)
+        editor.settings_asked += 1
+        editor.heard()
+        if (held := editor.settings_held) is not None:
+            await held.wait()
+        return [told if item.section == "ditproof" else None for item in params.items]
 
     @client.feature(types.CLIENT_REGISTER_CAPABILITY)
     def register(params: types.RegistrationParams) -> None:

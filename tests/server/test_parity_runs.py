@@ -48,6 +48,23 @@ async def test_an_untrusted_workspace_is_refused(tree: Path) -> None:
         assert (tree / "ran").exists()
 
 
+async def test_an_answer_of_before_takes_no_trust_away(tree: Path) -> None:
+    write_test(tree, "def test_sound():\n    pass\n")
+    async with editor_at(tree) as editor:
+        editor.open(TEST)
+        await editor.indexed()
+        held = editor.settings_held = asyncio.Event()
+        asked = editor.settings_asked
+        editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings=None))
+        await editor.until(lambda: editor.settings_asked > asked, "the settings are not asked for")
+        editor.settings.update(TRUSTED)
+        editor.client.protocol.notify("ditproof/trustChanged", {"trusted": True})
+        held.set()
+        await editor.until(lambda: editor.settings_asked > asked + 1, "the settings are not asked for again")
+        answer = await parity(editor, uri=editor.uri(TEST), line=1)
+        assert answer["status"] == "passed"
+
+
 async def test_a_skip_is_told_and_shown(tree: Path) -> None:
     write_test(tree, "import pytest\n\ndef test_sound():\n    pytest.skip('needs CUDA')\n")
     async with editor_at(tree, settings=TRUSTED) as editor:
