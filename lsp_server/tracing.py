@@ -20,13 +20,14 @@ from analyzers.numeric.verdicts import Divergence
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.weights.known import state_key
+from lsp_server.checks.contents import Contents, Package
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.recipes import FOLDER, find_recipe
 from lsp_server.checks.state_records import StateProblem
 from lsp_server.checks.trace_findings import findings_of_trace
 from lsp_server.checks.trace_question import TraceQuestion, question_about
 from lsp_server.checks.trace_result import TraceResult
-from lsp_server.measuring import Contents, Package, files_of
+from lsp_server.measuring import files_of
 from lsp_server.session import SETTINGS_FILES, Session
 
 MOST_KEPT = 2

@@ -27,6 +27,7 @@ from pygls.exceptions import JsonRpcException
 from analyzers.facts.positions import LineIndex
 from analyzers.findings import Finding
 from analyzers.project.ports import Port
+from lsp_server.checks.contents import Package, changed_since, contents_of, package_around
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import NoRecipe
@@ -35,7 +36,6 @@ from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
 from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
-from lsp_server.measuring import Package, changed_since, contents_of, package_around
 from lsp_server.plain import as_mapping
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.status import Run

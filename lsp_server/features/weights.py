@@ -26,6 +26,7 @@ from pygls.exceptions import JsonRpcException
 from analyzers.findings import Finding, Location, Severity
 from analyzers.project.ports import Port
 from analyzers.weights.known import rules_of
+from lsp_server.checks.contents import Package, changed_since, contents_of, package_around
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.meta import StateProblem, SupersededError
@@ -36,13 +37,9 @@ from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
 from lsp_server.measuring import (
     Answer,
-    Package,
     Standing,
     Wanted,
-    changed_since,
-    contents_of,
     files_of,
-    package_around,
     touches_names,
     wanted_about,
     wanted_of,
