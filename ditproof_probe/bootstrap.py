@@ -94,10 +94,15 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
 
     import pytest
 
+    from ditproof_probe.loaded import LoadedFiles
     from ditproof_probe.parity_plugin import ParityPlugin
     from ditproof_probe.undivided import Undivided
 
-    plugins: list[object] = [Undivided(), ParityPlugin(writer, recorder, root, spec["line"])]
+    plugins: list[object] = [
+        Undivided(),
+        ParityPlugin(writer, recorder, root, spec["line"]),
+        LoadedFiles(writer, spec["bundle"]),
+    ]
     if spec.get("trace") is not None:
         from ditproof_probe.parity_tracing import TracePlugin
 

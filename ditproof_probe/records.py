@@ -20,6 +20,7 @@ carries `v` (the version of this vocabulary) and `kind`:
 `answer`        test, n, and value or problem: to the `ask` of that number
 `released`      test, problem (None where its end was asked for): no more is answered about these models
 `outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
+`loaded`        files, packages: what the run hung on; see `ditproof_probe.loaded`
 `session`       exit_code of pytest, message
 `problem`       problem (`no-pytest`), message: the run cannot begin
 `exit`          code or signal of the process that ran pytest, asked (`cancel`, `orphaned` or None)

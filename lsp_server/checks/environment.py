@@ -8,6 +8,17 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+TELLING = (
+    # devices and numerics
+    *("CUDA_*", "NVIDIA_*", "HIP_*", "ROCR_*", "NCCL_*", "GLOO_*", "CUBLAS_*", "CUDNN_*"),
+    *("TORCH*", "PYTORCH_*", "TRITON_*", "OMP_*", "MKL_*", "KMP_*", "OPENBLAS_*", "NUMEXPR_*"),
+    # weights and clones
+    *("HF_*", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_*", "DIFFUSERS_*", "FASTVIDEO_*"),
+    *("*_OFFICIAL_REF_DIR", "*_REF_DIR", "*_OFFICIAL_PATH", "*_FASTVIDEO_PATH", "*_MODEL_DIR"),
+    *("*_WEIGHTS_DIR", "*_WEIGHTS_PATH"),
+)
+"""What the outcome of a test may hang on."""
+
 ALLOWED = (
     # who and where
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM"),
@@ -16,13 +27,7 @@ ALLOWED = (
     # the interpreter
     *("PYTHON*", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"),
     *("DYLD_*",),
-    # devices and numerics
-    *("CUDA_*", "NVIDIA_*", "HIP_*", "ROCR_*", "NCCL_*", "GLOO_*", "CUBLAS_*", "CUDNN_*"),
-    *("TORCH*", "PYTORCH_*", "TRITON_*", "OMP_*", "MKL_*", "KMP_*", "OPENBLAS_*", "NUMEXPR_*"),
-    # weights and clones
-    *("HF_*", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_*", "DIFFUSERS_*", "FASTVIDEO_*"),
-    *("*_OFFICIAL_REF_DIR", "*_REF_DIR", "*_OFFICIAL_PATH", "*_FASTVIDEO_PATH", "*_MODEL_DIR"),
-    *("*_WEIGHTS_DIR", "*_WEIGHTS_PATH", "DIFFUSERS_ATTN_BACKEND"),
+    *TELLING,
 )
 
 # PYTHONHOME is the server's own; the others would start something before the test does.
@@ -62,3 +67,17 @@ def child_environment(
         if not kept:
             del chosen["PYTHONPATH"]
     return chosen
+
+
+def telling_environment(
+    python: str, extra_allowed: Iterable[str] = (), source: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The part of a child's environment that the outcome of a test may hang on. `extra_allowed` is in it:
+    a user who hands a variable on has a test that reads it."""
+    patterns = (*TELLING, *extra_allowed)
+    handed_on = child_environment(python, extra_allowed, source)
+    return {
+        name: value
+        for name, value in sorted(handed_on.items())
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }

@@ -153,12 +153,21 @@ class ModelTrace:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """What a run hung on. `files`: relative to the root with `/`, or absolute outside of it. `packages`: the
+    folders of installed packages (absolute)."""
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """The verdict of a run. Only `passed` is evidence.
 
     `reason` and `next_step` are for a person; `notes` are remarks that change no verdict;
     `place` is where to show a check that could not run. `traces`: of the models that were recorded, where
-    the request asked for that.
+    the request asked for that. `loaded`: None where the run did not come to its end.
     """
 
     port: str | None
@@ -175,6 +184,7 @@ class CheckResult:
     seconds: float
     place: Location | None = None
     traces: tuple[ModelTrace, ...] = ()
+    loaded: Loaded | None = None
 
     @property
     def skips(self) -> tuple[Outcome, ...]:

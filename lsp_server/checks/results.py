@@ -20,6 +20,7 @@ from lsp_server.checks.requests import (
     CheckRequest,
     CheckResult,
     Comparison,
+    Loaded,
     ModelTrace,
     Outcome,
     Output,
@@ -75,6 +76,7 @@ def build_result(request: CheckRequest, run: RawRun, next_step: str = "") -> Che
         traces=tuple(
             ModelTrace(r["test"], r["side"], r["class"], r["file"], r["forwards"]) for r in told.all("traced")
         ),
+        loaded=_loaded(told.last("loaded"), root),
     )
 
 
@@ -375,6 +377,13 @@ def _named(comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
             name = f"{name} #{seen[name]}"
         named.append(replace(comparison, output=replace(comparison.output, name=name)))
     return tuple(named)
+
+
+def _loaded(record: Mapping[str, Any], root: str) -> Loaded | None:
+    if not record:
+        return None
+    files = (_relative(path, root) or str(path).replace(os.sep, "/") for path in record["files"])
+    return Loaded(tuple(sorted(files)), tuple(map(str, record["packages"])))
 
 
 def _span_place(record: Mapping[str, Any], root: str) -> Location | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import click
 
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
+from analyzers.weights.known import state_key
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.evidence.making import evidence_of_parity
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.local import LocalExecutor
 from lsp_server.checks.meta import DEFAULT_TIMEOUT as TINY_TIMEOUT
@@ -28,6 +31,7 @@ from lsp_server.checks.requests import (
 )
 from lsp_server.checks.run import run_parity
 from lsp_server.commands.exits import CommandError, ExitCode
+from lsp_server.commands.keeping import keep
 from lsp_server.commands.options import project_options, refuse_given
 from lsp_server.commands.port_argument import port_called, unknown_port
 from lsp_server.commands.terminal import colours, printable, rendered, say, styled, write, write_json
@@ -120,7 +124,7 @@ def command(
     refuse_given(_NOT_OF_TESTS, "leave it out, or add --tier tiny.")
     named = test.split("::", 1)[0]
     tree = open_tree(root, () if named.isidentifier() and not Path(named).exists() else (named,))
-    targets, port = _targets(tree, test)
+    targets, port, key = _targets(tree, test)
     recorded = _trace_option(tree, port, trace) if trace is not None else None
     try:
         interpreter = find_interpreter(tree.root, python, named_by="--python")
@@ -129,7 +133,7 @@ def command(
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
     if not quiet:
         say(f"interpreter: {interpreter.path} (from {interpreter.source})")
-    results = []
+    results, kept = [], []
     for target in targets:
         request = CheckRequest(
             root=str(tree.root),
@@ -141,9 +145,12 @@ def command(
             memory_limit=int(memory_limit * (1 << 30)),
             trace=recorded,
         )
-        results.append(_run(request, quiet))
+        began = time.time()
+        result = _run(request, quiet)
+        results.append(result)
+        kept.append(keep(tree.root, evidence_of_parity(key or "", request, result, began)))
     if output_format == "json":
-        write_json(parity_json(results))
+        write_json(parity_json(results, kept))
     else:
         write("\n".join(_text(result, quiet) for result in results))
         if len(results) > 1 and not quiet:
@@ -202,8 +209,9 @@ def _tiny(
     )
 
 
-def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:
-    """What to run, relative to the root, and the port it belongs to, if it can be told.
+def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None, str | None]:
+    """What to run, relative to the root, and the port it belongs to (its class, and `path::Class`), if it can
+    be told.
 
     Raises `CommandError` where there is no such file or port, or a port without a parity test.
     """
@@ -219,16 +227,18 @@ def _targets(tree: Tree, test: str) -> tuple[tuple[str, ...], str | None]:
                 "write one, or name a test file.",
                 ExitCode.NOT_RUN,
             )
-        return tuple(path + separator + rest for path in port.parity_tests), port.name
+        return tuple(path + separator + rest for path in port.parity_tests), port.name, state_key(port)
     if named.isidentifier() and not Path(named).exists() and not (tree.root / named).exists():
         raise unknown_port(ports, named)
     path = inside_root(tree.root, named)
-    return (path + separator + rest,), _port_of_test(ports, path)
+    found = _port_of_test(ports, path)
+    named_port, key = (found.name, state_key(found)) if found is not None else (None, None)
+    return (path + separator + rest,), named_port, key
 
 
-def _port_of_test(ports: Sequence[Port], path: str) -> str | None:
+def _port_of_test(ports: Sequence[Port], path: str) -> Port | None:
     """The only port that a test file names; None where it names several."""
-    named = [port.name for port in ports if path in port.parity_tests]
+    named = [port for port in ports if path in port.parity_tests]
     return named[0] if len(named) == 1 else None
 
 
@@ -250,9 +260,14 @@ def overall(results: Sequence[CheckResult]) -> Status:
     return next(status for status in order if status in found)
 
 
-def parity_json(results: Sequence[CheckResult]) -> dict[str, Any]:
-    """The document of one run; of several, their sum with each run's own document under `runs`."""
+def parity_json(results: Sequence[CheckResult], kept: Sequence[str | None] = ()) -> dict[str, Any]:
+    """The document of one run; of several, their sum with each run's own document under `runs`.
+
+    `kept`: the ids of the evidence of each.
+    """
     documents = [result.to_json() for result in results]
+    for document, evidence in zip(documents, kept, strict=False):
+        document["evidence"] = evidence
     if len(documents) == 1:
         return documents[0]
     status = overall(results)

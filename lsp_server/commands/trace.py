@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from analyzers.numeric.verdicts import NumericStatus
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
+from analyzers.weights.known import state_key
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.evidence.making import evidence_of_trace
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
 from lsp_server.checks.recipes import BrokenRecipe
@@ -27,6 +30,7 @@ from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import DEVICES, DTYPES, TraceQuestion, question_about
 from lsp_server.checks.trace_result import TraceResult
 from lsp_server.commands.exits import CommandError, ExitCode
+from lsp_server.commands.keeping import keep
 from lsp_server.commands.options import project_options, refuse_given, timeout_option
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
@@ -189,12 +193,15 @@ def trace_port(
     """Traces what PORT names and writes the result. `changes`: further fields of the `TraceQuestion`."""
     tree, project, port = _port(argument, root)
     question = asked(project, port, python, official=official, recipe=recipe)
+    kept = None
     if isinstance(question, TraceQuestion):
-        result = run(replace(question, **changes), quiet=quiet)
+        question, began = replace(question, **changes), time.time()
+        result = run(question, quiet=quiet)
+        kept = keep(tree.root, evidence_of_trace(state_key(port), question, result, began))
     else:
         place = question.place if isinstance(question, BrokenRecipe) else port.location
         result = not_begun(port.name, question, place)
-    return told(tree, project, result, output_format, verbose=verbose, quiet=quiet)
+    return told(tree, project, result, output_format, verbose=verbose, quiet=quiet, kept=kept)
 
 
 def trace_tests(
@@ -294,11 +301,18 @@ async def _trace(question: TraceQuestion, on_stage: OnStage) -> TraceResult:
 
 
 def told(
-    tree: Tree, project: Project, result: TraceResult, output_format: str, *, verbose: bool, quiet: bool
+    tree: Tree,
+    project: Project,
+    result: TraceResult,
+    output_format: str,
+    *,
+    verbose: bool,
+    quiet: bool,
+    kept: str | None = None,
 ) -> int:
-    """Writes the result; the exit code."""
+    """Writes the result; the exit code. `kept`: the id of the evidence."""
     if output_format == "json":
-        write_json({**trace_json(result), "findings": _findings(project, result)})
+        write_json({**trace_json(result), "evidence": kept, "findings": _findings(project, result)})
         if result.status == "error":
             say(f"error: {result.reason}", style="error")
             say(f"  next: {result.next_step}")

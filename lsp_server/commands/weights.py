@@ -16,8 +16,10 @@ import click
 from analyzers.project.index import Project
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
+from analyzers.weights.known import state_key
 from analyzers.weights.verdicts import Verdict
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.evidence.making import evidence_of_weights
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.key_dumps import write_dumps
 from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
@@ -25,6 +27,7 @@ from lsp_server.checks.retry_request import request_text, retry_request
 from lsp_server.checks.weights import Measured, Question, WeightReport, measure, report_on
 from lsp_server.checks.weights_json import failure_json, report_json
 from lsp_server.commands.exits import CommandError, ExitCode
+from lsp_server.commands.keeping import keep
 from lsp_server.commands.options import project_options, timeout_option
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.progress import progress
@@ -109,7 +112,7 @@ def command(
     """
     if component is not None and (not component or "/" in component or component.startswith(".")):
         raise click.UsageError("--component is a name, such as 'transformer'.")
-    began = time.monotonic()
+    began, at = time.monotonic(), time.time()
     tree = open_tree(root, paths_in(port))
     project = project_of(tree, Sources(tree.root, DiskFactsCache()))
     with collector_paused():
@@ -135,6 +138,7 @@ def command(
         if output_format == "json":
             write_json(failure_json(found, official or checkpoint, error, time.monotonic() - began))
         raise CommandError(error.reason, error.next_step, ExitCode.NOT_RUN) from error
+    kept = keep(tree.root, evidence_of_weights(state_key(found), tree.root, interpreter.path, report, at))
     if not quiet:
         for path in written:
             say(f"wrote {path}")
@@ -143,7 +147,7 @@ def command(
         say("nothing to retry: the mapping is proven.")
     request = _request(report, component) if wants_request else None
     if output_format == "json":
-        document = report_json(report, keys=keys)
+        document = {**report_json(report, keys=keys), "evidence": kept}
         if retry:
             document["conversion_retry_request"] = request
         if dump:
