@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ class ClientSettings:
     """`python`: the project's interpreter, None to look for one. `trusted`: whether checks may run
     the workspace's code. `docs`: base of the rule pages' addresses, None for the pages shipped.
     `weights_on_save`: whether the names of a port are measured when it is opened or saved. `trace_on_save`:
-    whether a port that has a recipe is traced when it is saved."""
+    whether a port that has a recipe is traced when it is saved. `parity_on_save`: whether its parity tests
+    are run then. Where the project's own settings name a tier (`on-save`), those decide."""
 
     python: str | None = None
     trusted: bool = False
     weights_on_save: bool = True
     trace_on_save: bool = True
+    parity_on_save: bool = False
     docs: str | None = None
+
+    def runs_after_save(self, tier: str, project: Mapping[str, bool]) -> bool:
+        """Whether a tier (`meta`, `tiny`, `weights`) runs after a save. `project`: its own settings."""
+        own = {"meta": self.weights_on_save, "tiny": self.trace_on_save, "weights": self.parity_on_save}
+        return project.get(tier, own[tier])
 
     def updated(self, given: object) -> ClientSettings:
         """These settings with what a client sent laid over; what has the wrong type is left out."""
@@ -37,7 +45,7 @@ class ClientSettings:
             changes["trusted"] = given["trusted"]
         if isinstance(given.get("docs"), str):
             changes["docs"] = given["docs"] or None
-        for check in ("weights", "trace"):
+        for check in ("weights", "trace", "parity"):
             on_save = (as_mapping(given.get(check)) or {}).get("onSave")
             if isinstance(on_save, bool):
                 changes[f"{check}_on_save"] = on_save

@@ -103,6 +103,19 @@ REPORTS: tuple[Page, ...] = (
         "`fastvideo/models/loader/utils.py`, `hf_to_custom_state_dict`",
     ),
     Page(
+        "DIT811",
+        "evidence-stale",
+        Severity.INFORMATION,
+        "run",
+        "a recorded pass speaks of other sources than there are now",
+        "Reports, at a port's class, that the last pass of a parity test was recorded before a file changed "
+        "that the run had loaded: the port, its config, a layer, the test itself. The message names the files. "
+        "Shown in editors; `ditproof evidence` lists the same, and changed weights and packages too.",
+        "What was seen says nothing about what is there now: a reviewer would trust a pass of another port.",
+        "Run the test again. Taking the change back makes the pass count again.",
+        "Edits that are not saved, and runs that did not pass.",
+    ),
+    Page(
         "DIT901",
         "parity-red",
         Severity.ERROR,

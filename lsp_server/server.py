@@ -25,6 +25,7 @@ from lsp_server.features import (
     inlay,
     lenses,
     parity,
+    parity_on_save,
     recipes,
     synchronisation,
     trace,
@@ -56,6 +57,7 @@ class Server(LanguageServer):
         self.status = Status(self)
         self.diagnoser = diagnostics.Diagnoser(self)
         self.runs = parity.ParityRuns(self)
+        self.saves = parity_on_save.ParityOnSave(self)
         self.worker = MetaWorker()
         self.weights = weights.WeightChecks(self)
         self.traces = trace.TraceChecks(self)
@@ -166,6 +168,7 @@ class Server(LanguageServer):
     async def wind_down(self) -> None:
         """Ends everything that still goes on, runs with all that they started; nothing is sent after."""
         self.diagnoser.stop()
+        self.saves.stop()
         await self.runs.cancel_all()
         self.weights.stop()
         self.traces.stop()
@@ -183,6 +186,7 @@ class Server(LanguageServer):
     def shutdown(self) -> None:
         """Ends what the server started; called when the connection is gone."""
         self.edits.close()
+        self.saves.stop()
         self.weights.stop()
         self.traces.stop()
         self.worker.kill()

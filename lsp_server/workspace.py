@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -26,13 +26,15 @@ log = logging.getLogger(__name__)
 
 class Tree:
     """One tree, as the event loop sees it. `ready`: its index has been
-    built once. `revision` grows with every change, `disk_revision` with those on disk."""
+    built once. `revision` grows with every change, `disk_revision` with those on disk. `on_save`: which tiers
+    the project's settings turn on or off after a save, as of the last answer."""
 
     def __init__(self, root: Path, thread: ThreadPoolExecutor) -> None:
         self.root = root
         self.ready = False
         self.revision = 0
         self.disk_revision = 0
+        self.on_save: Mapping[str, bool] = {}
         self._thread = thread
         self._session: Session | None = None
         self._changes = Changes()
@@ -72,6 +74,8 @@ class Tree:
         if self._session is None:
             self._session = Session(self.root)
         self._session.apply(changes)
+        # Replaced as a whole, so that the event loop may read it.
+        self.on_save = self._session.settings.on_save
         return question(self._session)
 
 

@@ -26,8 +26,11 @@ KEYS = (
     "baseline",
     "oracles",
     "recipes",
+    "on-save",
 )
-NOT_YET = ("on-save", "executor")
+TIERS = ("meta", "tiny", "weights")
+"""What may run after a save: names and shapes, the trace of small models, the port's own parity tests."""
+NOT_YET = ("executor",)
 """Settings that the format reserves and that nothing in this version acts on."""
 
 
@@ -44,7 +47,8 @@ class Settings:
     """What the user decided. Codes may be whole (`DIT401`), prefixes (`DIT4`), names, or `ALL`.
 
     `baseline`: a file relative to the root, or absolute. `recipes`: class name -> a recipe's file, relative
-    to the root, or the name of a built-in one.
+    to the root, or the name of a built-in one. `on_save`: tier -> whether it runs after a save; one that is
+    not named is for the editor's settings to decide.
     """
 
     profile: str | None = None
@@ -55,6 +59,7 @@ class Settings:
     baseline: str | None = None
     oracles: Mapping[str, str] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
+    on_save: Mapping[str, bool] = field(default_factory=dict)
     source: str | None = None
     problems: tuple[SettingsProblem, ...] = ()
 
@@ -163,6 +168,10 @@ def _parse(key: str, value: object) -> object:
         if any(v is None for v in lists.values()):
             raise _WrongType("a table of lists of strings")
         return lists
+    if key == "on-save":
+        unknown = sorted(set(value) - set(TIERS))
+        if unknown or not all(isinstance(v, bool) for v in value.values()):
+            raise _WrongType(f"a table of {', '.join(TIERS)}, each true or false")
     if key in ("oracles", "recipes") and not all(isinstance(v, str) for v in value.values()):
         raise _WrongType("a table of strings")
     return value

@@ -85,6 +85,7 @@ def report_json(report: WeightReport, *, keys: bool = False) -> dict[str, Any]:
             for problem in measured.problems
         ],
         "error": None,
+        "evidence": None,
         "seconds": round(report.seconds, 3),
     }
     if report.reverse is not None:
@@ -125,6 +126,7 @@ def failure_json(port: Port, against: str | None, error: CheckError, seconds: fl
         "notes": [],
         "problems": [],
         "error": {"message": error.reason, "next_step": error.next_step},
+        "evidence": None,
         "seconds": round(seconds, 3),
     }
 

@@ -36,6 +36,7 @@ def register(server: Server) -> None:
         given = as_mapping(params) or {}
         _take(server, {"trusted": given.get("trusted")})
         if not server.settings.trusted:
+            server.saves.forget()
             await server.runs.cancel_all()
             await server.weights.cancel_all()
             server.traces.cancel_all()

@@ -165,6 +165,7 @@ class Diagnoser:
             self._server.status.indexed(name, summary)
         self.schedule(tree)
         self._server.weights.reconsider(tree)
+        self._server.saves.look(tree)
         await self._server.refresh_lenses()
         await self._server.warm_edits(tree)
 

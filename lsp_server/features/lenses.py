@@ -70,8 +70,8 @@ def register(server: Server) -> None:
         uris, version = server.uris_of(tree), document.version
         weights = server.weights
         unsaved = weights.unsaved(tree)
-        known = _Known(weights.standings(tree), weights.waiting(tree), unsaved, weights.why_not)
-        traced = _Traced(server.traces.standings(tree), unsaved, server.traces.why_not)
+        known = _Known(weights.standings(tree), weights.waiting(tree), unsaved, weights.why_not(tree))
+        traced = _Traced(server.traces.standings(tree), unsaved, server.traces.why_not(tree))
 
         def question(session: Session) -> list[_Lens]:
             found = [*_weights(session, path, known), *_traces(session, path, traced)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from analyzers.facts.model import FileFacts
-from analyzers.findings import Location
+from analyzers.findings import Finding
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.evidence.kept_findings import findings_from_json
+from lsp_server.checks.evidence.making import evidence_of_parity, parity_asked
+from lsp_server.checks.evidence.model import Evidence
+from lsp_server.checks.evidence.standing import fitting
+from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
 from lsp_server.checks.findings import findings_of
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.local import LocalExecutor
@@ -25,8 +28,8 @@ from lsp_server.checks.run import could_not_start
 from lsp_server.documents import uri_of
 from lsp_server.features.named import INVALID_PARAMS, REQUEST_FAILED, file_named, tree_with
 from lsp_server.features.progress import Progress
+from lsp_server.parity_targets import Target, target_at, texts_on_disk
 from lsp_server.plain import as_mapping
-from lsp_server.session import Session
 from lsp_server.status import Run
 from lsp_server.verdicts import Verdict
 
@@ -42,13 +45,14 @@ _UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in
 
 
 @dataclass(frozen=True)
-class Target:
-    """What to run (a file, or one test of it, as a node id), and the port that it is about."""
+class _Settled:
+    """What a run came to. `kept`: the evidence that it left, None where it left none. `known`: nothing was
+    run, for the same had been asked before."""
 
-    test: str
-    port: str | None
-    port_class: Location | None
-    texts: Mapping[str, str]
+    answer: dict[str, Any]
+    findings: tuple[Finding, ...]
+    kept: Evidence | None
+    known: bool = False
 
 
 def register(server: Server) -> None:
@@ -63,6 +67,7 @@ def register(server: Server) -> None:
         wanted = arguments[0] if arguments else None
         run = (as_mapping(wanted) or {"id": wanted}).get("id")
         if run is None:
+            server.saves.forget()
             ended = await server.runs.cancel_all() + await server.weights.cancel_all()
             return ended + server.traces.cancel_all()
         ended = await server.runs.cancel(str(run)) + await server.weights.cancel(str(run))
@@ -78,22 +83,34 @@ class ParityRuns:
         self._running: dict[str, str] = {}
 
     async def run(self, argument: Any) -> dict[str, Any]:
-        """Runs what a command's argument names and tells the verdict.
+        """Runs what a command's argument names and tells the verdict, whatever is known of it.
 
         Raises `JsonRpcException` where the workspace is not trusted or there is nothing to run.
         """
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
         tree, target = await self._target(argument)
+        settled = await self.verdict_on(tree, target)
+        self._server.saves.look(tree)
+        return settled.answer
+
+    async def verdict_on(self, tree: Tree, target: Target, *, known: bool = False) -> _Settled:
+        """Runs a test and tells the verdict. `known`: unless the same was asked before, of the same files,
+        weights and packages; then that verdict is told again."""
         request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
         try:
             found = await asyncio.to_thread(find_interpreter, tree.root, self._server.settings.python)
         except CheckError as error:
-            return self._settle(tree, target, could_not_start(request, error))
+            return self._settled(tree, target, could_not_start(request, error), began=time.time())
         request = replace(request, python=found.path)
+        kept = await asyncio.to_thread(_known, tree.root, target, request) if known else None
+        if kept is not None:
+            return self._known(tree, target, kept)
         run = Run(uuid.uuid4().hex, f"parity of {target.test.rpartition('/')[2]}")
         progress = await Progress.begin(self._server, run, lambda: self._queue.cancel(request.key))
         self._running[run.id] = request.key
+        began = time.time()
+        texts = await asyncio.to_thread(texts_on_disk, tree.root, target.files)
         try:
             self._server.status.running(run, "starting")
             result = await self._result(request, run, progress)
@@ -101,7 +118,9 @@ class ParityRuns:
             self._running.pop(run.id, None)
             progress.end()
             self._server.status.ended(run)
-        return self._settle(tree, target, result)
+        settled = self._settled(tree, target, result, request, texts, began=began)
+        await asyncio.to_thread(self._keep, tree.root, settled.kept)
+        return settled
 
     async def cancel(self, run: str) -> int:
         """Ends one run; how many were ended."""
@@ -117,37 +136,17 @@ class ParityRuns:
     async def _target(self, argument: Any) -> tuple[Tree, Target]:
         given = as_mapping(argument) or {}
         uri, test, line = given.get("uri"), given.get("test"), given.get("line")
+        node = None
         if isinstance(uri, str):
             tree, path = file_named(self._server, uri)
-            node = None
         elif isinstance(test, str):
             path, _, node = test.partition("::")
             tree = tree_with(self._server, path)
             line = None
         else:
             raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
-
-        def find(session: Session) -> Target | None:
-            at = line if isinstance(line, int) else None
-            port = session.port_of_test(path)
-            file, name = path, node
-            if not session.profile.is_test(path):
-                port = session.port_at(path, at)
-                if port is None or not port.parity_tests:
-                    return None
-                file = port.parity_tests[0]
-            elif at is not None:
-                facts = session.project.file(path)
-                name = _test_at(facts, at) if facts is not None else None
-            involved = dict.fromkeys([file, *([port.location.path] if port else ())])
-            return Target(
-                test=f"{file}::{name}" if name else file,
-                port=port.name if port else None,
-                port_class=port.location if port else None,
-                texts={p: text for p in involved if (text := _on_disk(session.root / p)) is not None},
-            )
-
-        target = await tree.ask(find)
+        at = line if isinstance(line, int) else None
+        target = await tree.ask(lambda session: target_at(session, path, node, at))
         if target is None:
             raise JsonRpcException(f"no parity test names the port in {path}", REQUEST_FAILED)
         return tree, target
@@ -169,23 +168,83 @@ class ParityRuns:
 
     # ------------------------------------------------------------------ the verdict
 
-    def _settle(self, tree: Tree, target: Target, result: CheckResult) -> dict[str, Any]:
+    def _settled(
+        self,
+        tree: Tree,
+        target: Target,
+        result: CheckResult,
+        request: CheckRequest | None = None,
+        texts: Any = None,
+        *,
+        began: float,
+    ) -> _Settled:
+        findings: tuple[Finding, ...] = ()
         if result.status != "cancelled":
             findings = tuple(findings_of(result, target.port_class))
-            self._server.verdicts.put(Verdict(tree.root, target.test, findings, target.texts))
+            loaded = result.loaded.files if result.loaded is not None else ()
+            closure = texts_on_disk(tree.root, (path for path in loaded if not Path(path).is_absolute()))
+            told_of = texts or texts_on_disk(tree.root, target.files)
+            self._server.verdicts.put(Verdict(tree.root, target.test, findings, told_of, closure))
             self._server.diagnoser.schedule(tree)
-        answer = verdict_json(target, result)
-        uri = self._server.uris_of(tree).get(target.test.partition("::")[0])
-        self._server.protocol.notify(
-            VERDICT_METHOD, {**answer, "uri": uri or uri_of(tree.root, target.test.partition("::")[0])}
-        )
+        answer = self._tell(tree, target, verdict_json(target, result))
         if result.status in ("failed", "error") and result.log_tail:
             self._server.tell(f"{target.test}: {result.reason}\n{result.log_tail}", types.MessageType.Log)
+        kept = None
+        if request is not None:
+            kept = evidence_of_parity(target.key, request, result, began, findings)
+        return _Settled(answer, findings, kept)
+
+    def _known(self, tree: Tree, target: Target, kept: Evidence) -> _Settled:
+        """Tells again what an earlier run came to."""
+        findings = tuple(findings_from_json(kept.findings))
+        closure = (path for path in kept.sources if not Path(path).is_absolute())
+        self._server.verdicts.put(
+            Verdict(
+                tree.root,
+                target.test,
+                findings,
+                texts_on_disk(tree.root, target.files),
+                texts_on_disk(tree.root, closure),
+            )
+        )
+        self._server.diagnoser.schedule(tree)
+        document = kept.document
+        answer = {
+            "port": target.port,
+            "test": target.test,
+            **{name: document.get(name) for name in ("tier", "status", "outputs", "seconds")},
+            "reason": " ".join(part for part in (kept.reason, document.get("next_step")) if part) or None,
+            "known_since": kept.ended,
+        }
+        return _Settled(self._tell(tree, target, answer), findings, kept, known=True)
+
+    def _tell(self, tree: Tree, target: Target, answer: dict[str, Any]) -> dict[str, Any]:
+        uri = self._server.uris_of(tree).get(target.path) or uri_of(tree.root, target.path)
+        self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri})
         return answer
+
+    def _keep(self, root: Path, evidence: Evidence | None) -> None:
+        """Where it cannot be kept, that is told in the log; the verdict stands."""
+        if evidence is None:
+            return
+        store = EvidenceStore(root)
+        try:
+            store.add(evidence)
+        except EvidenceError as error:
+            self._server.tell(f"{error.reason} {error.next_step}", types.MessageType.Warning)
+        if store.moved_aside is not None:
+            self._server.tell(
+                f"The evidence could not be read; it was moved to {store.moved_aside}.",
+                types.MessageType.Warning,
+            )
 
 
 def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:
-    """What `ditproof.parity` answers: the part of the command line's JSON that an editor shows."""
+    """What `ditproof.parity` answers: the part of the command line's JSON that an editor shows.
+
+    `known_since`: when the run ended that this is the verdict of (seconds since the epoch), null where it has
+    just been run.
+    """
     whole = result.to_json()
     reason = " ".join(part for part in (result.reason, result.next_step) if part)
     return {
@@ -196,21 +255,13 @@ def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:
         "reason": reason or None,
         "outputs": whole["outputs"],
         "seconds": whole["seconds"],
+        "known_since": None,
     }
 
 
-def _test_at(facts: FileFacts, line: int) -> str | None:
-    """The node of the test that a line (from 0) belongs to, None between tests."""
-    for cls, function in facts.all_functions():
-        span = function.at(function.fact.span).span
-        if span.line <= line <= span.end_line and function.fact.name.startswith("test"):
-            return f"{cls.fact.name}::{function.fact.name}" if cls is not None else function.fact.name
-    return None
-
-
-def _on_disk(file: Path) -> str | None:
-    """What a run reads, whatever an editor holds unsaved."""
+def _known(root: Path, target: Target, request: CheckRequest) -> Evidence | None:
+    """A verdict on the same files, weights and packages; None where it has to be run."""
     try:
-        return file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+        return fitting(root, EvidenceStore(root).same_question(parity_asked(target.key, request)))
+    except EvidenceError:
+        return None  # told when the run that follows is to be kept

@@ -82,6 +82,7 @@ def register(server: Server) -> None:
             server.diagnoser.schedule(tree)
             server.weights.saved(tree, path)
             server.traces.saved(tree, path)
+            server.saves.saved(tree, path)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
@@ -97,6 +98,7 @@ def register(server: Server) -> None:
                     server.diagnoser.schedule(tree)
                     server.weights.saved(tree, path)
                     server.traces.saved(tree, path)
+                    server.saves.saved(tree, path)
 
 
 def _take_folder(server: Server, uri: str) -> None:

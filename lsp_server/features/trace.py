@@ -142,12 +142,12 @@ class TraceChecks:
         """What is known of each port of a tree."""
         return {key: standing for (other, key), standing in self._standings.items() if other is tree}
 
-    @property
-    def why_not(self) -> str | None:
+    def why_not(self, tree: Tree) -> str | None:
         """Why nothing is traced by itself; None where it is."""
         if not self._server.settings.trusted:
             return "the workspace is not trusted"
-        return None if self._server.settings.trace_on_save else "tracing on save is off"
+        runs = self._server.settings.runs_after_save("tiny", tree.on_save)
+        return None if runs else "tracing on save is off"
 
     def told(self, tree: Tree, ports: Iterable[Wanted]) -> dict[str, Any]:
         """What is known of ports, as the protocol carries it."""
@@ -200,7 +200,7 @@ class TraceChecks:
             standing = self.standing(tree, wanted.key)
             if isinstance(wanted.question, CheckError):
                 standing.outdated = standing.last is not None
-            elif self.why_not is not None or shown.isdisjoint(wanted.files):
+            elif self.why_not(tree) is not None or shown.isdisjoint(wanted.files):
                 # Traced when it is saved where somebody looks at it, or when somebody asks.
                 standing.outdated = standing.last is not None
             else:
@@ -395,7 +395,7 @@ class TraceChecks:
         before = standing.last
         standing.keep(traced)
         findings: list[Finding] = [finding for finding, _ in traced.findings]
-        told = _OF_WEIGHTS if self._server.weights.measures else ()
+        told = _OF_WEIGHTS if self._server.weights.measures(tree) else ()
         failure = failure_of(tree.root, traced.result, wanted.port, told=told)
         if failure is not None:
             findings.append(failure)

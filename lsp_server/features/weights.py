@@ -147,17 +147,16 @@ class WeightChecks:
         """The ports whose turn is yet to come."""
         return frozenset(self._queues[tree].pending) if tree in self._queues else frozenset()
 
-    @property
-    def why_not(self) -> str | None:
+    def why_not(self, tree: Tree) -> str | None:
         """Why nothing is measured by itself; None where it is."""
         if not self._server.settings.trusted:
             return "the workspace is not trusted"
-        return None if self._server.settings.weights_on_save else "measuring on save is off"
+        runs = self._server.settings.runs_after_save("meta", tree.on_save)
+        return None if runs else "measuring on save is off"
 
-    @property
-    def measures(self) -> bool:
+    def measures(self, tree: Tree) -> bool:
         """Whether an opened or saved file is measured."""
-        return self.why_not is None
+        return self.why_not(tree) is None
 
     def _wish(self, tree: Tree, *, opened: str | None = None, saved: str | None = None) -> None:
         path = opened or saved or ""
@@ -215,7 +214,7 @@ class WeightChecks:
         shown = {path for _, path in self._server.opened(tree)}
         # The last is the first: a port whose counterpart is only assumed waits for those that name one.
         for wanted in sorted(found, key=lambda wanted: wanted.port.oracle is not None):
-            if not self.measures or shown.isdisjoint(wanted.files):
+            if not self.measures(tree) or shown.isdisjoint(wanted.files):
                 # Looked at again when somebody opens it.
                 standing = self.standing(tree, wanted.key)
                 standing.outdated = standing.outdated or wanted.key in touched

@@ -20,6 +20,7 @@ GOOD: dict[str, Any] = {
     "baseline": "old.json",
     "oracles": {"A": "diffusers:A"},
     "recipes": {"A": ".ditproof/recipes/a.py"},
+    "on-save": {"tiny": False, "weights": True},
 }
 WRONG: dict[str, Any] = {
     "string": "text",
@@ -41,6 +42,7 @@ ACCEPTED = {
     "baseline": {"string"},
     "oracles": {"table"},
     "recipes": {"table"},
+    "on-save": set(),
 }
 
 
@@ -56,6 +58,7 @@ def test_every_key_is_read() -> None:
     assert found.baseline == "old.json"
     assert found.oracles == {"A": "diffusers:A"}
     assert found.recipes == {"A": ".ditproof/recipes/a.py"}
+    assert found.on_save == {"tiny": False, "weights": True}
     assert found.source == "ditproof.toml"
 
 

@@ -9,8 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analyzers.findings import Finding
 from lsp_server.checks.contents import changed_since, contents_of, package_around
 from lsp_server.checks.environment import telling_environment
+from lsp_server.checks.evidence.kept_findings import findings_to_json
 from lsp_server.checks.evidence.model import Evidence, digest_of
 from lsp_server.checks.evidence.standing import environment_of
 from lsp_server.checks.redact import redact
@@ -31,9 +33,14 @@ def parity_asked(port: str, request: CheckRequest) -> str:
 
 
 def evidence_of_parity(
-    port: str, request: CheckRequest, result: CheckResult, began: float
+    port: str,
+    request: CheckRequest,
+    result: CheckResult,
+    began: float,
+    findings: Iterable[Finding] = (),
 ) -> Evidence | None:
     """What is kept of a parity run. `port`: `path::Class`. `began`: when it did, in seconds since the epoch.
+    `findings`: what an editor shows of it.
 
     None of a run that was cancelled. One during which a file changed speaks of no file.
     """
@@ -56,6 +63,7 @@ def evidence_of_parity(
         environments=loaded.packages if loaded is not None else (),
         outputs=result.outputs,
         document=document,
+        findings=findings,
     )
 
 
@@ -139,6 +147,7 @@ def _evidence(
     environments: Iterable[str] = (),
     outputs: tuple[Output, ...] = (),
     document: Mapping[str, Any],
+    findings: Iterable[Finding] = (),
 ) -> Evidence:
     sources = contents_of(root, files)
     if changed_since(root, sources, began):
@@ -157,4 +166,5 @@ def _evidence(
         environments={folder: environment_of(Path(folder)) for folder in environments},
         outputs=tuple(Output(**asdict(output)) for output in outputs),
         document=document,
+        findings=tuple(findings_to_json(findings)),
     )

@@ -48,7 +48,8 @@ class Evidence:
     variables that a test may read). `sources`: path -> digest of every file that was loaded, relative to the
     root or absolute outside of it. `environments`: folder of installed packages -> digest of what is
     installed there. `weights`: the checkpoint files that were read. `ended`: seconds since the epoch.
-    `document`: the JSON that the command line prints of this run.
+    `document`: the JSON that the command line prints of this run. `findings`: what an editor shows of it, as
+    `kept_findings` writes them.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Evidence:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def port_class(self) -> str:
@@ -121,6 +123,7 @@ def evidence_from(plain: Mapping[str, Any]) -> Evidence:
             conditions=dict(plain.get("conditions", {})),
             outputs=tuple(_output(item) for item in plain.get("outputs", ())),
             document=dict(plain.get("document", {})),
+            findings=tuple(dict(finding) for finding in plain.get("findings", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no record of a run: {error}") from error
