@@ -109,7 +109,7 @@ REPORTS: tuple[Page, ...] = (
         "run",
         "a recorded pass speaks of other sources than there are now",
         "Reports, at a port's class, that the last pass of a parity test was recorded before a file changed "
-        "that the run had loaded: the port, its config, a layer, the test itself. The message names the files. "
+        "that the run had loaded: the port, its config, a layer, the test itself. The message names them. "
         "Shown in editors; `ditproof evidence` lists the same, and changed weights and packages too.",
         "What was seen says nothing about what is there now: a reviewer would trust a pass of another port.",
         "Run the test again. Taking the change back makes the pass count again.",

@@ -95,13 +95,15 @@ class ParityRuns:
         return settled.answer
 
     async def verdict_on(self, tree: Tree, target: Target, *, known: bool = False) -> _Settled:
-        """Runs a test and tells the verdict. `known`: unless the same was asked before, of the same files,
-        weights and packages; then that verdict is told again."""
+        """Runs a test and tells the verdict. `known`: nobody asked for it, so a verdict on the same files,
+        weights and packages is told again where there is one."""
         request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
         try:
             found = await asyncio.to_thread(find_interpreter, tree.root, self._server.settings.python)
         except CheckError as error:
-            return self._settled(tree, target, could_not_start(request, error), began=time.time())
+            return self._settled(
+                tree, target, could_not_start(request, error), began=time.time(), by_itself=known
+            )
         request = replace(request, python=found.path)
         kept = await asyncio.to_thread(_known, tree.root, target, request) if known else None
         if kept is not None:
@@ -118,7 +120,7 @@ class ParityRuns:
             self._running.pop(run.id, None)
             progress.end()
             self._server.status.ended(run)
-        settled = self._settled(tree, target, result, request, texts, began=began)
+        settled = self._settled(tree, target, result, request, texts, began=began, by_itself=known)
         await asyncio.to_thread(self._keep, tree.root, settled.kept)
         return settled
 
@@ -177,6 +179,7 @@ class ParityRuns:
         texts: Any = None,
         *,
         began: float,
+        by_itself: bool,
     ) -> _Settled:
         findings: tuple[Finding, ...] = ()
         if result.status != "cancelled":
@@ -186,7 +189,7 @@ class ParityRuns:
             told_of = texts or texts_on_disk(tree.root, target.files)
             self._server.verdicts.put(Verdict(tree.root, target.test, findings, told_of, closure))
             self._server.diagnoser.schedule(tree)
-        answer = self._tell(tree, target, verdict_json(target, result))
+        answer = self._tell(tree, target, {**verdict_json(target, result), "by_itself": by_itself})
         if result.status in ("failed", "error") and result.log_tail:
             self._server.tell(f"{target.test}: {result.reason}\n{result.log_tail}", types.MessageType.Log)
         kept = None
@@ -215,6 +218,7 @@ class ParityRuns:
             **{name: document.get(name) for name in ("tier", "status", "outputs", "seconds")},
             "reason": " ".join(part for part in (kept.reason, document.get("next_step")) if part) or None,
             "known_since": kept.ended,
+            "by_itself": True,
         }
         return _Settled(self._tell(tree, target, answer), findings, kept, known=True)
 
@@ -243,7 +247,7 @@ def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:
     """What `ditproof.parity` answers: the part of the command line's JSON that an editor shows.
 
     `known_since`: when the run ended that this is the verdict of (seconds since the epoch), null where it has
-    just been run.
+    just been run. `by_itself` is added to it: whether a save started it.
     """
     whole = result.to_json()
     reason = " ".join(part for part in (result.reason, result.next_step) if part)

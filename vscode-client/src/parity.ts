@@ -36,6 +36,8 @@ export async function aroundParity(run: () => Promise<unknown>): Promise<unknown
 
 export async function announce(verdict: Verdict, log: vscode.LogOutputChannel): Promise<void> {
   log.info(verdictTable(verdict));
+  // The status item and the underlined line are enough: a message after every save would be in the way.
+  if (verdict.by_itself) return;
   const because = verdict.reason === null || verdict.reason === "" ? "" : `: ${verdict.reason}`;
   switch (verdict.status) {
     case "passed": // the status item is enough

@@ -65,7 +65,8 @@ export function reportTitle(answer: WeightsAnswer): string {
 }
 
 export function verdictView(verdict: Verdict | TraceVerdict, outdated: boolean): View {
-  const told = "summary" in verdict ? [`${verdict.port}: ${verdict.summary}`] : [verdict.test, verdict.reason];
+  const told =
+    "summary" in verdict ? [`${verdict.port}: ${verdict.summary}`] : [verdict.test, verdict.reason, knownSince(verdict)];
   const tooltip = [...told, outdated ? "Python was edited since this run." : null]
     .filter((line) => line !== null && line !== "")
     .join("\n");
@@ -84,6 +85,12 @@ export function verdictView(verdict: Verdict | TraceVerdict, outdated: boolean):
     case "cancelled":
       return { text: `$(circle-slash) ${headline}`, tooltip, tone: "plain" };
   }
+}
+
+/** That nothing was run just now, and when it was. */
+function knownSince(verdict: Verdict): string | null {
+  if (verdict.known_since === null) return null;
+  return `The same files, weights and packages were run at ${new Date(verdict.known_since * 1000).toLocaleString()}.`;
 }
 
 export function verdictHeadline(verdict: Verdict): string {
@@ -129,6 +136,8 @@ export function verdictTable(verdict: Verdict): string {
     `${verdictHeadline(verdict)} — ${verdict.test} (${port}${verdict.tier}, ${verdict.seconds.toFixed(1)} s)`,
   ];
   if (verdict.reason !== null && verdict.reason !== "") lines.push(`  because: ${verdict.reason}`);
+  const known = knownSince(verdict);
+  if (known !== null) lines.push(`  ${known}`);
   if (verdict.outputs.length > 0) {
     const rows = [["output", "max abs", "mean abs", "rel l2", "tolerance", "would need", "verdict"]];
     for (const output of verdict.outputs) {

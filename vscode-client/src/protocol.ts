@@ -35,6 +35,10 @@ export interface Verdict {
   readonly reason: string | null;
   readonly outputs: readonly Output[];
   readonly seconds: number;
+  /** When the run ended that this is the verdict of (seconds since the epoch); null where it has just been run. */
+  readonly known_since: number | null;
+  /** A save started it: nobody waits for it. */
+  readonly by_itself: boolean;
 }
 
 /** `ditproof/traceChanged` */

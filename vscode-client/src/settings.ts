@@ -11,6 +11,7 @@ export interface Settings extends ServerSettings {
   readonly projectPython: string;
   readonly weightsOnSave: boolean;
   readonly traceOnSave: boolean;
+  readonly parityOnSave: boolean;
 }
 
 /** What the server gets at the start, on every change, and whenever it asks for the section. */
@@ -19,6 +20,7 @@ export interface SettingsForServer {
   readonly trusted: boolean;
   readonly weights: { readonly onSave: boolean };
   readonly trace: { readonly onSave: boolean };
+  readonly parity: { readonly onSave: boolean };
 }
 
 export function readSettings(): Settings {
@@ -31,6 +33,7 @@ export function readSettings(): Settings {
     projectPython: section.get("projectPython", ""),
     weightsOnSave: section.get("weights.onSave", true),
     traceOnSave: section.get("trace.onSave", true),
+    parityOnSave: section.get("parity.onSave", false),
   };
 }
 
@@ -42,6 +45,7 @@ export function settingsForServer(): SettingsForServer {
     trusted: vscode.workspace.isTrusted,
     weights: { onSave: settings.weightsOnSave },
     trace: { onSave: settings.traceOnSave },
+    parity: { onSave: settings.parityOnSave },
   };
 }
 

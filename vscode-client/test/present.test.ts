@@ -20,6 +20,8 @@ const passed: Verdict = {
   reason: null,
   outputs: [output],
   seconds: 3.42,
+  known_since: null,
+  by_itself: false,
 };
 const failed: Verdict = {
   ...passed,
