@@ -94,14 +94,16 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
 
     import pytest
 
-    from ditproof_probe.loaded import LoadedFiles
+    from ditproof_probe.loaded import LoadedFiles, Opened
     from ditproof_probe.parity_plugin import ParityPlugin
     from ditproof_probe.undivided import Undivided
 
+    opened = Opened()
+    opened.install()
     plugins: list[object] = [
         Undivided(),
         ParityPlugin(writer, recorder, root, spec["line"]),
-        LoadedFiles(writer, spec["bundle"]),
+        LoadedFiles(writer, opened, spec["bundle"], spec["run_dir"]),
     ]
     if spec.get("trace") is not None:
         from ditproof_probe.parity_tracing import TracePlugin

@@ -12,19 +12,18 @@ passed, message of the failure, and the fields of `ditproof_probe.compare.Drift`
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
 import inspect
 import itertools
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import FrameType, ModuleType
 from typing import Any
 
 from ditproof_probe import compare
 from ditproof_probe.callsite import CallSite, call_site
+from ditproof_probe.patching import on_import
 from ditproof_probe.records import RecordWriter
 
 COMPARISON_MODULE = "torch.testing._comparison"
@@ -45,7 +44,7 @@ class Recorder:
         """Patch now if torch is imported already, else the moment it is."""
         module = sys.modules.get(COMPARISON_MODULE)
         if module is None:
-            sys.meta_path.insert(0, _PatchOnImport(self._patch))
+            on_import(COMPARISON_MODULE, self._patch)
             return
         original = module.assert_close
         self._patch(module)
@@ -177,38 +176,3 @@ def _name(site: CallSite, suffix: str, number: int) -> str:
 def _finite(value: float) -> float | None:
     """An infinite tolerance is possible in a call and not in a record."""
     return value if math.isfinite(value) else None
-
-
-class _PatchOnImport(importlib.abc.MetaPathFinder):
-    """Runs `patch` on one module right after its body ran, then steps aside."""
-
-    def __init__(self, patch: Callable[[ModuleType], None]) -> None:
-        self._patch = patch
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != COMPARISON_MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _PatchingLoader(spec.loader, self._patch)
-        return spec
-
-
-class _PatchingLoader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, patch: Callable[[ModuleType], None]) -> None:
-        self._loader = loader
-        self._patch = patch
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Whoever asks the module for its source afterwards (inspect, tracebacks) meets the true loader.
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        self._patch(module)

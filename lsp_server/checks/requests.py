@@ -155,10 +155,11 @@ class ModelTrace:
 @dataclass(frozen=True)
 class Loaded:
     """What a run hung on. `files`: relative to the root with `/`, or absolute outside of it. `packages`: the
-    folders of installed packages (absolute)."""
+    folders of installed packages, `weights` the checkpoint files that were opened (both absolute)."""
 
     files: tuple[str, ...]
     packages: tuple[str, ...]
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -383,7 +383,8 @@ def _loaded(record: Mapping[str, Any], root: str) -> Loaded | None:
     if not record:
         return None
     files = (_relative(path, root) or str(path).replace(os.sep, "/") for path in record["files"])
-    return Loaded(tuple(sorted(files)), tuple(map(str, record["packages"])))
+    packages, weights = (tuple(map(str, record[name])) for name in ("packages", "weights"))
+    return Loaded(tuple(sorted(files)), packages, weights)
 
 
 def _span_place(record: Mapping[str, Any], root: str) -> Location | None:

@@ -386,7 +386,7 @@ def test_a_parity_run_is_kept_with_what_it_loaded(tmp_path: Path) -> None:
     request = CheckRequest(str(tmp_path), sys.executable, "test_a.py", trusted=True, port="Wan")
     records = (
         {"kind": "started", "root": str(tmp_path)},
-        {"kind": "loaded", "files": [str(tmp_path / "a.py"), "/clone/b.py"], "packages": []},
+        {"kind": "loaded", "files": [str(tmp_path / "a.py"), "/clone/b.py"], "packages": [], "weights": []},
         {"kind": "outcome", "test": "test_a.py::test", "outcome": "passed", "seconds": 1.0},
         {"kind": "session", "exit_code": 0},
     )
@@ -404,7 +404,7 @@ def test_a_run_during_which_a_file_changed_speaks_of_no_file(tmp_path: Path) -> 
     request = CheckRequest(str(tmp_path), sys.executable, "test_a.py", trusted=True)
     records = (
         {"kind": "started", "root": str(tmp_path)},
-        {"kind": "loaded", "files": [str(tmp_path / "a.py")], "packages": []},
+        {"kind": "loaded", "files": [str(tmp_path / "a.py")], "packages": [], "weights": []},
         {"kind": "outcome", "test": "test_a.py::test", "outcome": "passed", "seconds": 1.0},
         {"kind": "session", "exit_code": 0},
     )

@@ -14,7 +14,7 @@ from lsp_server.checks.contents import changed_since, contents_of, package_aroun
 from lsp_server.checks.environment import telling_environment
 from lsp_server.checks.evidence.kept_findings import findings_to_json
 from lsp_server.checks.evidence.model import Evidence, digest_of
-from lsp_server.checks.evidence.standing import environment_of
+from lsp_server.checks.evidence.standing import environment_of, weights_file
 from lsp_server.checks.redact import redact
 from lsp_server.checks.requests import CheckRequest, CheckResult, Output, Status
 from lsp_server.checks.trace_json import trace_json
@@ -61,6 +61,7 @@ def evidence_of_parity(
         question=_parity_question(request),
         files=loaded.files if loaded is not None else (),
         environments=loaded.packages if loaded is not None else (),
+        weights=loaded.weights if loaded is not None else (),
         outputs=result.outputs,
         document=document,
         findings=findings,
@@ -145,6 +146,7 @@ def _evidence(
     question: Mapping[str, Any],
     files: Iterable[str],
     environments: Iterable[str] = (),
+    weights: Iterable[str] = (),
     outputs: tuple[Output, ...] = (),
     document: Mapping[str, Any],
     findings: Iterable[Finding] = (),
@@ -164,6 +166,7 @@ def _evidence(
         question=question,
         sources=sources,
         environments={folder: environment_of(Path(folder)) for folder in environments},
+        weights=tuple(file for path in weights if (file := weights_file(Path(path))) is not None),
         outputs=tuple(Output(**asdict(output)) for output in outputs),
         document=document,
         findings=tuple(findings_to_json(findings)),

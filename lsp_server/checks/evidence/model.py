@@ -23,8 +23,9 @@ CONCLUSIVE: tuple[Status, ...] = ("passed", "failed")
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A safetensors file that a run read. `header`: SHA-256 (hex) of its header, which names every tensor
-    with its shape, dtype and place. `size` in bytes. `path` is absolute."""
+    """A file of weights that a run read. `header`: SHA-256 (hex) of a safetensors file's header, which names
+    every tensor with its shape, dtype and place; of other kinds, of the first and the last MiB. `size` in
+    bytes. `path` is absolute."""
 
     path: str
     size: int

@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from lsp_server.checks.contents import contents_of
 from lsp_server.checks.evidence.model import CONCLUSIVE, Evidence, WeightsFile
 
 HEADER_LIMIT = 100 << 20
 """Bytes of a safetensors header, as the `safetensors` library bounds it."""
+
+_END = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,31 @@ def _changed_packages(evidence: Evidence) -> Iterable[Change]:
 
 
 def weights_file(path: Path) -> WeightsFile | None:
-    """The identity of a safetensors file; None where it is none, or cannot be read."""
+    """The identity of a file of weights, read at its ends alone; None where it cannot be read."""
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(start := file.read(8), "little")
-            if len(start) < 8 or length > HEADER_LIMIT:
-                return None
-            header = file.read(length)
             size = file.seek(0, 2)
+            file.seek(0)
+            told = _header(file) if path.suffix == ".safetensors" else _ends(file, size)
     except OSError:
         return None
-    return WeightsFile(str(path), size, hashlib.sha256(header).hexdigest()) if len(header) == length else None
+    return WeightsFile(str(path), size, hashlib.sha256(told).hexdigest()) if told is not None else None
+
+
+def _header(file: BinaryIO) -> bytes | None:
+    """The header of a safetensors file; None where there is none, or not all of it."""
+    length = int.from_bytes(start := file.read(8), "little")
+    if len(start) < 8 or length > HEADER_LIMIT:
+        return None
+    header = file.read(length)
+    return header if len(header) == length else None
+
+
+def _ends(file: BinaryIO, size: int) -> bytes:
+    """The first and the last bytes of a file of another kind: a zip archive lists its content at its end."""
+    start = file.read(_END)
+    file.seek(max(size - _END, 0))
+    return start + file.read(_END)
 
 
 def environment_of(folder: Path) -> str:
