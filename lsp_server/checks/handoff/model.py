@@ -31,7 +31,7 @@ class KeyDumps:
 
 @dataclass(frozen=True)
 class PytestOutput:
-    """The run of the parity test: how it is repeated, what came of it, and its last lines, without secrets."""
+    """The run of the parity test: how it is repeated, what came of it, its last lines without secrets."""
 
     command: str
     result: str
