@@ -33,6 +33,7 @@ from lsp_server.checks.handoff.tables import with_cell
 _WORD = re.compile(r"(not_run|not_started|not run|planned|scaffold_skip|debug_red|non_skip_pass|blocked)\b")
 _COUNTS = re.compile(r"\d+ (passed|failed|skipped|deselected|xfailed|xpassed|errors?|warnings?)(, \d+ \w+)*$")
 _RECORDED = frozenset({"non_skip_pass", "debug_red"})
+_TESTS = (r"^command$", r"^(parity )?tests?$")
 _TEST_PATH = re.compile(r"[\w./+-]+\.py(?:::[^\s`'\"|]+)?")
 _CHOOSES = re.compile(r"\s(-k|-m(?!\s+pytest)|--deselect|--ignore)\b")
 _PHASE = re.compile(r"current phase", re.IGNORECASE)
@@ -45,13 +46,15 @@ _UPDATED = re.compile(
 
 @dataclass(frozen=True)
 class TestRun:
-    """The last run of a parity test: `subject` is its file, or file::test. `counts` as pytest writes them."""
+    """The last run of a parity test: `subject` is its file, or file::test. `counts` as pytest writes them.
+    `within`: what one test came to in the run of its whole file."""
 
     __test__ = False
 
     subject: str
     status: ParityStatus
     counts: str
+    within: bool = False
 
     @property
     def file(self) -> str:
@@ -107,7 +110,7 @@ def updated(path: str, text: str, news: News) -> Updated:
             continue
         told = seen.setdefault((one.row, one.column), one.news)
         if told != one.news:
-            left.append(f"{path}:{one.row + 1}: {told} by the port, {one.news} by its test: left as it is")
+            left.append(f"{path}:{one.row + 1}: {told} by the port, {one.news} by its test")
             changes = [change for change in changes if change.line != one.row]
             lines[one.row] = text.split("\n")[one.row]
             continue
@@ -163,18 +166,19 @@ def _of_the_port(status: PortStatus, news: News) -> Iterator[_Cell | str]:
         and (column := table.column(r"^parity$", r"parity(?! *(test|command))")) is not None
     ]
     if not tables:
-        if status.tables and any(is_of_components(table) for table in status.tables):
+        # Where a row names its test, its result goes with that.
+        if any(is_of_components(table) and table.column(*_TESTS) is None for table in status.tables):
             yield f"{status.path}: its components have no column for parity"
         return
     rows = [(table, column, row) for table, column in tables for row in components_in(table)]
     found = [rows[index] for index in _mine([row for _, _, row in rows], news)]
     if len(found) != 1:
         how = "no row names" if not found else f"{len(found)} rows name"
-        yield f"{status.path}: {how} {news.path} or {news.classes[0]} as its target: left as it is"
+        yield f"{status.path}: {how} {news.path} or {news.classes[0]} as its target"
         return
     table, column, row = found[0]
     cell = _at(table, row.line, column, f"parity of {_plain(row.name)}", news.status)
-    yield cell or f"{status.path}:{row.line + 1}: this row has other columns than its table: left as it is"
+    yield cell or f"{status.path}:{row.line + 1}: this row has other columns than its table"
 
 
 def _mine(rows: Sequence[Component], news: News) -> list[int]:
@@ -213,7 +217,7 @@ def _of_the_tests(status: PortStatus, news: News) -> Iterator[_Cell | str]:
         found: list[_Cell] = []
         parts: list[str] = []
         for table in status.tables:
-            command = table.column(r"^command$", r"^(parity )?tests?$")
+            command = table.column(*_TESTS)
             result = table.column(r"^((last|latest|current|recorded) )?(result|status)$")
             if command is None or result is None or command == result:
                 continue
@@ -225,30 +229,33 @@ def _of_the_tests(status: PortStatus, news: News) -> Iterator[_Cell | str]:
                 if told is True and cell is not None:
                     found.append(cell)
                 elif told is not None:
-                    parts.append(f"{status.path}:{row.line + 1}: {told}: left as it is")
+                    parts.append(f"{status.path}:{row.line + 1}: {told}")
         if len(found) == 1:
             yield found[0]
         elif found:
             lines = ", ".join(str(cell.row + 1) for cell in found)
-            yield f"{status.path}: lines {lines} all run {run.subject}: left as they are"
+            yield f"{status.path}: lines {lines} all run {run.subject}"
         else:
             yield from parts
 
 
 def _runs(cell: str, run: TestRun) -> bool | str | None:
     """Whether a command is the run of that test; None where it is another's; else why it cannot be told."""
+    node = run.subject.partition("::")[2]
     tests = _TEST_PATH.findall(cell)
     mine = [test for test in tests if _same(test.partition("::")[0], run.file)]
     if not mine:
+        return None
+    asked = mine[0].partition("::")[2]
+    if run.within and asked != node:
         return None
     if len(tests) > 1 or _also_folders(cell):
         return f"it runs more than {run.subject}"
     if _CHOOSES.search(cell):
         return f"it runs a choice of {run.file}"
-    node, asked = run.subject.partition("::")[2], mine[0].partition("::")[2]
     if node == asked:
         return True
-    return None if node and asked else f"it runs {asked or 'the whole file'}, what ran is {run.subject}"
+    return None if asked else f"it runs the whole file, what ran is {run.subject}"
 
 
 def _same(written: str, test: str) -> bool:
@@ -285,13 +292,15 @@ def _replaced(one: _Cell) -> str | None:
             return None
         return _as_written(one, one.counts)
     if one.news in _RECORDED and says_passed(one.cell) != (one.news == "non_skip_pass"):
-        return f"!says '{_short(_plain(one.cell))}' in its own words, what ran says {one.news}: left as it is"
+        return f"!says '{_short(_plain(one.cell))}' in its own words, what ran says {one.news}"
     return None
 
 
 def _as_written(one: _Cell, text: str) -> str:
     """In backticks where the cell was, or the others of its column are."""
     cell = one.cell.strip()
+    if cell.startswith("`") and _WORD.match(said(cell)):
+        return f"`{text}`"
     others = [row.cells[one.column] for row in one.table.rows if one.column < len(row.cells)]
     shown = [cell] if cell else [other for other in others if other]
     quoted = sum(other.startswith("`") and other.endswith("`") for other in shown)
