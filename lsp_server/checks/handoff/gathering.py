@@ -13,6 +13,7 @@ from analyzers.facts.model import Constant
 from analyzers.project.index import Project
 from analyzers.project.port_status import UNSAID, PortStatus, said, status_of
 from analyzers.project.ports import Port
+from analyzers.project.profile import Profile
 from analyzers.weights.files.dumps import dump_path, find_dumps
 from analyzers.weights.known import state_key
 from lsp_server.checks.evidence.model import Evidence
@@ -49,6 +50,7 @@ class Found:
     path: str
     classes: tuple[str, ...]
     alone: bool
+    profile: Profile
     facts: PortFacts
     documents: tuple[str, ...]
 
@@ -96,6 +98,7 @@ def found_of(project: Project, port: Port, branch: Branch | None, component: str
         path=port.cls.path,
         classes=(port.name, *(config.fact.name for config in configs)),
         alone=not others,
+        profile=project.profile,
         facts=facts,
         documents=tuple(path for path in documents if (project.root / path).is_file()),
     )
