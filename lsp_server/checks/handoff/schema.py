@@ -53,8 +53,8 @@ def _contradictions(block: Mapping[str, Any]) -> Iterator[str]:
         yield f"parity_status {status} needs the parity_test and the pytest_output that it comes from"
     if status in ("scaffold_skip", "debug_red", "blocked") and block["blocker"] is None:
         yield f"parity_status {status} needs a blocker"
-    if load == "blocked" and block["conversion_retry_request"] is None:
-        yield "strict_load blocked needs a conversion_retry_request"
+    if load == "blocked" and block["blocker"] is None:
+        yield "strict_load blocked needs a blocker"
     if load.startswith("pass") and status is None:
         yield f"strict_load {load} needs a parity test that ran on the weights"
     if load == "pass" and block["production_loader_strictness"] != "strict":
