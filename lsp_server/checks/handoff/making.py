@@ -189,7 +189,10 @@ def _strict_load(facts: PortFacts, tests: Sequence[Kept], names: Kept | None) ->
     if not loaded:
         return "not_run"
     proven = names is not None and names.run.status == "passed"
-    if facts.strictness == "strict":
+    strictness = _strictness(facts, names)
+    if strictness == "stateless":
+        return "not_run"
+    if strictness == "strict":
         return "pass_with_documented_exclusions" if proven and _exclusions(names) else "pass"
     return "pass_with_documented_exclusions" if proven else "not_run"
 

@@ -103,16 +103,9 @@ def updated(path: str, text: str, news: News) -> Updated:
     changes: list[Change] = []
     left: list[str] = []
     wanted = [*_of_the_port(status, news), *_of_the_tests(status, news)]
-    seen: dict[tuple[int, int], str] = {}
     for one in wanted:
         if isinstance(one, str):
             left.append(one)
-            continue
-        told = seen.setdefault((one.row, one.column), one.news)
-        if told != one.news:
-            left.append(f"{path}:{one.row + 1}: {told} by the port, {one.news} by its test")
-            changes = [change for change in changes if change.line != one.row]
-            lines[one.row] = text.split("\n")[one.row]
             continue
         outcome = _replaced(one)
         if outcome is None:
