@@ -149,7 +149,7 @@ def _text(
     pending = [(file.path, change) for file in files for change in file.changes]
     if pending:
         parts.append(
-            f"\n{len(pending)} cells of {', '.join(dict.fromkeys(p for p, _ in pending))} are behind: "
+            f"\n{len(pending)} places of {', '.join(dict.fromkeys(p for p, _ in pending))} are behind: "
         )
         parts.append("see --diff, or --write.\n")
     return "".join(parts)

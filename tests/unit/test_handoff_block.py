@@ -124,7 +124,7 @@ def test_a_stale_pass_is_no_pass_and_says_so(tier: str) -> None:
 def test_a_run_that_speaks_of_no_file_is_stale() -> None:
     handoff = made(kept(sources={}))
     assert handoff.parity_status is None
-    assert any("files changed while it ran" in text for text in handoff.concerns_or_unknowns)
+    assert any("which files it hung on is not known" in text for text in handoff.concerns_or_unknowns)
 
 
 def test_a_run_in_which_one_test_was_skipped_is_a_skip() -> None:

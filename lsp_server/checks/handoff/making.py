@@ -287,7 +287,7 @@ def _concerns(
         if one.run.tier == "weights" and one not in tests:
             continue
         if one.run.status == "passed" and not one.counts:
-            yield _clean(f"stale: {_said(one)} passed on {_day(one)}, since then {_why(one)}")
+            yield _clean(f"stale: {_said(one)} passed on {_day(one)}: {_why(one)}")
     for test in facts.parity_tests:
         if not any(one.test == test for one in tests):
             yield f"never run here: {test}"
@@ -335,7 +335,7 @@ def _day(one: Kept) -> str:
 
 def _why(one: Kept) -> str:
     if not one.changed:
-        return "files changed while it ran"
+        return "which files it hung on is not known, or they changed while it ran"
     more = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
     return f"{one.changed[0]}{more}"
 
