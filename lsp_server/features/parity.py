@@ -227,6 +227,12 @@ class ParityRuns:
         self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri})
         return answer
 
+    def tell_again(self, tree: Tree, answer: dict[str, Any]) -> None:
+        """What several runs came to together, after each was told by itself."""
+        path = str(answer["test"]).partition("::")[0]
+        uri = self._server.uris_of(tree).get(path) or uri_of(tree.root, path)
+        self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri, "repeated": True})
+
     def _keep(self, root: Path, evidence: Evidence | None) -> None:
         """Where it cannot be kept, that is told in the log; the verdict stands."""
         if evidence is None:
