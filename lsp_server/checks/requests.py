@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from analyzers.findings import JsonValue, Location
+from lsp_server.checks.conditions import Conditions
 
 Status = Literal["passed", "failed", "skipped", "error", "cancelled"]
 EventKind = Literal[
@@ -101,7 +102,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pair of values that met in `assert_close`: an `Output` with everything behind it."""
+    """One pair of values that a test compared: an `Output` with everything behind it. `through`: the function
+    that compared them. What `torch.allclose` and its like deny fails no test by itself."""
 
     output: Output
     test: str | None
@@ -123,6 +125,7 @@ class Comparison:
     nonfinite_mismatched: int | None
     problem: str | None
     message: str | None
+    through: str = "torch.testing.assert_close"
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class CheckResult:
 
     `reason` and `next_step` are for a person; `notes` are remarks that change no verdict;
     `place` is where to show a check that could not run. `traces`: of the models that were recorded, where
-    the request asked for that. `loaded`: None where the run did not come to its end.
+    the request asked for that. `loaded` and `conditions`: None where the run did not come to its end.
     """
 
     port: str | None
@@ -186,6 +189,7 @@ class CheckResult:
     place: Location | None = None
     traces: tuple[ModelTrace, ...] = ()
     loaded: Loaded | None = None
+    conditions: Conditions | None = None
 
     @property
     def skips(self) -> tuple[Outcome, ...]:
@@ -219,6 +223,7 @@ class CheckResult:
             ],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
             "traces": [asdict(trace) for trace in self.traces],
+            "conditions": self.conditions.to_json() if self.conditions is not None else None,
             "notes": list(self.notes),
             "log_tail": self.log_tail,
         }

@@ -297,6 +297,8 @@ def _text(result: CheckResult, quiet: bool) -> str:
         parts += [f"trace of {t.side} {printable(t.model)}: {printable(t.file)}\n" for t in result.traces]
         parts.append("  next: ditproof trace-diff OFFICIAL NATIVE --port PORT\n")
     if not quiet:
+        if result.conditions is not None:
+            parts.append(f"  {printable(result.conditions.summary)}\n")
         parts += [f"note: {printable(note)}\n" for note in result.notes]
         if result.status in ("failed", "error") and result.log_tail.strip():
             tail = "".join(f"  {printable(line)}\n" for line in result.log_tail.strip().splitlines()[-20:])

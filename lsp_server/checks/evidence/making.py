@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lsp_server.checks.evidence.model import Evidence, digest_of
 from lsp_server.checks.evidence.standing import environment_of, weights_file
 from lsp_server.checks.redact import redact
 from lsp_server.checks.requests import CheckRequest, CheckResult, Output, Status
+from lsp_server.checks.revision import revision_of
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
@@ -62,6 +62,7 @@ def evidence_of_parity(
         files=loaded.files if loaded is not None else (),
         environments=loaded.packages if loaded is not None else (),
         weights=loaded.weights if loaded is not None else (),
+        conditions=result.conditions.to_json() if result.conditions is not None else {},
         outputs=result.outputs,
         document=document,
         findings=findings,
@@ -147,6 +148,7 @@ def _evidence(
     files: Iterable[str],
     environments: Iterable[str] = (),
     weights: Iterable[str] = (),
+    conditions: Mapping[str, Any] | None = None,
     outputs: tuple[Output, ...] = (),
     document: Mapping[str, Any],
     findings: Iterable[Finding] = (),
@@ -167,7 +169,9 @@ def _evidence(
         sources=sources,
         environments={folder: environment_of(Path(folder)) for folder in environments},
         weights=tuple(file for path in weights if (file := weights_file(Path(path))) is not None),
-        outputs=tuple(Output(**asdict(output)) for output in outputs),
+        revision=revision_of(root),
+        conditions=conditions or {},
+        outputs=outputs,
         document=document,
         findings=tuple(findings_to_json(findings)),
     )
