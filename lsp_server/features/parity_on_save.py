@@ -30,6 +30,7 @@ from analyzers.weights.known import state_key
 from lsp_server.checks.evidence.model import Evidence
 from lsp_server.checks.evidence.standing import Change, stale_sources
 from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
+from lsp_server.checks.evidence.trends import MOST_POINTS
 from lsp_server.parity_targets import Target, targets_about
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.verdicts import Verdict
@@ -76,10 +77,12 @@ class _Queue:
 
 @dataclass(frozen=True)
 class Known:
-    """The last run of a test that is kept. `changed`: what it hung on and is now another."""
+    """The last run of a test that is kept. `changed`: what it hung on and is now another. `history`: the runs
+    of the same test, newest first."""
 
     evidence: Evidence
     changed: tuple[Change, ...]
+    history: tuple[Evidence, ...] = ()
 
 
 class ParityOnSave:
@@ -209,11 +212,11 @@ class ParityOnSave:
         if unready is not None:
             log.info("%s is not run: %s", target.test, unready)
             return
-        settled = await self._server.runs.verdict_on(tree, target, known=True)
-        if settled.answer["status"] in ("skipped", "error"):
+        answer = await self._server.runs.verdict_on(tree, target, known=True)
+        if answer["status"] in ("skipped", "error"):
             queue.barren.add(target.test)
-        if settled.answer["status"] != "cancelled":
-            answers.append(settled.answer)
+        if answer["status"] != "cancelled":
+            answers.append(answer)
 
     async def _unready(self, tree: Tree, target: Target, closure: Iterable[str]) -> str | None:
         """Why what is on disk is not what the user means; None where it is."""
@@ -267,10 +270,15 @@ def _ports_to_tell(session: Session) -> dict[str, Port]:
 def _read(root: Path) -> dict[str, Known]:
     """The last run of each parity test, and what has changed since. What cannot be read is told when
     something is to be kept."""
-    found: list[Evidence] = []
+    store = EvidenceStore(root)
+    found: dict[str, Known] = {}
     with contextlib.suppress(EvidenceError):
-        found = [evidence for evidence in EvidenceStore(root).latest() if evidence.tier == "weights"]
-    return {evidence.subject: Known(evidence, stale_sources(root, evidence)) for evidence in found}
+        for evidence in store.latest():
+            if evidence.tier == "weights":
+                history = store.history(evidence.port, evidence.tier, evidence.subject)
+                changed = stale_sources(root, evidence)
+                found[evidence.subject] = Known(evidence, changed, tuple(history[:MOST_POINTS]))
+    return found
 
 
 def _closure(evidence: Evidence) -> frozenset[str]:

@@ -312,3 +312,32 @@ async def test_what_an_earlier_session_left_is_told_to_be_stale(tree: Path) -> N
         editor.open(SOUND)
         found = await editor.diagnostics(SOUND, lambda found: of(found, "DIT811"))
         assert "has changed" in of(found, "DIT811")[0].message
+
+
+async def test_lenses_and_the_card_of_the_port_tell_the_last_run(tree: Path) -> None:
+    write_test(tree)
+    async with editor_at(tree, settings=OFF) as editor:
+        editor.open(SOUND)
+        editor.open(TEST)
+        await editor.indexed()
+        await editor.command("ditproof.parity", {"test": TEST})
+
+        async def titles(path: str) -> list[str]:
+            found = await editor.client.text_document_code_lens_async(
+                types.CodeLensParams(types.TextDocumentIdentifier(editor.uri(path)))
+            )
+            return [lens.command.title for lens in found or () if lens.command is not None]
+
+        for _ in range(100):
+            if "ditproof: run parity (passed just now)" in await titles(TEST):
+                break
+            await asyncio.sleep(0.1)
+        assert "ditproof: run parity (passed just now)" in await titles(TEST)
+        assert "Run parity: test_sound_transformer_parity (passed just now)" in await titles(SOUND)
+        line = editor.text(SOUND).splitlines().index("class SoundTransformer3DModel(BaseDiT):")
+        shown = await editor.client.text_document_hover_async(
+            types.HoverParams(types.TextDocumentIdentifier(editor.uri(SOUND)), types.Position(line, 8))
+        )
+        assert shown is not None
+        assert isinstance(shown.contents, types.MarkupContent)
+        assert "| `test_sound_transformer_parity.py` | passed just now |" in shown.contents.value
