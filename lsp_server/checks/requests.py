@@ -55,7 +55,8 @@ class CheckRequest:
     `line` narrows a file to the test that stands there. `timeout` is in seconds, `memory_limit` in
     bytes of private memory of the whole process group (None: no limit; only Linux can watch it).
     `allowed_environment` adds names or patterns to the allow-list. `device` is the slot that the
-    run takes in the queue. `port` names the DiT class it belongs to, if known. `trace`: record both models.
+    run takes in the queue: `cpu`, or the UUID of the one GPU that it sees. `port` names the DiT class it
+    belongs to, if known. `trace`: record both models.
     """
 
     root: str

@@ -14,6 +14,7 @@ import click
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
 from analyzers.weights.known import state_key
+from lsp_server.checks.devices import chosen_device
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.evidence.making import evidence_of_parity
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
@@ -143,6 +144,7 @@ def command(
             port=port,
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             memory_limit=int(memory_limit * (1 << 30)),
+            device=chosen_device(),
             trace=recorded,
         )
         began = time.time()

@@ -14,6 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from analyzers.findings import Finding
+from lsp_server.checks.devices import chosen_device
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.evidence.kept_findings import findings_from_json
 from lsp_server.checks.evidence.making import evidence_of_parity, parity_asked
@@ -95,7 +96,8 @@ class ParityRuns:
             result = could_not_start(request, error)
             texts = await asyncio.to_thread(texts_on_disk, tree.root, target.files)
             return self._settle(tree, target, result, _findings(target, result), texts, {}, by_itself=known)
-        request = replace(request, python=found.path)
+        device = await asyncio.to_thread(chosen_device)
+        request = replace(request, python=found.path, device=device)
         kept = await asyncio.to_thread(_known, tree.root, target, request) if known else None
         if kept is not None:
             return self._known(tree, target, kept)
@@ -150,15 +152,16 @@ class ParityRuns:
     # ------------------------------------------------------------------ the run
 
     async def _result(self, request: CheckRequest, run: Run, progress: Progress) -> CheckResult:
-        told = 0.0
+        told, began = 0.0, time.monotonic()
 
         def on_event(event: CheckEvent) -> None:
             nonlocal told
             if event.kind == "output" or time.monotonic() - told < _REPORT_EVERY:
                 return
             told = time.monotonic()
-            self._server.status.running(run, event.message)
-            progress.report(event.message)
+            message = f"{event.message} ({told - began:.0f} s)"
+            self._server.status.running(run, message)
+            progress.report(message)
 
         return await self._queue.submit(request, on_event)
 

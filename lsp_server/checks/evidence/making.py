@@ -10,6 +10,7 @@ from typing import Any
 
 from analyzers.findings import Finding
 from lsp_server.checks.contents import changed_since, contents_of, package_around
+from lsp_server.checks.devices import CPU, VISIBLE
 from lsp_server.checks.environment import telling_environment
 from lsp_server.checks.evidence.kept_findings import findings_to_json
 from lsp_server.checks.evidence.model import Evidence, digest_of
@@ -123,14 +124,13 @@ def evidence_of_weights(port: str, root: Path, python: str, report: WeightReport
 
 
 def _parity_question(request: CheckRequest) -> dict[str, Any]:
+    environment = telling_environment(request.python, request.allowed_environment)
     return {
         "python": request.python,
-        "device": request.device,
+        # Which of several GPUs was free says nothing of the outcome; their names are among the conditions.
+        "device": CPU if request.device == CPU else "cuda",
         "line": request.line,
-        "environment": {
-            name: redact(value)
-            for name, value in telling_environment(request.python, request.allowed_environment).items()
-        },
+        "environment": {name: redact(value) for name, value in environment.items() if name != VISIBLE},
     }
 
 
