@@ -21,6 +21,7 @@ from lsp_server.rule_pages import Page, find_page
 from lsp_server.session import Session
 from lsp_server.trace_texts import card_of_divergence, card_of_result
 from lsp_server.tracing import TraceStanding
+from lsp_server.verdicts import with_measured
 from lsp_server.weight_views import card_at
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def register(server: Server) -> None:
             return f"{uri_of(tree.root, spot.path)}#L{spot.line + 1}"
 
         def question(session: Session) -> tuple[Span, str] | None:
-            findings = list(session.findings(path))
-            findings += server.verdicts.findings(tree.root, path, session.sources.text)
+            of_runs = [*server.verdicts.findings(tree.root, path, session.sources.text)]
+            findings = with_measured(session.findings(path), of_runs)
             return _about(session, path, findings, point, _Traces(traces, link), known)
 
         found = await tree.ask(question)

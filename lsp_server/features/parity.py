@@ -24,6 +24,7 @@ from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
 from lsp_server.checks.findings import findings_of
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.margins import margins
 from lsp_server.checks.queue import CheckQueue
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import could_not_start
@@ -113,7 +114,7 @@ class ParityRuns:
             self._running.pop(run.id, None)
             progress.end()
             self._server.status.ended(run)
-        findings = _findings(target, result)
+        findings = (*_findings(target, result), *await asyncio.to_thread(_margins, tree.root, result))
         # Before it is told: whoever hears of the verdict may save the next moment.
         kept, closure = await asyncio.to_thread(_seen, target, request, result, began, findings)
         answer = self._settle(tree, target, result, findings, texts, closure, by_itself=known)
@@ -254,6 +255,11 @@ def _known(root: Path, target: Target, request: CheckRequest) -> Evidence | None
 
 def _findings(target: Target, result: CheckResult) -> tuple[Finding, ...]:
     return tuple(findings_of(result, target.port_class)) if result.status != "cancelled" else ()
+
+
+def _margins(root: Path, result: CheckResult) -> list[Finding]:
+    paths = {c.location.path for c in result.comparisons if c.location is not None}
+    return margins(result, texts_on_disk(root, paths))
 
 
 def _seen(
