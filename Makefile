@@ -77,6 +77,7 @@ bench: tools project
 	@$(BIN)/python benchmarks/weights.py
 	@$(BIN)/python benchmarks/check.py
 	@$(BIN)/python benchmarks/trace_overhead.py
+	@$(BIN)/python benchmarks/recorder_overhead.py
 
 INJECTIONS ?= .injections
 EXAM := $(BIN)/python benchmarks/injections.py

@@ -87,23 +87,28 @@ def run_pytest(spec: dict[str, Any], writer: RecordWriter, root: str) -> int:
     if importlib.util.find_spec("pytest") is None:
         writer.write("problem", problem="no-pytest", message=f"pytest is not installed for {sys.executable}")
         return 1
+    from ditproof_probe import other_comparisons
     from ditproof_probe.recorder import Recorder
 
     recorder = Recorder(writer, root)
     recorder.install()
+    other_comparisons.install(recorder)
 
     import pytest
 
+    from ditproof_probe.conditions import Conditions
     from ditproof_probe.loaded import LoadedFiles, Opened
     from ditproof_probe.parity_plugin import ParityPlugin
     from ditproof_probe.undivided import Undivided
 
-    opened = Opened()
+    opened, conditions = Opened(), Conditions(writer, root)
     opened.install()
+    conditions.install()
     plugins: list[object] = [
         Undivided(),
         ParityPlugin(writer, recorder, root, spec["line"]),
         LoadedFiles(writer, opened, spec["bundle"], spec["run_dir"]),
+        conditions,
     ]
     if spec.get("trace") is not None:
         from ditproof_probe.parity_tracing import TracePlugin

@@ -22,7 +22,10 @@ def on_import(name: str, patch: Callable[[ModuleType], None]) -> None:
 
 
 class _PatchOnImport(importlib.abc.MetaPathFinder):
-    """Runs `patch` on one module right after its body ran, then steps aside."""
+    """Runs `patch` on one module right after its body ran, then steps aside.
+
+    It may be asked before: `importlib.util.find_spec` asks whether a module is there, and imports nothing.
+    """
 
     def __init__(self, name: str, patch: Callable[[ModuleType], None]) -> None:
         self._name = name
@@ -33,11 +36,15 @@ class _PatchOnImport(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._name:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _PatchingLoader(spec.loader, self._patch)
+            spec.loader = _PatchingLoader(spec.loader, self._patched)
         return spec
+
+    def _patched(self, module: ModuleType) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._patch(module)
 
 
 class _PatchingLoader(importlib.abc.Loader):

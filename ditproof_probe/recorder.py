@@ -4,9 +4,9 @@ The replacement is put in place while `torch.testing._comparison` is being impor
 `torch.testing` or a test can take the original by name. torch is thus imported when and only when
 the test itself imports it: an environment variable that a conftest sets first still counts.
 
-A `comparison` record holds: test, call (a running number), name, actual and expected (source
-text), path and line/column/end (from 0, bytes), function, rtol and atol (effective), equal_nan,
-passed, message of the failure, and the fields of `ditproof_probe.compare.Drift`.
+A `comparison` record holds: test, call (a running number), through (the function that compared), name,
+actual and expected (source text), path and line/column/end (from 0, bytes), function, rtol and atol
+(effective), equal_nan, passed, message of the failure, and the fields of `ditproof_probe.compare.Drift`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from ditproof_probe import compare
-from ditproof_probe.callsite import CallSite, call_site
+from ditproof_probe.callsite import CallSite, call_site, in_project
 from ditproof_probe.patching import on_import
 from ditproof_probe.records import RecordWriter
 
@@ -98,64 +98,95 @@ class Recorder:
                 self._writer.write("overflow", test=test, limit=MAX_CALLS)
             return
         try:
-            self._record(original, given, failure, call_site(frame, self._root), number)
-        except Exception as problem:  # noqa: BLE001 - a fault of ours must not change the outcome
-            self._writer.write(
-                "comparison_unmeasured",
-                test=test,
-                call=number,
-                message=f"{type(problem).__name__}: {problem}"[:_LONGEST_MESSAGE],
+            leaves = list(
+                itertools.islice(compare.pairs(given["actual"], given["expected"]), compare.MAX_PAIRS)
             )
+            site = call_site(frame, self._root)
+            for leaf in leaves:
+                passed = failure is None or (
+                    len(leaves) > 1 and leaf.problem is None and _passes(original, leaf, given)
+                )
+                self._record(leaf, given, passed, str(failure), site, number, "torch.testing.assert_close")
+        except Exception as problem:  # noqa: BLE001 - a fault of ours must not change the outcome
+            self._unmeasured(test, number, problem)
+
+    def note_values(
+        self,
+        through: str,
+        actual: Any,
+        expected: Any,
+        tolerances: Mapping[str, Any],
+        passed: bool,
+        message: str,
+        frame: FrameType,
+    ) -> None:
+        """Records one pair that met in another function. `tolerances`: rtol, atol, equal_nan as that function
+        has them. What libraries compare among themselves is left out: the call stands in the project."""
+        test = self.current_test
+        if test is None or not in_project(frame.f_code.co_filename, self._root):
+            return
+        number = self._calls[test] = self._calls.get(test, 0) + 1
+        if number > MAX_CALLS and passed:
+            if number == MAX_CALLS + 1:
+                self._writer.write("overflow", test=test, limit=MAX_CALLS)
+            return
+        try:
+            if "torch" not in sys.modules:
+                raise RuntimeError("torch was not imported, so the values were not measured")
+            pair = compare.Pair("", actual, expected)
+            site = call_site(frame, self._root)
+            self._record(pair, tolerances, passed, message, site, number, through)
+        except Exception as problem:  # noqa: BLE001 - a fault of ours must not change the outcome
+            self._unmeasured(test, number, problem)
+
+    def _unmeasured(self, test: str | None, number: int, problem: Exception) -> None:
+        text = f"{type(problem).__name__}: {problem}"[:_LONGEST_MESSAGE]
+        self._writer.write("comparison_unmeasured", test=test, call=number, message=text)
 
     def _record(
         self,
-        original: Callable[..., None],
+        leaf: compare.Pair,
         given: Mapping[str, Any],
-        failure: Exception | None,
+        passed: bool,
+        message: str,
         site: CallSite,
         number: int,
+        through: str,
     ) -> None:
-        leaves = list(itertools.islice(compare.pairs(given["actual"], given["expected"]), compare.MAX_PAIRS))
-        for leaf in leaves:
-            rtol, atol, equal_nan = given.get("rtol"), given.get("atol"), bool(given.get("equal_nan"))
-            tolerances = (
-                compare.effective_tolerances(leaf.actual, leaf.expected, rtol, atol)
-                if leaf.problem is None
-                else None
-            )
-            if leaf.problem is not None:
-                drift = compare.Drift(None, None, None, None, None, None, problem=leaf.problem)
-            else:
-                drift = compare.measure(
-                    leaf.actual,
-                    leaf.expected,
-                    rtol=tolerances[0] if tolerances else 0.0,
-                    atol=tolerances[1] if tolerances else 0.0,
-                    equal_nan=equal_nan,
-                )
-            passed = failure is None or (
-                len(leaves) > 1 and leaf.problem is None and _passes(original, leaf, given)
-            )
-            self._writer.write(
-                "comparison",
-                test=self.current_test,
-                call=number,
-                name=_name(site, leaf.suffix, number),
-                actual=site.actual,
-                expected=site.expected,
-                path=site.path,
-                line=site.line,
-                column=site.column,
-                end_line=site.end_line,
-                end_column=site.end_column,
-                function=site.function,
-                rtol=_finite(tolerances[0]) if tolerances else None,
-                atol=_finite(tolerances[1]) if tolerances else None,
+        rtol, atol, equal_nan = given.get("rtol"), given.get("atol"), bool(given.get("equal_nan"))
+        tolerances = None
+        if leaf.problem is None:
+            tolerances = compare.effective_tolerances(leaf.actual, leaf.expected, rtol, atol)
+            drift = compare.measure(
+                leaf.actual,
+                leaf.expected,
+                rtol=tolerances[0] if tolerances else 0.0,
+                atol=tolerances[1] if tolerances else 0.0,
                 equal_nan=equal_nan,
-                passed=passed,
-                message=None if passed else str(failure)[:_LONGEST_MESSAGE],
-                **asdict(drift),
             )
+        else:
+            drift = compare.Drift(None, None, None, None, None, None, problem=leaf.problem)
+        self._writer.write(
+            "comparison",
+            test=self.current_test,
+            call=number,
+            through=through,
+            name=_name(site, leaf.suffix, number),
+            actual=site.actual,
+            expected=site.expected,
+            path=site.path,
+            line=site.line,
+            column=site.column,
+            end_line=site.end_line,
+            end_column=site.end_column,
+            function=site.function,
+            rtol=_finite(tolerances[0]) if tolerances else None,
+            atol=_finite(tolerances[1]) if tolerances else None,
+            equal_nan=equal_nan,
+            passed=passed,
+            message=None if passed else message[:_LONGEST_MESSAGE],
+            **asdict(drift),
+        )
 
 
 def _passes(original: Callable[..., None], leaf: compare.Pair, given: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ carries `v` (the version of this vocabulary) and `kind`:
 `collected`     tests: [node id], deselected: count
 `no_target`     message: nothing in the file matches what was asked for
 `collect_error` path, line (from 0) or None, message, missing (a package) or None
-`comparison`    one pair of values that met in `assert_close`; see `ditproof_probe.recorder`
+`comparison`    one pair of values that a test compared; see `ditproof_probe.recorder`
 `comparison_unmeasured`  test, call, message: a comparison ran and its numbers could not be taken
 `overflow`      test, limit: passing comparisons beyond this number are not recorded
 `traced`        one model's trace, written; see `ditproof_probe.parity_tracing`
@@ -21,6 +21,7 @@ carries `v` (the version of this vocabulary) and `kind`:
 `released`      test, problem (None where its end was asked for): no more is answered about these models
 `outcome`       one test: outcome, reason, class of a skip, where; see `ditproof_probe.parity_plugin`
 `loaded`        files, packages: what the run hung on; see `ditproof_probe.loaded`
+`conditions`    versions, devices, seeds, warnings, memory; see `ditproof_probe.conditions`
 `session`       exit_code of pytest, message
 `problem`       problem (`no-pytest`), message: the run cannot begin
 `exit`          code or signal of the process that ran pytest, asked (`cancel`, `orphaned` or None)

@@ -5,7 +5,7 @@ Lines and columns count from 1, columns in code points; paths are relative to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from analyzers.facts.model import ClassFacts, Placed
@@ -14,6 +14,8 @@ from analyzers.findings import Finding, Location
 from analyzers.project.oracles import Oracle
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
+from analyzers.weights.known import state_key
+from lsp_server.checks.evidence.tiers import NOTHING
 
 LinesOf = Callable[[str], LineIndex]
 """The lines of a file by its path; an empty text where the file cannot be read."""
@@ -73,10 +75,10 @@ def place_json(location: Location, lines: LinesOf) -> dict[str, Any]:
     }
 
 
-def port_json(port: Port) -> dict[str, Any]:
+def port_json(port: Port, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """One port, as `ditproof ports --format json` lists it.
 
-    `config` and `arch_config` are class names. `evidence` is null for a tier that nothing is recorded of.
+    `config` and `arch_config` are class names. `evidence`: what is known of each tier, null where nothing is.
     """
     mapping = port.mapping
     return {
@@ -98,13 +100,13 @@ def port_json(port: Port) -> dict[str, Any]:
         },
         "parity_tests": list(port.parity_tests),
         "status_file": port.status_file,
-        "evidence": {"tier1": None, "tier2": None, "tier3": None},
+        "evidence": dict(evidence),
     }
 
 
-def ports_json(ports: Iterable[Port]) -> list[dict[str, Any]]:
-    """Several ports, in their order."""
-    return [port_json(port) for port in ports]
+def ports_json(ports: Iterable[Port], kept: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Several ports, in their order. `kept`: the evidence by `path::Class`."""
+    return [port_json(port, kept.get(state_key(port), NOTHING)) for port in ports]
 
 
 def _oracle_json(oracle: Oracle | None) -> dict[str, Any] | None:

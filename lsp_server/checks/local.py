@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lsp_server.checks.bundle import write_bundle
+from lsp_server.checks.devices import CPU, VISIBLE
 from lsp_server.checks.environment import child_environment
 from lsp_server.checks.errors import CheckError, InterpreterError, UntrustedWorkspaceError
 from lsp_server.checks.executor import Ended, RawRun
@@ -183,6 +184,8 @@ class LocalExecutor:
             "PYTHONDONTWRITEBYTECODE": "1",
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         }
+        if request.device != CPU:
+            environment[VISIBLE] = request.device
         # Compiled kernels are worth keeping; by default they would go with the temporary folder.
         kernels = Path(request.root, ".ditproof", "cache", "torchinductor")
         environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kernels))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from analyzers.findings import JsonValue, Location
+from lsp_server.checks.conditions import Conditions
 
 Status = Literal["passed", "failed", "skipped", "error", "cancelled"]
 EventKind = Literal[
@@ -54,7 +55,8 @@ class CheckRequest:
     `line` narrows a file to the test that stands there. `timeout` is in seconds, `memory_limit` in
     bytes of private memory of the whole process group (None: no limit; only Linux can watch it).
     `allowed_environment` adds names or patterns to the allow-list. `device` is the slot that the
-    run takes in the queue. `port` names the DiT class it belongs to, if known. `trace`: record both models.
+    run takes in the queue: `cpu`, or the UUID of the one GPU that it sees. `port` names the DiT class it
+    belongs to, if known. `trace`: record both models.
     """
 
     root: str
@@ -101,7 +103,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pair of values that met in `assert_close`: an `Output` with everything behind it."""
+    """One pair of values that a test compared: an `Output` with everything behind it. `through`: the function
+    that compared them. What `torch.allclose` and its like deny fails no test by itself."""
 
     output: Output
     test: str | None
@@ -123,6 +126,7 @@ class Comparison:
     nonfinite_mismatched: int | None
     problem: str | None
     message: str | None
+    through: str = "torch.testing.assert_close"
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class CheckResult:
 
     `reason` and `next_step` are for a person; `notes` are remarks that change no verdict;
     `place` is where to show a check that could not run. `traces`: of the models that were recorded, where
-    the request asked for that. `loaded`: None where the run did not come to its end.
+    the request asked for that. `loaded` and `conditions`: None where the run did not come to its end.
     """
 
     port: str | None
@@ -186,6 +190,7 @@ class CheckResult:
     place: Location | None = None
     traces: tuple[ModelTrace, ...] = ()
     loaded: Loaded | None = None
+    conditions: Conditions | None = None
 
     @property
     def skips(self) -> tuple[Outcome, ...]:
@@ -219,6 +224,7 @@ class CheckResult:
             ],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
             "traces": [asdict(trace) for trace in self.traces],
+            "conditions": self.conditions.to_json() if self.conditions is not None else None,
             "notes": list(self.notes),
             "log_tail": self.log_tail,
         }

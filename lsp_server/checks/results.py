@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analyzers.findings import START_OF_FILE, Location, Span
+from lsp_server.checks.conditions import read_conditions
 from lsp_server.checks.executor import RawRun
 from lsp_server.checks.requests import (
     CheckRequest,
@@ -77,6 +78,7 @@ def build_result(request: CheckRequest, run: RawRun, next_step: str = "") -> Che
             ModelTrace(r["test"], r["side"], r["class"], r["file"], r["forwards"]) for r in told.all("traced")
         ),
         loaded=_loaded(told.last("loaded"), root),
+        conditions=read_conditions(told.last("conditions")) if told.last("conditions") else None,
     )
 
 
@@ -296,7 +298,7 @@ def _notes(
     comparisons: tuple[Comparison, ...],
 ) -> Iterable[str]:
     if verdict.status == "passed" and not comparisons:
-        yield "No comparison was recorded: the test passed without calling torch.testing.assert_close."
+        yield "No comparison was recorded: the test passed without a call that compares values."
     for outcome in outcomes:
         if outcome.outcome == "xpassed":
             yield f"{outcome.test} passes although it is marked xfail: remove the mark."
@@ -359,6 +361,7 @@ def _comparison(record: Mapping[str, Any], root: str) -> Comparison:
             )
         },
         equal_nan=bool(record["equal_nan"]),
+        through=str(record.get("through") or Comparison.through),
     )
 
 

@@ -23,6 +23,7 @@ from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.terminal import printable, rendered, say, write, write_json
 from lsp_server.commands.workspace import Tree, open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
+from lsp_server.evidence_texts import ago
 from lsp_server.facts_cache import DiskFactsCache
 
 _STYLES = {"passed": "green", "failed": "bold red", "error": "bold red", "skipped": "yellow"}
@@ -120,14 +121,6 @@ def run_json(run: Evidence, changed: Sequence[Change], history: Iterable[Evidenc
 
 def _when(ended: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ended))
-
-
-def ago(seconds: float) -> str:
-    """A time span as a person says it."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return "just now"
 
 
 # --------------------------------------------------------------------------- text

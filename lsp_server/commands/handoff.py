@@ -16,13 +16,13 @@ from lsp_server.checks.handoff.gate import Gate, gate_of
 from lsp_server.checks.handoff.gathering import Handed, documents, found_of, handed, official_files
 from lsp_server.checks.handoff.report import diff_text, document_json, is_told, valid_block
 from lsp_server.checks.handoff.state_files import Updated, updated
-from lsp_server.commands.evidence import ago
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
 from lsp_server.commands.port_argument import find_port, paths_in
 from lsp_server.commands.terminal import colours, printable, rendered, say, styled, write, write_json
 from lsp_server.commands.workspace import open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused, write_atomically
+from lsp_server.evidence_texts import ago
 from lsp_server.facts_cache import DiskFactsCache
 from lsp_server.git import branch_of
 

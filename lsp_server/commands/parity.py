@@ -14,10 +14,12 @@ import click
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
 from analyzers.weights.known import state_key
+from lsp_server.checks.devices import chosen_device
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.evidence.making import evidence_of_parity
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.margins import margins
 from lsp_server.checks.meta import DEFAULT_TIMEOUT as TINY_TIMEOUT
 from lsp_server.checks.requests import (
     DEFAULT_MEMORY,
@@ -38,6 +40,7 @@ from lsp_server.commands.terminal import colours, printable, rendered, say, styl
 from lsp_server.commands.workspace import Tree, inside_root, open_tree, project_of, tell_problems
 from lsp_server.entries import collector_paused
 from lsp_server.facts_cache import DiskFactsCache
+from lsp_server.parity_targets import texts_on_disk
 
 EXIT_CODES: dict[Status, ExitCode] = {
     "passed": ExitCode.CLEAN,
@@ -143,6 +146,7 @@ def command(
             port=port,
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             memory_limit=int(memory_limit * (1 << 30)),
+            device=chosen_device(),
             trace=recorded,
         )
         began = time.time()
@@ -155,6 +159,9 @@ def command(
         write("\n".join(_text(result, quiet) for result in results))
         if len(results) > 1 and not quiet:
             write(f"\n{len(results)} tests of {port}: {overall(results)}.\n")
+    if output_format != "json" and not quiet:
+        for result in results:
+            _tell_margins(tree.root, result)
     code = EXIT_CODES[overall(results)]
     return ExitCode.USAGE if tell_problems(tree.settings) else code
 
@@ -297,11 +304,21 @@ def _text(result: CheckResult, quiet: bool) -> str:
         parts += [f"trace of {t.side} {printable(t.model)}: {printable(t.file)}\n" for t in result.traces]
         parts.append("  next: ditproof trace-diff OFFICIAL NATIVE --port PORT\n")
     if not quiet:
+        if result.conditions is not None:
+            parts.append(f"  {printable(result.conditions.summary)}\n")
         parts += [f"note: {printable(note)}\n" for note in result.notes]
         if result.status in ("failed", "error") and result.log_tail.strip():
             tail = "".join(f"  {printable(line)}\n" for line in result.log_tail.strip().splitlines()[-20:])
             parts.append(f"the end of the log:\n{tail}")
     return "".join(parts)
+
+
+def _tell_margins(root: Path, result: CheckResult) -> None:
+    """Which tolerances are far looser than the run needed."""
+    paths = {c.location.path for c in result.comparisons if c.location is not None}
+    for found in margins(result, texts_on_disk(root, paths)):
+        place = f"{found.location.path}:{found.location.span.line + 1}"
+        write(f"note: {printable(place)}: {printable(found.message)} ({found.code})\n")
 
 
 def _outputs(outputs: Sequence[Output]) -> str:

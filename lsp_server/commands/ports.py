@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from analyzers.project.ports import Port
 from analyzers.project.sources import Sources
+from analyzers.weights.known import state_key
+from lsp_server.checks.evidence.tiers import NAMES, NOTHING, evidence_by_tier
 from lsp_server.commands.exits import CommandError, ExitCode
 from lsp_server.commands.options import project_options
 from lsp_server.commands.report import count
@@ -37,10 +40,11 @@ def command(root: str | None, python: str | None, output_format: str, quiet: boo
             f"a port is a class below {tree.profile.dits}/ that derives from "
             f"{tree.profile.base_dit.rpartition('.')[2]} and has a forward.",
         )
+    kept = evidence_by_tier(tree.root)
     if output_format == "json":
-        write_json(ports_json(ports))
+        write_json(ports_json(ports, kept))
     else:
-        write(_table(ports, tree.profile.dits))
+        write(_table(ports, tree.profile.dits, kept))
         if not quiet:
             unreachable = [port.name for port in ports if port.reachable == "unreachable"]
             write(f"{count(len(ports), 'port')}")
@@ -53,14 +57,15 @@ def command(root: str | None, python: str | None, output_format: str, quiet: boo
     return ExitCode.USAGE if tell_problems(tree.settings) else ExitCode.CLEAN
 
 
-def _table(ports: tuple[Port, ...], dits: str) -> str:
+def _table(ports: tuple[Port, ...], dits: str, kept: Mapping[str, Mapping[str, Any]]) -> str:
     """What is there and what is missing, one row a port; the names behind it are in the JSON."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("PORT", overflow="fold")
-    for title in ("REGISTRY", "EXPORTED", "RULES", "ORACLE", "TESTS"):
+    titles = ["REGISTRY", "EXPORTED", "RULES", "ORACLE", "TESTS", *(["EVIDENCE"] if kept else [])]
+    for title in titles:
         table.add_column(title, no_wrap=True)
     table.add_column(f"WHERE IN {dits}", overflow="fold", ratio=1)
     styles = {"discovered": "green", "legacy": "yellow", "unreachable": "bold red"}
@@ -73,9 +78,25 @@ def _table(ports: tuple[Port, ...], dits: str) -> str:
             str(port.mapping.rules) if port.mapping is not None else "?",
             port.oracle.ref.partition(":")[0].rpartition("/")[2] if port.oracle is not None else "-",
             str(len(port.parity_tests)) if port.parity_tests else "none",
+            *([_evidence(kept.get(state_key(port), NOTHING))] if kept else []),
             f"{where}:{port.location.span.line + 1}",
         )
     return rendered(table)
+
+
+def _evidence(tiers: Mapping[str, Any]) -> Text:
+    """The tiers that something is known of; only what counts looks like it."""
+    from rich.text import Text
+
+    text = Text()
+    for tier, name in NAMES.items():
+        known = tiers[name]
+        if known is not None:
+            stale = known["status"] == "passed" and not known["counts"]
+            word = tier if known["counts"] else f"{tier} {'stale' if stale else known['status']}"
+            style = "green" if known["counts"] else "bold red" if known["status"] == "failed" else "yellow"
+            text.append(" " if text else "").append(word, style=style)
+    return text or Text("-")
 
 
 def _exported(port: Port) -> Text:

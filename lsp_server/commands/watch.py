@@ -18,6 +18,7 @@ from analyzers.findings import Severity
 from analyzers.project.ports import Port
 from analyzers.project.sources import READABLE
 from analyzers.weights.known import state_key
+from lsp_server.checks.devices import chosen_device
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.evidence.making import (
     evidence_of_parity,
@@ -254,7 +255,10 @@ class Watch:
 
     async def _parity(self, target: Target) -> tuple[str, str]:
         root = self.session.root
-        request = CheckRequest(str(root), self.python, target.test, trusted=True, port=target.port)
+        device = await asyncio.to_thread(chosen_device)
+        request = CheckRequest(
+            str(root), self.python, target.test, trusted=True, port=target.port, device=device
+        )
         known = self._known(target, request)
         if known is not None:
             return known.status, f"{target.test}: {known.reason} (the same contents were run before)"

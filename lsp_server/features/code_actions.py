@@ -23,6 +23,7 @@ from lsp_server.features.recipes import action_for, port_without_recipe
 from lsp_server.plain import as_mapping
 from lsp_server.positions import to_range, to_span
 from lsp_server.session import Session
+from lsp_server.verdicts import with_measured
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -209,8 +210,8 @@ class Fixes:
         """What rules find in the present text of a file, and what runs have found there."""
 
         def found(session: Session) -> list[Finding]:
-            of_runs = self._server.verdicts.findings(tree.root, path, session.sources.text)
-            return [*session.findings(path), *of_runs]
+            of_runs = [*self._server.verdicts.findings(tree.root, path, session.sources.text)]
+            return with_measured(session.findings(path), of_runs)
 
         return await tree.ask(found)
 

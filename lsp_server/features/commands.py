@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lsp_server.checks.evidence.tiers import evidence_by_tier
 from lsp_server.payloads import findings_json, ports_json
 from lsp_server.plain import as_mapping
 from lsp_server.session import Changes, Session
@@ -49,8 +53,13 @@ def register(server: Server) -> None:
     async def ports(params: Any) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
         for tree in _trees(server, params):
-            answers += await tree.ask(lambda session: ports_json(session.project.ports))
+            kept = await asyncio.to_thread(evidence_by_tier, tree.root)
+            answers += await tree.ask(partial(_ports, kept))
         return answers
+
+
+def _ports(kept: Mapping[str, Mapping[str, Any]], session: Session) -> list[dict[str, Any]]:
+    return ports_json(session.project.ports, kept)
 
 
 def _trees(server: Server, argument: Any) -> tuple[Tree, ...]:

@@ -28,6 +28,7 @@ from lsp_server.documents import uri_of
 from lsp_server.features.settings_files import settings_diagnostics
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.translate import to_diagnostics
+from lsp_server.verdicts import with_measured
 
 if TYPE_CHECKING:
     from lsp_server.server import Server
@@ -251,7 +252,8 @@ class Diagnoser:
             return uris.get(other) or uri_of(root, other)
 
         def question(session: Session) -> list[types.Diagnostic]:
-            found = [*findings(session), *server.verdicts.findings(root, path, session.sources.text)]
+            of_runs = [*server.verdicts.findings(root, path, session.sources.text)]
+            found = with_measured(findings(session), of_runs)
             return to_diagnostics(
                 sorted(found, key=lambda f: f.sort_key),
                 lines=session.lines,

@@ -14,11 +14,14 @@ from analyzers.numeric.verdicts import Spot
 from analyzers.project.ports import Port
 from analyzers.weights.known import state_key
 from lsp_server.documents import uri_of
+from lsp_server.evidence_texts import card as evidence_card
+from lsp_server.features.parity_on_save import Known
 from lsp_server.positions import to_byte_column, to_range
 from lsp_server.rule_pages import Page, find_page
 from lsp_server.session import Session
 from lsp_server.trace_texts import card_of_divergence, card_of_result
 from lsp_server.tracing import TraceStanding
+from lsp_server.verdicts import with_measured
 from lsp_server.weight_views import card_at
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def register(server: Server) -> None:
         column = to_byte_column(document.lines, params.position, document.encoding)
         point = Span(params.position.line, column, params.position.line, column)
         version = document.version
-        traces = server.traces.standings(tree)
+        traces, known = server.traces.standings(tree), server.saves.known(tree)
 
         def link(spot: Spot) -> str | None:
             if spot.path is None or spot.line is None:
@@ -52,9 +55,9 @@ def register(server: Server) -> None:
             return f"{uri_of(tree.root, spot.path)}#L{spot.line + 1}"
 
         def question(session: Session) -> tuple[Span, str] | None:
-            findings = list(session.findings(path))
-            findings += server.verdicts.findings(tree.root, path, session.sources.text)
-            return _about(session, path, findings, point, _Traces(traces, link))
+            of_runs = [*server.verdicts.findings(tree.root, path, session.sources.text)]
+            findings = with_measured(session.findings(path), of_runs)
+            return _about(session, path, findings, point, _Traces(traces, link), known)
 
         found = await tree.ask(question)
         if found is None or document.version != version:
@@ -90,7 +93,12 @@ class _Traces:
 
 
 def _about(
-    session: Session, path: str, findings: list[Finding], point: Span, traces: _Traces
+    session: Session,
+    path: str,
+    findings: list[Finding],
+    point: Span,
+    traces: _Traces,
+    known: Mapping[str, Known],
 ) -> tuple[Span, str] | None:
     here = [finding for finding in findings if finding.location.span.contains(point)]
     port = next(
@@ -99,7 +107,8 @@ def _about(
     )
     parts = [card for finding in here if (card := traces.of_finding(finding)) is not None]
     if port is not None:
-        parts += [card for card in (card_of_port(port), traces.of_port(port)) if card is not None]
+        cards = (card_of_port(port), traces.of_port(port), _evidence_of(state_key(port), known))
+        parts += [card for card in cards if card is not None]
     # What is wrong with a rule, its findings tell already.
     keys = card_at(session, path, point, faults=not here)
     if keys is not None:
@@ -115,6 +124,11 @@ def _about(
     if port is not None:
         span = port.location.span
     return span, "\n\n---\n\n".join(parts)
+
+
+def _evidence_of(port: str, known: Mapping[str, Known]) -> str | None:
+    own = (one for one in known.values() if one.evidence.port == port)
+    return evidence_card((one.evidence, one.changed, one.history) for one in own)
 
 
 def card_of_rule(page: Page) -> str:

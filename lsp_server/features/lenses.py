@@ -16,6 +16,8 @@ from analyzers.weights.known import proof_of, state_key, state_of
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.recipes import NoRecipe
 from lsp_server.documents import uri_of
+from lsp_server.evidence_texts import standing
+from lsp_server.features.parity_on_save import Known
 from lsp_server.features.recipes import WRITE_RECIPE
 from lsp_server.features.trace import TRACE
 from lsp_server.features.weights import WEIGHTS
@@ -71,6 +73,7 @@ def register(server: Server) -> None:
         weights = server.weights
         unsaved = weights.unsaved(tree)
         known = _Known(weights.standings(tree), weights.waiting(tree), unsaved, weights.why_not(tree))
+        runs = server.saves.known(tree)
         traced = _Traced(server.traces.standings(tree), unsaved, server.traces.why_not(tree))
 
         def question(session: Session) -> list[_Lens]:
@@ -80,10 +83,12 @@ def register(server: Server) -> None:
                     for test in port.parity_tests[:MOST_TESTS]:
                         name = test.rpartition("/")[2].removesuffix(".py")
                         target = {"uri": uris.get(test) or uri_of(tree.root, test), "line": None}
-                        found.append((port.location.span, f"Run parity: {name}", COMMAND, target))
-            for span in _tests(session, path):
+                        title = f"Run parity: {name}{_last_run(runs, test)}"
+                        found.append((port.location.span, title, COMMAND, target))
+            for name, span in _tests(session, path):
                 here = {"uri": document.uri, "line": span.line}
-                found.append((span, "ditproof: run parity", COMMAND, here))
+                last = _last_run(runs, f"{path}::{name}") or _last_run(runs, path)
+                found.append((span, f"ditproof: run parity{last}", COMMAND, here))
             return found
 
         found = await tree.ask(question) if tree.ready else []
@@ -96,6 +101,12 @@ def register(server: Server) -> None:
             )
             for span, title, command, target in found
         ]
+
+
+def _last_run(runs: Mapping[str, Known], test: str) -> str:
+    """What the last run of a test came to, as the end of a lens."""
+    known = runs.get(test)
+    return f" ({standing(known.evidence, known.changed)})" if known is not None else ""
 
 
 _Lens = tuple[Span, str, str, dict[str, Any]]
@@ -205,15 +216,18 @@ def _stale(session: Session, standing: Standing, known: _Known) -> bool:
     )
 
 
-def _tests(session: Session, path: str) -> list[Span]:
-    """The names of a parity test file's tests, as pytest would collect them by default."""
+def _tests(session: Session, path: str) -> list[tuple[str, Span]]:
+    """A parity test file's tests by their nodes, as pytest would collect them by default."""
     if not session.profile.is_parity_test(path):
         return []
     facts = session.project.file(path)
     if facts is None:
         return []
     return [
-        function.at(function.fact.name_span).span
+        (
+            function.fact.name if cls is None else f"{cls.fact.name}::{function.fact.name}",
+            function.at(function.fact.name_span).span,
+        )
         for cls, function in facts.all_functions()
         if function.fact.name.startswith("test") and (cls is None or _is_test_class(cls))
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from analyzers.findings import Finding
+from lsp_server.checks.devices import chosen_device
 from lsp_server.checks.errors import CheckError
 from lsp_server.checks.evidence.kept_findings import findings_from_json
 from lsp_server.checks.evidence.making import evidence_of_parity, parity_asked
@@ -22,10 +24,12 @@ from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
 from lsp_server.checks.findings import findings_of
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.local import LocalExecutor
+from lsp_server.checks.margins import margins
 from lsp_server.checks.queue import CheckQueue
 from lsp_server.checks.requests import CheckEvent, CheckRequest, CheckResult
 from lsp_server.checks.run import could_not_start
 from lsp_server.documents import uri_of
+from lsp_server.features.keeping import keep
 from lsp_server.features.named import INVALID_PARAMS, REQUEST_FAILED, file_named, tree_with
 from lsp_server.features.progress import Progress
 from lsp_server.parity_targets import Target, target_at, texts_on_disk
@@ -42,17 +46,6 @@ CANCEL = "ditproof.cancel"
 VERDICT_METHOD = "ditproof/verdict"
 _REPORT_EVERY = 0.1
 _UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in the editor first."
-
-
-@dataclass(frozen=True)
-class _Settled:
-    """What a run came to. `kept`: the evidence that it left, None where it left none. `known`: nothing was
-    run, for the same had been asked before."""
-
-    answer: dict[str, Any]
-    findings: tuple[Finding, ...]
-    kept: Evidence | None
-    known: bool = False
 
 
 def register(server: Server) -> None:
@@ -90,21 +83,22 @@ class ParityRuns:
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
         tree, target = await self._target(argument)
-        settled = await self.verdict_on(tree, target)
+        answer = await self.verdict_on(tree, target)
         self._server.saves.look(tree)
-        return settled.answer
+        return answer
 
-    async def verdict_on(self, tree: Tree, target: Target, *, known: bool = False) -> _Settled:
+    async def verdict_on(self, tree: Tree, target: Target, *, known: bool = False) -> dict[str, Any]:
         """Runs a test and tells the verdict. `known`: nobody asked for it, so a verdict on the same files,
         weights and packages is told again where there is one."""
         request = CheckRequest(str(tree.root), "", target.test, trusted=True, port=target.port)
         try:
             found = await asyncio.to_thread(find_interpreter, tree.root, self._server.settings.python)
         except CheckError as error:
-            return self._settled(
-                tree, target, could_not_start(request, error), began=time.time(), by_itself=known
-            )
-        request = replace(request, python=found.path)
+            result = could_not_start(request, error)
+            texts = await asyncio.to_thread(texts_on_disk, tree.root, target.files)
+            return self._settle(tree, target, result, _findings(target, result), texts, {}, by_itself=known)
+        device = await asyncio.to_thread(chosen_device)
+        request = replace(request, python=found.path, device=device)
         kept = await asyncio.to_thread(_known, tree.root, target, request) if known else None
         if kept is not None:
             return self._known(tree, target, kept)
@@ -120,9 +114,12 @@ class ParityRuns:
             self._running.pop(run.id, None)
             progress.end()
             self._server.status.ended(run)
-        settled = self._settled(tree, target, result, request, texts, began=began, by_itself=known)
-        await asyncio.to_thread(self._keep, tree.root, settled.kept)
-        return settled
+        findings = (*_findings(target, result), *await asyncio.to_thread(_margins, tree.root, result))
+        # Before it is told: whoever hears of the verdict may save the next moment.
+        kept, closure = await asyncio.to_thread(_seen, target, request, result, began, findings)
+        answer = self._settle(tree, target, result, findings, texts, closure, by_itself=known)
+        await keep(self._server, tree.root, lambda: kept)
+        return answer
 
     async def cancel(self, run: str) -> int:
         """Ends one run; how many were ended."""
@@ -156,48 +153,42 @@ class ParityRuns:
     # ------------------------------------------------------------------ the run
 
     async def _result(self, request: CheckRequest, run: Run, progress: Progress) -> CheckResult:
-        told = 0.0
+        told, began = 0.0, time.monotonic()
 
         def on_event(event: CheckEvent) -> None:
             nonlocal told
             if event.kind == "output" or time.monotonic() - told < _REPORT_EVERY:
                 return
             told = time.monotonic()
-            self._server.status.running(run, event.message)
-            progress.report(event.message)
+            message = f"{event.message} ({told - began:.0f} s)"
+            self._server.status.running(run, message)
+            progress.report(message)
 
         return await self._queue.submit(request, on_event)
 
     # ------------------------------------------------------------------ the verdict
 
-    def _settled(
+    def _settle(
         self,
         tree: Tree,
         target: Target,
         result: CheckResult,
-        request: CheckRequest | None = None,
-        texts: Any = None,
+        findings: tuple[Finding, ...],
+        texts: Mapping[str, str],
+        closure: Mapping[str, str],
         *,
-        began: float,
         by_itself: bool,
-    ) -> _Settled:
-        findings: tuple[Finding, ...] = ()
+    ) -> dict[str, Any]:
+        """Shows a result and tells of it. `texts`: of the target's files, `closure`: of what was loaded."""
         if result.status != "cancelled":
-            findings = tuple(findings_of(result, target.port_class))
-            loaded = result.loaded.files if result.loaded is not None else ()
-            closure = texts_on_disk(tree.root, (path for path in loaded if not Path(path).is_absolute()))
-            told_of = texts or texts_on_disk(tree.root, target.files)
-            self._server.verdicts.put(Verdict(tree.root, target.test, findings, told_of, closure))
+            self._server.verdicts.put(Verdict(tree.root, target.test, findings, texts, closure))
             self._server.diagnoser.schedule(tree)
         answer = self._tell(tree, target, {**verdict_json(target, result), "by_itself": by_itself})
         if result.status in ("failed", "error") and result.log_tail:
             self._server.tell(f"{target.test}: {result.reason}\n{result.log_tail}", types.MessageType.Log)
-        kept = None
-        if request is not None:
-            kept = evidence_of_parity(target.key, request, result, began, findings)
-        return _Settled(answer, findings, kept)
+        return answer
 
-    def _known(self, tree: Tree, target: Target, kept: Evidence) -> _Settled:
+    def _known(self, tree: Tree, target: Target, kept: Evidence) -> dict[str, Any]:
         """Tells again what an earlier run came to."""
         findings = tuple(findings_from_json(kept.findings))
         closure = (path for path in kept.sources if not Path(path).is_absolute())
@@ -220,27 +211,18 @@ class ParityRuns:
             "known_since": kept.ended,
             "by_itself": True,
         }
-        return _Settled(self._tell(tree, target, answer), findings, kept, known=True)
+        return self._tell(tree, target, answer)
 
     def _tell(self, tree: Tree, target: Target, answer: dict[str, Any]) -> dict[str, Any]:
         uri = self._server.uris_of(tree).get(target.path) or uri_of(tree.root, target.path)
         self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri})
         return answer
 
-    def _keep(self, root: Path, evidence: Evidence | None) -> None:
-        """Where it cannot be kept, that is told in the log; the verdict stands."""
-        if evidence is None:
-            return
-        store = EvidenceStore(root)
-        try:
-            store.add(evidence)
-        except EvidenceError as error:
-            self._server.tell(f"{error.reason} {error.next_step}", types.MessageType.Warning)
-        if store.moved_aside is not None:
-            self._server.tell(
-                f"The evidence could not be read; it was moved to {store.moved_aside}.",
-                types.MessageType.Warning,
-            )
+    def tell_again(self, tree: Tree, answer: dict[str, Any]) -> None:
+        """What several runs came to together, after each was told by itself."""
+        path = str(answer["test"]).partition("::")[0]
+        uri = self._server.uris_of(tree).get(path) or uri_of(tree.root, path)
+        self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri, "repeated": True})
 
 
 def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:
@@ -269,3 +251,22 @@ def _known(root: Path, target: Target, request: CheckRequest) -> Evidence | None
         return fitting(root, EvidenceStore(root).same_question(parity_asked(target.key, request)))
     except EvidenceError:
         return None  # told when the run that follows is to be kept
+
+
+def _findings(target: Target, result: CheckResult) -> tuple[Finding, ...]:
+    return tuple(findings_of(result, target.port_class)) if result.status != "cancelled" else ()
+
+
+def _margins(root: Path, result: CheckResult) -> list[Finding]:
+    paths = {c.location.path for c in result.comparisons if c.location is not None}
+    return margins(result, texts_on_disk(root, paths))
+
+
+def _seen(
+    target: Target, request: CheckRequest, result: CheckResult, began: float, findings: tuple[Finding, ...]
+) -> tuple[Evidence | None, Mapping[str, str]]:
+    """The evidence of a run, and the texts of the tree's files that it loaded."""
+    loaded = result.loaded.files if result.loaded is not None else ()
+    inside = [path for path in loaded if not Path(path).is_absolute()]
+    kept = evidence_of_parity(target.key, request, result, began, findings)
+    return kept, texts_on_disk(Path(request.root), inside)

@@ -7,6 +7,8 @@ Invariants
 * There is no backlog: what is newer takes the place of what waits, and a run that a save makes wrong is
   ended at once. After that the typist is given time: saves in a row start one more run, at their end.
 * What was run of the same files, weights and packages is told again without a run.
+* A test that was skipped or could not run lacks something that no save of the port brings: it is run again
+  when it is saved itself, by hand, and once in the next session.
 * Nothing is run of files with unsaved or unparsable text.
 """
 
@@ -16,10 +18,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analyzers.findings import Finding, Severity
 from analyzers.project.ports import Port
@@ -27,6 +30,7 @@ from analyzers.weights.known import state_key
 from lsp_server.checks.evidence.model import Evidence
 from lsp_server.checks.evidence.standing import Change, stale_sources
 from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
+from lsp_server.checks.evidence.trends import MOST_POINTS
 from lsp_server.parity_targets import Target, targets_about
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.verdicts import Verdict
@@ -42,6 +46,8 @@ QUIET = 1.0
 STALE = "DIT811"
 _NAME = "evidence-stale"
 _MOST_NAMED = 3
+_FIRST = ("failed", "passed", "error", "skipped")
+_WORDS = {"failed": "failed", "passed": "passed", "error": "could not run", "skipped": "skipped"}
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +71,18 @@ class _Queue:
     pending: dict[str, Target] = field(default_factory=dict)
     running: _Running | None = None
     working: bool = False
+    barren: set[str] = field(default_factory=set)
     closures: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Known:
-    """The last run of a test that is kept. `changed`: what it hung on and is now another."""
+    """The last run of a test that is kept. `changed`: what it hung on and is now another. `history`: the runs
+    of the same test, newest first."""
 
     evidence: Evidence
     changed: tuple[Change, ...]
+    history: tuple[Evidence, ...] = ()
 
 
 class ParityOnSave:
@@ -93,8 +102,12 @@ class ParityOnSave:
 
     def look(self, tree: Tree) -> None:
         """The tree has been read: what earlier sessions have left is looked at."""
-        if not self._stopped:
-            self._server.spawn(self._look(tree))
+        if self._stopped:
+            return
+        self._server.spawn(self._look(tree))
+        queue = self._queues.get(tree)
+        if queue is not None and queue.saved and queue.timer is None:
+            self._wait(tree, queue)
 
     async def _look(self, tree: Tree) -> None:
         """Reads what is kept, and tells of passes that speak of other sources (DIT811)."""
@@ -123,14 +136,20 @@ class ParityOnSave:
 
     def saved(self, tree: Tree, path: str) -> None:
         """A file has other contents on disk."""
-        if self._stopped or not tree.ready or not (path.endswith(".py") or path in SETTINGS_FILES):
+        if self._stopped or not (path.endswith(".py") or path in SETTINGS_FILES):
             return
         queue = self._queues.setdefault(tree, _Queue())
         queue.saved.add(path)
+        if not tree.ready:
+            return  # `look` comes back to it
         running = queue.running
         if running is not None and path in running.closure:
             running.task.cancel()
             queue.hurried = True
+        self._wait(tree, queue)
+
+    def _wait(self, tree: Tree, queue: _Queue) -> None:
+        """For more saves, before anything is begun."""
         if queue.timer is not None:
             queue.timer.cancel()
         queue.timer = asyncio.get_running_loop().call_later(
@@ -140,7 +159,7 @@ class ParityOnSave:
     async def _plan(self, tree: Tree, queue: _Queue) -> None:
         """Finds the tests that are concerned, and begins."""
         saved, queue.saved = queue.saved, set()
-        queue.hurried = False
+        queue.timer, queue.hurried = None, False
         touched = [test for test, closure in queue.closures.items() if not closure.isdisjoint(saved)]
         if not self.runs_in(tree):
             if touched:
@@ -152,12 +171,14 @@ class ParityOnSave:
         wanted = [target for target in found if not shown.isdisjoint(target.files)]
         if len(wanted) < len(found) and touched:
             await self._look(tree)
-        queue.pending = {target.test: target for target in wanted}
+        queue.barren -= {target.test for target in wanted if target.path in saved}
+        queue.pending = {target.test: target for target in wanted if target.test not in queue.barren}
         if queue.pending and not queue.working:
             queue.working = True
             self._server.spawn(self._work(tree, queue))
 
     async def _work(self, tree: Tree, queue: _Queue) -> None:
+        answers: list[dict[str, Any]] = []
         try:
             while queue.pending and not self._stopped and self.runs_in(tree):
                 # The names of weights are measured first: they take a second, and explain what follows.
@@ -166,7 +187,7 @@ class ParityOnSave:
                     break
                 _, target = queue.pending.popitem()
                 closure = frozenset(target.files) | queue.closures.get(target.test, frozenset())
-                task = asyncio.ensure_future(self._run(tree, target, closure))
+                task = asyncio.ensure_future(self._run(tree, queue, target, closure, answers))
                 queue.running = _Running(target, closure, task)
                 # wait, not await: a run that is ended must not end whoever comes after it.
                 await asyncio.wait([task])
@@ -175,14 +196,27 @@ class ParityOnSave:
                     log.error("a parity run after a save failed", exc_info=error)
         finally:
             queue.working = False
+        if len(answers) > 1:
+            self._server.runs.tell_again(tree, _overall(answers))
         await self._look(tree)
 
-    async def _run(self, tree: Tree, target: Target, closure: frozenset[str]) -> None:
+    async def _run(
+        self,
+        tree: Tree,
+        queue: _Queue,
+        target: Target,
+        closure: frozenset[str],
+        answers: list[dict[str, Any]],
+    ) -> None:
         unready = await self._unready(tree, target, closure)
         if unready is not None:
             log.info("%s is not run: %s", target.test, unready)
             return
-        await self._server.runs.verdict_on(tree, target, known=True)
+        answer = await self._server.runs.verdict_on(tree, target, known=True)
+        if answer["status"] in ("skipped", "error"):
+            queue.barren.add(target.test)
+        if answer["status"] != "cancelled":
+            answers.append(answer)
 
     async def _unready(self, tree: Tree, target: Target, closure: Iterable[str]) -> str | None:
         """Why what is on disk is not what the user means; None where it is."""
@@ -212,6 +246,17 @@ class ParityOnSave:
         self.forget()
 
 
+def _overall(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the tests of one save came to together: a failure before all; what passed is no less a pass
+    because another test lacks something, and that is told with it."""
+    deciding = min(answers, key=lambda answer: _FIRST.index(answer["status"]))
+    counts = Counter(answer["status"] for answer in answers)
+    counts[deciding["status"]] -= 1
+    others = ", ".join(f"{n} more {_WORDS[status]}" for status, n in counts.items() if n)
+    reason = " ".join(part for part in (deciding["reason"], f"({others})" if others else "") if part)
+    return {**deciding, "reason": reason or None}
+
+
 def _ports_to_tell(session: Session) -> dict[str, Port]:
     """The ports at which DIT811 may be told."""
     settings = session.settings
@@ -225,10 +270,15 @@ def _ports_to_tell(session: Session) -> dict[str, Port]:
 def _read(root: Path) -> dict[str, Known]:
     """The last run of each parity test, and what has changed since. What cannot be read is told when
     something is to be kept."""
-    found: list[Evidence] = []
+    store = EvidenceStore(root)
+    found: dict[str, Known] = {}
     with contextlib.suppress(EvidenceError):
-        found = [evidence for evidence in EvidenceStore(root).latest() if evidence.tier == "weights"]
-    return {evidence.subject: Known(evidence, stale_sources(root, evidence)) for evidence in found}
+        for evidence in store.latest():
+            if evidence.tier == "weights":
+                history = store.history(evidence.port, evidence.tier, evidence.subject)
+                changed = stale_sources(root, evidence)
+                found[evidence.subject] = Known(evidence, changed, tuple(history[:MOST_POINTS]))
+    return found
 
 
 def _closure(evidence: Evidence) -> frozenset[str]:

@@ -29,11 +29,13 @@ from analyzers.findings import Finding
 from analyzers.project.ports import Port
 from lsp_server.checks.contents import Package, changed_since, contents_of, package_around
 from lsp_server.checks.errors import CheckError
+from lsp_server.checks.evidence.making import evidence_of_trace
 from lsp_server.checks.interpreter import find_interpreter
 from lsp_server.checks.recipes import NoRecipe
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
+from lsp_server.features.keeping import keep
 from lsp_server.features.named import REQUEST_FAILED, ports_named
 from lsp_server.features.progress import Progress
 from lsp_server.plain import as_mapping
@@ -314,6 +316,9 @@ class TraceChecks:
             if not is_answer(result):
                 raise CheckError(result.reason, result.next_step)
             await take(result, whole=True)
+            await keep(
+                self._server, tree.root, lambda: evidence_of_trace(wanted.key, question, result, begun)
+            )
 
     async def _kept(self, tree: Tree, standing: TraceStanding, question: TraceQuestion) -> Traced | None:
         for traced in standing.kept:

@@ -41,6 +41,7 @@ IMAGES = {
     "trace-hover.png": "vscode-trace-hover.png",
     "trace-report.png": "vscode-trace-report.png",
     "trace-report-light.png": "vscode-trace-report-light.png",
+    "saves-failed.png": "vscode-saves-failed.png",
 }
 """Which screenshots the documentation shows, and under which names."""
 
@@ -143,6 +144,22 @@ def test_the_constant_taken_back_and_saved_agrees(parts: Parts) -> None:
 
 def test_a_recipe_is_written_by_its_quick_fix(parts: Parts) -> None:
     _must_be_well(parts, "trace-recipe")
+
+
+def test_a_saved_port_is_run_against_its_weights(parts: Parts) -> None:
+    _must_be_well(parts, "saves-pass")
+
+
+def test_a_wrong_constant_turns_the_right_test_red_after_a_save(parts: Parts) -> None:
+    _must_be_well(parts, "saves-fail")
+
+
+def test_the_constant_taken_back_is_green_without_a_run(parts: Parts) -> None:
+    _must_be_well(parts, "saves-undone")
+
+
+def test_without_weights_there_is_no_evidence(parts: Parts) -> None:
+    _must_be_well(parts, "saves-without-weights")
 
 
 def test_an_untrusted_workspace_gets_findings_and_no_runs(parts: Parts) -> None:

@@ -120,6 +120,14 @@ async def test_another_session_knows_what_one_before_has_run(tree: Path) -> None
     assert runs(tree) == 1
 
 
+async def test_a_save_while_the_tree_is_read_is_not_lost(tree: Path) -> None:
+    write_test(tree)
+    async with editor_at(tree, settings=ON) as editor:
+        editor.open(CONFIG)
+        save(editor, CONFIG, (tree / CONFIG).read_text() + "\n")
+        assert (await verdicts(editor, 1))[-1]["status"] == "passed"
+
+
 async def test_nothing_runs_by_itself_unless_it_was_turned_on(tree: Path) -> None:
     write_test(tree)
     async with editor_at(tree, settings=OFF) as editor:
@@ -219,8 +227,8 @@ async def test_a_user_may_end_it(tree: Path) -> None:
     assert EvidenceStore(tree).latest() == []
 
 
-async def test_a_skip_is_asked_again(tree: Path) -> None:
-    """It may have come from the machine: what it lacked may be there now."""
+async def test_what_lacks_something_is_not_run_by_every_save(tree: Path) -> None:
+    """A skip hangs on the machine: it is asked again when the test is saved, never told again."""
     weights = tree.parent / "weights"
     write_test(
         tree,
@@ -235,8 +243,28 @@ async def test_a_skip_is_asked_again(tree: Path) -> None:
         await editor.diagnostics(TEST, lambda found: of(found, "DIT902"))
         weights.write_text("")
         save(editor, CONFIG, (tree / CONFIG).read_text())
+        await at_rest(editor)
+        assert runs(tree) == 1
+        save(editor, TEST, (tree / TEST).read_text())
         assert (await verdicts(editor, 2))[-1]["status"] == "passed"
         await editor.diagnostics(TEST, lambda found: not of(found, "DIT902"))
+
+
+async def test_several_tests_come_to_one_verdict(tree: Path) -> None:
+    write_test(tree)
+    lacking = tree / "tests/local_tests/sound/test_sound_weights_parity.py"
+    lacking.write_text("import pytest\n\ndef test_it():\n    pytest.skip('SoundTransformer3DModel: CUDA')\n")
+    right = (tree / CONFIG).read_text()
+    async with editor_at(tree, settings=ON) as editor:
+        editor.open(CONFIG)
+        await editor.indexed()
+        save(editor, CONFIG, right)
+        told = (await verdicts(editor, 3))[-1]
+        assert told["repeated"]
+        assert told["status"] == "passed"
+        assert "(1 more skipped)" in told["reason"]
+        save(editor, CONFIG, right.replace(RIGHT, WRONG))
+        assert (await verdicts(editor, 4))[-1]["status"] == "failed"
 
 
 async def test_a_pass_grows_stale(tree: Path) -> None:
@@ -284,3 +312,32 @@ async def test_what_an_earlier_session_left_is_told_to_be_stale(tree: Path) -> N
         editor.open(SOUND)
         found = await editor.diagnostics(SOUND, lambda found: of(found, "DIT811"))
         assert "has changed" in of(found, "DIT811")[0].message
+
+
+async def test_lenses_and_the_card_of_the_port_tell_the_last_run(tree: Path) -> None:
+    write_test(tree)
+    async with editor_at(tree, settings=OFF) as editor:
+        editor.open(SOUND)
+        editor.open(TEST)
+        await editor.indexed()
+        await editor.command("ditproof.parity", {"test": TEST})
+
+        async def titles(path: str) -> list[str]:
+            found = await editor.client.text_document_code_lens_async(
+                types.CodeLensParams(types.TextDocumentIdentifier(editor.uri(path)))
+            )
+            return [lens.command.title for lens in found or () if lens.command is not None]
+
+        for _ in range(100):
+            if "ditproof: run parity (passed just now)" in await titles(TEST):
+                break
+            await asyncio.sleep(0.1)
+        assert "ditproof: run parity (passed just now)" in await titles(TEST)
+        assert "Run parity: test_sound_transformer_parity (passed just now)" in await titles(SOUND)
+        line = editor.text(SOUND).splitlines().index("class SoundTransformer3DModel(BaseDiT):")
+        shown = await editor.client.text_document_hover_async(
+            types.HoverParams(types.TextDocumentIdentifier(editor.uri(SOUND)), types.Position(line, 8))
+        )
+        assert shown is not None
+        assert isinstance(shown.contents, types.MarkupContent)
+        assert "| `test_sound_transformer_parity.py` | passed just now |" in shown.contents.value

@@ -35,6 +35,7 @@ export async function aroundParity(run: () => Promise<unknown>): Promise<unknown
 }
 
 export async function announce(verdict: Verdict, log: vscode.LogOutputChannel): Promise<void> {
+  if (verdict.repeated === true) return;
   log.info(verdictTable(verdict));
   // The status item and the underlined line are enough: a message after every save would be in the way.
   if (verdict.by_itself) return;

@@ -39,6 +39,8 @@ export interface Verdict {
   readonly known_since: number | null;
   /** A save started it: nobody waits for it. */
   readonly by_itself: boolean;
+  /** It was told before: this is what several tests came to together. */
+  readonly repeated?: boolean;
 }
 
 /** `ditproof/traceChanged` */

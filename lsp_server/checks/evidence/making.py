@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analyzers.findings import Finding
 from lsp_server.checks.contents import changed_since, contents_of, package_around
+from lsp_server.checks.devices import CPU, VISIBLE
 from lsp_server.checks.environment import telling_environment
 from lsp_server.checks.evidence.kept_findings import findings_to_json
 from lsp_server.checks.evidence.model import Evidence, digest_of
@@ -18,6 +18,7 @@ from lsp_server.checks.evidence.standing import environment_of, weights_file
 from lsp_server.checks.redact import redact
 from lsp_server.checks.requests import CheckRequest, CheckResult, Output, Status
 from lsp_server.checks.retry_request import USUAL_COMPONENT, retry_request
+from lsp_server.checks.revision import revision_of
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
 from lsp_server.checks.trace_result import TraceResult
@@ -63,6 +64,7 @@ def evidence_of_parity(
         files=loaded.files if loaded is not None else (),
         environments=loaded.packages if loaded is not None else (),
         weights=loaded.weights if loaded is not None else (),
+        conditions=result.conditions.to_json() if result.conditions is not None else {},
         outputs=result.outputs,
         document=document,
         findings=findings,
@@ -126,14 +128,13 @@ def evidence_of_weights(port: str, root: Path, python: str, report: WeightReport
 
 
 def _parity_question(request: CheckRequest) -> dict[str, Any]:
+    environment = telling_environment(request.python, request.allowed_environment)
     return {
         "python": request.python,
-        "device": request.device,
+        # Which of several GPUs was free says nothing of the outcome; their names are among the conditions.
+        "device": CPU if request.device == CPU else "cuda",
         "line": request.line,
-        "environment": {
-            name: redact(value)
-            for name, value in telling_environment(request.python, request.allowed_environment).items()
-        },
+        "environment": {name: redact(value) for name, value in environment.items() if name != VISIBLE},
     }
 
 
@@ -151,6 +152,7 @@ def _evidence(
     files: Iterable[str],
     environments: Iterable[str] = (),
     weights: Iterable[str] = (),
+    conditions: Mapping[str, Any] | None = None,
     outputs: tuple[Output, ...] = (),
     document: Mapping[str, Any],
     findings: Iterable[Finding] = (),
@@ -171,7 +173,9 @@ def _evidence(
         sources=sources,
         environments={folder: environment_of(Path(folder)) for folder in environments},
         weights=tuple(file for path in weights if (file := weights_file(Path(path))) is not None),
-        outputs=tuple(Output(**asdict(output)) for output in outputs),
+        revision=revision_of(root),
+        conditions=conditions or {},
+        outputs=outputs,
         document=document,
         findings=tuple(findings_to_json(findings)),
     )

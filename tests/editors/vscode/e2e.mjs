@@ -1,7 +1,8 @@
 // The porter's way through the extension, in a real VS Code. Called by test_vscode.py with a JSON of paths;
 // prints one JSON line: for each part {ok, seconds, error}.
 import assert from "node:assert/strict";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Session, retry } from "./session.mjs";
 
@@ -21,6 +22,9 @@ const SEEDED = "self.norm_q = RMSNorm(dim, eps=10 * eps)";
 const PORT_CLASS = "WanTransformer3DModel";
 const LACKING = "fastvideo/models/dits/kandinsky5.py"; // has an official model, and no recipe of ours
 const LACKING_CLASS = "Kandinsky5Transformer3DModel";
+
+const WEIGHTS_TEST = "test_wan_weights_parity.py";
+const WEIGHTS = "wan_tiny_weights";
 
 const test = basename(options.parityTest);
 const results = {};
@@ -279,6 +283,82 @@ async function traceRecipe(session) {
   await session.screenshot("trace-recipe");
 }
 
+/** A port, one parity test with small weights, and nothing else that a save would run. */
+function prepareSaves(workspace) {
+  cpSync(options.fastvideo, workspace, { recursive: true });
+  const folder = join(workspace, TESTS);
+  mkdirSync(folder, { recursive: true });
+  const fixtures = dirname(options.parityTest);
+  const writing = ["write_wan_weights.py", test]; // the small configuration stands in the test
+  for (const name of ["conftest.py", "cpu_fastvideo.py", WEIGHTS_TEST, ...writing]) {
+    copyFileSync(join(fixtures, name), join(folder, name));
+  }
+  const environment = { ...process.env, PYTHONPATH: workspace, PYTHONDONTWRITEBYTECODE: "1" };
+  execFileSync(options.projectPython, [join(folder, writing[0]), join(folder, WEIGHTS)], { env: environment, stdio: "pipe" });
+  for (const name of writing) rmSync(join(folder, name));
+}
+
+/** The runs of our test that were kept, the newest first; FastVideo's own tests of the port need CUDA. */
+function keptRuns(session) {
+  const told = execFileSync(options.server, ["evidence", "--history", "--format", "json", "--root", session.workspace]);
+  return JSON.parse(told).filter((run) => run.subject.endsWith(WEIGHTS_TEST));
+}
+
+async function saveTyped(session, text, expected, saved, at = 0) {
+  const line = lineWith(RIGHT, PORT);
+  const before = readFileSync(join(session.workspace, PORT), "utf8").split("\n")[line - 1];
+  await session.typeAt(line, at === 0 ? before.length + 1 : before.indexOf(RIGHT) + at, text, expected);
+  await session.save(PORT, saved);
+}
+
+const verdictOf = (session, text) =>
+  session.statusItem().filter({ hasText: text }).waitFor({ timeout: options.parityTimeoutMs });
+
+/** Nothing is asked for: the test runs because the port was saved. */
+async function savesPass(session) {
+  await session.hideSidebar();
+  await session.goToLine(lineWith(`class ${PORT_CLASS}`, PORT));
+  await lens(session, /Run parity: /);
+  await saveTyped(session, "  # seen", "# seen", /# seen$/m);
+  await verdictOf(session, /parity passed · max \d\.\de[+-]\d\d/);
+  await session.idle(options.parityTimeoutMs);
+  assert.deepEqual(keptRuns(session).map((run) => run.status), ["passed"]);
+  assert.equal(keptRuns(session)[0].weights.length, 1, "the weights are part of the evidence");
+  await session.screenshot("saves-passed");
+}
+
+async function savesFail(session) {
+  await saveTyped(session, ".01", WRONG, /\(1\.01 \+ scale_msa\)/, "* (1".length + 1);
+  await verdictOf(session, /parity failed · max \d\.\de[+-]\d\d/);
+  const lines = readFileSync(join(session.workspace, TESTS, WEIGHTS_TEST), "utf8").split("\n");
+  const line = lines.findIndex((text) => text.trimStart().startsWith("assert_close(")) + 1;
+  await session.shownProblem("DIT901", `[Ln ${line},`);
+  await session.shownProblem("DIT901", "The parity test of this port is red");
+  assert.deepEqual(keptRuns(session).map((run) => run.status), ["failed", "passed"]);
+  assert.equal(await session.notifications(), "", "a save brings no message");
+  await session.screenshot("saves-failed");
+}
+
+/** Taking it back asks for no run: the same contents were run before. */
+async function savesUndone(session) {
+  await session.undo(RIGHT);
+  await session.save(PORT, /\* \(1 \+ scale_msa\) .*# seen$/m);
+  await verdictOf(session, /parity passed · max \d\.\de[+-]\d\d/);
+  await session.problem("DIT901").waitFor({ state: "detached" });
+  assert.deepEqual(keptRuns(session).map((run) => run.status), ["failed", "passed"]);
+  await session.screenshot("saves-undone");
+}
+
+async function savesWithoutWeights(session) {
+  rmSync(join(session.workspace, TESTS, WEIGHTS), { recursive: true });
+  await saveTyped(session, " again", "# seen again", /# seen again$/m);
+  await verdictOf(session, /skipped: no evidence/);
+  assert.equal(await session.statusItem().locator(".codicon-pass").count(), 0, "a skip does not look passed");
+  await session.shownProblem("DIT902", "no-weights");
+  assert.equal(keptRuns(session)[0].status, "skipped");
+  await session.screenshot("saves-skipped");
+}
+
 async function until(timeoutMs, action) {
   const end = Date.now() + timeoutMs;
   for (;;) {
@@ -399,6 +479,19 @@ await inSession(
     "trace-report": traceReport,
     "trace-agrees": traceAgrees,
     "trace-recipe": traceRecipe,
+  },
+);
+await inSession(
+  {
+    prepare: prepareSaves,
+    file: PORT,
+    settings: { "ditproof.weights.onSave": false, "ditproof.trace.onSave": false, "ditproof.parity.onSave": true },
+  },
+  {
+    "saves-pass": savesPass,
+    "saves-fail": savesFail,
+    "saves-undone": savesUndone,
+    "saves-without-weights": savesWithoutWeights,
   },
 );
 await inSession({ prepare: prepareTrap, trusted: false }, { untrusted, "untrusted-weights": untrustedWeights });

@@ -19,7 +19,8 @@ def write_weights(path: Path) -> None:
 
 def test_modules_data_and_weights_are_told(project: Project, check: Check, tmp_path: Path) -> None:
     request = project(
-        "import json, helper, sys, os\n"
+        "import json, helper, sys, os, importlib.util\n"
+        "assert importlib.util.find_spec('safetensors')\n"
         "from safetensors import safe_open\n"
         "def test_a(tmp_path):\n"
         "    helper.answer()\n"
