@@ -150,6 +150,10 @@ def test_a_saved_port_is_run_against_its_weights(parts: Parts) -> None:
     _must_be_well(parts, "saves-pass")
 
 
+def test_what_was_run_is_handed_over(parts: Parts) -> None:
+    _must_be_well(parts, "saves-handed-over")
+
+
 def test_a_wrong_constant_turns_the_right_test_red_after_a_save(parts: Parts) -> None:
     _must_be_well(parts, "saves-fail")
 

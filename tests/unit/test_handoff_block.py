@@ -127,6 +127,12 @@ def test_a_run_that_speaks_of_no_file_is_stale() -> None:
     assert any("which files it hung on is not known" in text for text in handoff.concerns_or_unknowns)
 
 
+@pytest.mark.parametrize(("status", "told"), [("error", "blocked"), ("skipped", "scaffold_skip")])
+def test_what_did_not_run_may_hang_on_nothing(status: str, told: str) -> None:
+    assert made(kept(status, sources={})).parity_status == told
+    assert made(kept(status, changed=("x has changed",))).parity_status is None
+
+
 def test_a_run_in_which_one_test_was_skipped_is_a_skip() -> None:
     skips = [{"test": f"{TEST}::test_b", "class": "no-weights", "reason": "weights not found"}]
     handoff = made(kept(document={"skips": skips, "next_step": "Make the weights available."}))
@@ -199,6 +205,21 @@ def test_a_strict_load_needs_a_test_that_loads_as_production_does(scope: str | N
 @pytest.mark.parametrize("status", ["failed", "skipped", "error"])
 def test_only_a_pass_loaded(status: str) -> None:
     assert made(kept(status, weights=WEIGHTS)).strict_load == "not_run"
+
+
+def test_only_a_pass_is_asked_what_it_loaded() -> None:
+    for status in ("failed", "skipped", "error"):
+        told = " ".join(made(kept(status, outputs=()), scopes={}).concerns_or_unknowns)
+        assert not any(word in told for word in ("read no file", "does not say", "no comparison"))
+
+
+def test_what_is_stateless_loads_nothing() -> None:
+    stateless = names(document={"counts": {"native": 0}})
+    assert made(kept(weights=WEIGHTS), stateless).strict_load == "not_run"
+
+
+def test_dumps_that_are_not_there_are_none() -> None:
+    assert made(dumps=KeyDumps(None, None)).prototype_key_dumps is None
 
 
 def test_names_and_shapes_load_nothing() -> None:

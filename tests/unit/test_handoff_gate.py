@@ -95,6 +95,8 @@ def test_what_is_left_in_production_code(text: str) -> None:
         "import torch\ntorch.save(x, 'x.pt')",
         "from torch import save\nsave(x, 'x.pt')",
         "import numpy as np\nnp.save('x', x)",
+        "import torch.nn\ntorch.save(x, 'x.pt')",
+        "import safetensors.torch as st\nst.save_file(x, 'x')",
     ],
 )
 def test_what_is_left_in_a_model(text: str) -> None:
@@ -180,6 +182,7 @@ def test_stray_files(root: Path) -> None:
         root,
         {
             "a.jsonl": trace,
+            "ours.jsonl": '{"ditproof_trace": 1, "side": "native"}\n',
             "data.jsonl": '{"prompt": "x"}\n',
             "no.jsonl": "no json",
             "out/x.pt": "",
@@ -188,6 +191,7 @@ def test_stray_files(root: Path) -> None:
             "ignored/c.pt": "",
             "ignored/d.jsonl": trace,
             "notes.md": "",
+            "trace.txt": trace,
         },
     )
     found = gate(root)
@@ -195,6 +199,7 @@ def test_stray_files(root: Path) -> None:
         ("stray", "a.jsonl", None),
         ("stray", "b.rej", None),
         ("stray", "fastvideo/models/dits/noise.py.orig", None),
+        ("stray", "ours.jsonl", None),
         ("stray", "out/x.pt", None),
     ]
     assert all(item.next_step for item in found.items)
@@ -229,6 +234,27 @@ def test_an_official_clone_that_was_edited(root: Path, place: str) -> None:
         ("official", f"{shown}/noise/model.py", 2),
     ]
     assert f"git -C {shown} checkout -- noise/model.py" in found.items[1].next_step
+    assert [item.what.split()[-1] for item in found.items] == ["have", "edited"]
+    assert (found.verdict, found.notes) == ("left", ())
+
+
+def test_a_clone_that_is_elsewhere_is_left_alone(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clone = tmp_path_factory.mktemp("elsewhere")
+    git(clone, "init", "-q")
+    write(clone, {"model.py": "a = 1\n"})
+    assert told(gate(root, str(clone / "model.py"))) == []
+
+
+def test_a_work_tree_around_the_root_is_no_clone(root: Path) -> None:
+    git(root.parent, "init", "-q")
+    write(root.parent, {"official/model.py": "a = 1\n"})
+    assert (
+        told(gate(root, str(root.parent / "official/model.py")))
+        == [("official", "../official/model.py", None)]
+        or told(gate(root, str(root.parent / "official/model.py"))) == []
+    )
 
 
 def test_official_files_elsewhere_or_in_the_tree_itself_are_no_clone(root: Path, tmp_path: Path) -> None:

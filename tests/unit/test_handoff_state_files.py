@@ -107,6 +107,15 @@ def test_own_words_that_say_otherwise_stay_and_are_told() -> None:
     assert "exact on eight cards" in result.left[0]
 
 
+def test_own_words_are_not_held_against_a_skip() -> None:
+    assert update(matrix("exact on eight cards"), news("scaffold_skip")).left == ()
+
+
+def test_a_table_of_something_else_is_left() -> None:
+    text = f"| Item | FastVideo Target | Parity |\n|---|---|---|\n| dit | `{MODEL}` | not_run |\n"
+    assert update(text, news()).changes == ()
+
+
 def test_without_a_verdict_nothing_changes() -> None:
     result = update(matrix("not_run"), news(None))
     assert (result.changes, result.left) == ((), ())
@@ -229,6 +238,40 @@ def test_an_aligned_column_keeps_its_width() -> None:
     assert after == text.replace("| not_run           |", "| non_skip_pass     |")
 
 
+def test_a_cell_that_filled_its_column_is_padded() -> None:
+    text = (
+        "| Component | Target                        | Parity        |\n"
+        "|-----------|-------------------------------|---------------|\n"
+        f"| dit       | {MODEL} | non_skip_pass |\n"
+    )
+    assert update(text, news("debug_red")).after == text.replace("| non_skip_pass |", "| debug_red     |")
+
+
+def test_a_padded_cell_keeps_its_width_where_others_do_not() -> None:
+    text = (
+        f"| Component | Target | Parity |\n|---|---|---|\n| dit | {MODEL} | not_run         |\n"
+        "| vae | v.py | exact |\n| cut |\n"
+    )
+    assert update(text, news()).after == text.replace("| not_run         |", "| non_skip_pass   |")
+
+
+def test_cells_without_spaces_stay_so() -> None:
+    text = f"|Component|Target|Parity|Notes|\n|---|---|---|---|\n|dit|{MODEL}|not_run|a|\n|vae|v.py|exact pass|b|\n"
+    assert update(text, news()).after == text.replace("|not_run|", "|non_skip_pass|")
+
+
+@pytest.mark.parametrize(("empty", "full"), [("||", "|non_skip_pass|"), ("|  |", "| non_skip_pass |")])
+def test_an_empty_cell_gets_one_space_on_each_side_where_it_has_any(empty: str, full: str) -> None:
+    text = f"| Component | Target | Parity | Notes |\n|---|---|---|---|\n| dit | {MODEL} {empty} a |\n"
+    assert update(text, news()).after == text.replace(f"{MODEL} {empty}", f"{MODEL} {full}")
+
+
+def test_marks_on_letters_take_no_room() -> None:
+    lines = ["| A | Parity |", "|---|---|", "| a | e\u0301te\u0301    |"]
+    table = read_status(PATH, "\n".join(lines)).tables[0]
+    assert with_cell(lines, table, 2, 1, "passed") == "| a | passed |"
+
+
 def test_a_cell_that_is_too_narrow_grows_alone() -> None:
     text = (
         "| Component | Target                        | Parity  |\n"
@@ -309,6 +352,11 @@ def test_a_command_that_runs_something_else_is_left(command: str) -> None:
     result = update(commands(command, "not_run"), news(None, runs=(ran(),)))
     assert result.changes == ()
     assert len(result.left) == 1
+
+
+def test_a_command_in_a_row_with_other_columns_is_left() -> None:
+    text = commands(TEST, "not_run").replace("| Q001 |", "| a | b |")
+    assert update(text, news(None, runs=(ran(),))).changes == ()
 
 
 def test_two_rows_of_one_command_are_left() -> None:

@@ -109,7 +109,7 @@ def _is_trace(file: Path) -> bool:
             row = json.loads(opened.readline(1 << 16))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(row, dict) and {"module", "tensor", "step"} <= row.keys()
+    return isinstance(row, dict) and ("ditproof_trace" in row or {"module", "tensor", "step"} <= row.keys())
 
 
 def _stash(name: str, message: str) -> Left:
@@ -125,18 +125,14 @@ def _stash(name: str, message: str) -> Left:
 def _clones(root: Path, official: Iterable[str]) -> tuple[Path, ...]:
     """The clones that official files lie in, under the root or next to it."""
     found: dict[Path, None] = {}
-    own = None
+    here, near = root.resolve(), root.resolve().parent
     for path in official:
-        folder = (root / path).parent
-        if not folder.is_dir() or not path.endswith(".py"):
-            continue
-        near = folder.resolve()
-        if not near.is_relative_to(root.parent.resolve()):
-            continue
-        top = top_of(near)
-        own = own or top_of(root)
-        if top is not None and top != own and top.is_relative_to(root.parent.resolve()):
-            found[top] = None
+        folder = (root / path).parent.resolve()
+        if path.endswith(".py") and folder.is_dir() and folder.is_relative_to(near):
+            top = top_of(folder)
+            # A work tree around the root is the user's own.
+            if top is not None and top.is_relative_to(near) and not here.is_relative_to(top):
+                found[top] = None
     return tuple(found)
 
 

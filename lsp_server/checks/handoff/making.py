@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lsp_server.checks.evidence.model import Evidence
+from lsp_server.checks.evidence.model import CONCLUSIVE, Evidence
 from lsp_server.checks.handoff.model import (
     EscapeHatch,
     Handoff,
@@ -92,8 +92,10 @@ class Kept:
     @property
     def parity(self) -> ParityStatus | None:
         """What a run of a parity test came to, None where it counts no more."""
-        if not self.counts or self.run.status not in _PARITY:
+        if self.changed or self.run.status not in _PARITY:
             return None
+        if self.run.status in CONCLUSIVE and not self.counts:
+            return None  # what could not run may have loaded nothing that it could hang on
         partly = self.run.status == "passed" and bool(self.run.document.get("skips"))
         return "scaffold_skip" if partly else _PARITY[self.run.status]
 
@@ -106,7 +108,7 @@ def handoff_of(facts: PortFacts, runs: Iterable[Kept]) -> Handoff:
     status, telling = _parity(tests)
     request = _request(facts, names)
     dumps = facts.dumps
-    mode: Mode = "parity-debug" if any(one.run.outputs or _ran(one) for one in tests) else "prototype"
+    mode: Mode = "parity-debug" if any(one.run.status in CONCLUSIVE for one in tests) else "prototype"
     step = _next_step(facts, mode, status, request, names)
     return Handoff(
         component=facts.component,
@@ -143,10 +145,6 @@ def _test(facts: PortFacts, tests: Sequence[Kept]) -> str | None:
     """The test to run: the last that ran, else one that calls itself a parity test."""
     named = sorted(facts.parity_tests, key=lambda test: "parity" not in test.rpartition("/")[2])
     return tests[0].run.subject if tests else next(iter(named), None)
-
-
-def _ran(one: Kept) -> bool:
-    return one.run.status in ("passed", "failed")
 
 
 def _parity(tests: Sequence[Kept]) -> tuple[ParityStatus | None, Kept | None]:

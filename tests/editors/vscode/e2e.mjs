@@ -327,6 +327,19 @@ async function savesPass(session) {
   await session.screenshot("saves-passed");
 }
 
+/** What was run is handed over as a document; the code action of the class leads there too. */
+async function savesHandedOver(session) {
+  const { page } = session;
+  await session.runCommand("ditproof: Hand Over");
+  const shown = page.locator(".tab.active", { hasText: `${PORT_CLASS} handoff.md` });
+  await shown.waitFor();
+  await page.locator(".view-line", { hasText: /parity_test:.*\.py/ }).first().waitFor();
+  await page.locator(".view-line", { hasText: /production_loader_strictness:.strict/ }).first().waitFor();
+  await session.screenshot("saves-handed-over");
+  await shown.locator(".codicon-close").click();
+  await shown.waitFor({ state: "detached" });
+}
+
 async function savesFail(session) {
   await saveTyped(session, ".01", WRONG, /\(1\.01 \+ scale_msa\)/, "* (1".length + 1);
   await verdictOf(session, /parity failed · max \d\.\de[+-]\d\d/);
@@ -489,6 +502,7 @@ await inSession(
   },
   {
     "saves-pass": savesPass,
+    "saves-handed-over": savesHandedOver,
     "saves-fail": savesFail,
     "saves-undone": savesUndone,
     "saves-without-weights": savesWithoutWeights,
