@@ -250,11 +250,7 @@ def test_a_clone_that_is_elsewhere_is_left_alone(
 def test_a_work_tree_around_the_root_is_no_clone(root: Path) -> None:
     git(root.parent, "init", "-q")
     write(root.parent, {"official/model.py": "a = 1\n"})
-    assert (
-        told(gate(root, str(root.parent / "official/model.py")))
-        == [("official", "../official/model.py", None)]
-        or told(gate(root, str(root.parent / "official/model.py"))) == []
-    )
+    assert told(gate(root, str(root.parent / "official/model.py"))) == []
 
 
 def test_official_files_elsewhere_or_in_the_tree_itself_are_no_clone(root: Path, tmp_path: Path) -> None:
