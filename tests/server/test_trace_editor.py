@@ -486,8 +486,12 @@ async def test_a_port_without_a_recipe_is_offered_one(sound: Path, worker: Canne
         lens = await until_lens(editor, "no recipe for a trace: write one")
         line = next(n for n, text in enumerate(editor.text(PORT).split("\n")) if "class SoundTrans" in text)
         place = types.Range(types.Position(line, 8), types.Position(line, 8))
-        (action,) = [a for a in await editor.actions(PORT, place) if a.command is not None]
-        assert action.title == "Write a recipe for SoundTransformer3DModel"
+        offered = {a.title: a for a in await editor.actions(PORT, place) if a.command is not None}
+        assert set(offered) == {
+            "Write a recipe for SoundTransformer3DModel",
+            "Hand over SoundTransformer3DModel",
+        }
+        action = offered["Write a recipe for SoundTransformer3DModel"]
         assert action.command is not None
         assert (action.command.command, action.command.arguments) == (lens.command, lens.arguments)
 

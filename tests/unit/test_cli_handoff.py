@@ -237,6 +237,67 @@ def test_what_was_left_fails_the_command(cli: Cli, tree: Path) -> None:
     assert "nothing was left behind since main" in clean.out
 
 
+@pytest.mark.parametrize(
+    ("declared", "load"),
+    [
+        ('"""Parity.\n\nScope: production_loader."""', "pass"),
+        ('"""coverage_scope: both"""', "pass"),
+        ('"""PARITY_SCOPE = implementation_subcomponent"""', "not_run"),
+        ('"""Does not go through the production loader."""', "not_run"),
+        ('PARITY_SCOPE = "production_loader_maybe"', "not_run"),
+        ('PARITY_SCOPE = "both"', "pass"),
+        ("PARITY_SCOPE = scope()", "not_run"),
+        ("", "not_run"),
+    ],
+)
+def test_a_test_says_itself_what_it_covers(cli: Cli, tree: Path, declared: str, load: str) -> None:
+    constant = 'PARITY_SCOPE = "production_loader"'
+    assert constant in TEST_TEXT
+    (tree / TEST).write_text(f"{declared}\n" + TEST_TEXT.replace(constant, ""))
+    ran(tree)
+    assert handoff(cli, tree, "--format", "json").json["handoff"]["strict_load"] == load
+
+
+def test_the_files_of_the_port_are_told_from_others(cli: Cli, tree: Path) -> None:
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "add", ".")
+    git(tree, "commit", "-qm", "base")
+    git(tree, "checkout", "-qb", "port")
+    mine = [
+        "fastvideo/configs/models/dits/__init__.py",
+        "fastvideo/configs/models/dits/sound.py",
+        "fastvideo/models/dits/sound/blocks.py",
+        "scripts/checkpoint_conversion/convert_sound_to_diffusers.py",
+        "scripts/convert_noise.py",
+        README,
+        TEST,
+    ]
+    others = ["fastvideo/layers/linear.py", "scripts/soundtrack.py", "fastvideo/models/dits/base.py"]
+    for path in (*mine, *others):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(((tree / path).read_text() if (tree / path).exists() else "") + "\n")
+    told = handoff(cli, tree, "--format", "json").json
+    assert told["handoff"]["files_changed"] == sorted(mine)
+    assert told["handoff"]["readme_updated"] == "yes"
+
+
+def test_the_clone_that_a_run_loaded_is_looked_at(cli: Cli, tree: Path) -> None:
+    clone = tree / "Official"
+    (clone / "sound").mkdir(parents=True)
+    (clone / "sound/model.py").write_text("a = 1\n")
+    git(clone, "init", "-q", "-b", "main")
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "theirs")
+    (clone / "sound/model.py").write_text("a = 2\n")
+    ran(tree, sources=contents_of(tree, [SOUND, TEST, "Official/sound/model.py"]))
+    outcome = handoff(cli, tree, "--format", "json")
+    assert outcome.code == 1
+    assert [(item["kind"], item["path"]) for item in outcome.json["gate"]["items"]] == [
+        ("official", "Official/sound/model.py")
+    ]
+    assert outcome.json["handoff"]["official_files_used"] == ["Official/sound/model.py"]
+
+
 def test_an_open_decision_is_handed_over(cli: Cli, tree: Path) -> None:
     (tree / STATUS).write_text(STATUS_TEXT.replace("resolved", "`open`"))
     ran(tree)

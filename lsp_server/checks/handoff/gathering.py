@@ -26,7 +26,8 @@ from lsp_server.checks.retry_request import USUAL_COMPONENT
 from lsp_server.git import Branch
 
 _SCOPE = re.compile(
-    r"(production[ _-]?loader)|implementation[ _/-]*sub[ _-]?component|(scope\W+both\b)", re.I
+    r"scope\W{1,6}(?:(production[ _-]?loader)|(implementation[ _-]sub[ _-]?component)|(both))\b",
+    re.IGNORECASE,
 )
 _README = "README.md"
 _OUTCOMES: Mapping[str, ParityStatus] = {
@@ -182,13 +183,14 @@ def _scope(project: Project, test: str) -> str | None:
     assigned = facts.assignment_of(constant)
     if assigned is not None:
         value = assigned.fact.value
-        return str(value.value) if isinstance(value, Constant) else None
+        known = isinstance(value, Constant) and value.value in project.profile.parity.scopes
+        return str(value.value) if known and isinstance(value, Constant) else None
     said_there = _SCOPE.search(facts.docstring or "")
     if said_there is None:
         return None
     if said_there[1]:
         return "production_loader"
-    return "both" if said_there[2] else "implementation_subcomponent"
+    return "implementation_subcomponent" if said_there[2] else "both"
 
 
 def _own(project: Project) -> tuple[str, ...]:
