@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "trace": "Find the first line of a port that computes something else, without weights.",
     "trace-diff": "Compare two traces: where they first differ.",
     "evidence": "Show what was run, how close it was, and whether it still counts.",
+    "handoff": "Show what a port hands over, and what a debug session left behind.",
     "watch": "Look again after every save, in a terminal.",
     "serve": "Run the language server over standard input and output.",
     "doctor": "Show what was found, what cannot run, and what to do about it.",

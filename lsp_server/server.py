@@ -21,6 +21,7 @@ from lsp_server.features import (
     commands,
     configuration,
     diagnostics,
+    handoff,
     hover,
     inlay,
     lenses,
@@ -74,6 +75,7 @@ class Server(LanguageServer):
             weights,
             trace,
             recipes,
+            handoff,
             commands,
         ):
             feature.register(self)

@@ -98,8 +98,7 @@ class Component:
         """Whether the row records a pass; None where it has no column for it."""
         if self.parity is None:
             return None
-        text = _OVERCOME.sub("", said(self.parity))
-        return bool(_PASSED.search(text)) and not _NOT_PASSED.search(text)
+        return says_passed(self.parity)
 
 
 @dataclass(frozen=True)
@@ -128,15 +127,15 @@ class PortStatus:
     @cached_property
     def matrix(self) -> Table | None:
         """The component matrix: the first table whose first column is the component."""
-        return next((t for t in self.tables if _COMPONENT.match(t.header.cells[0])), None)
+        return next((t for t in self.tables if is_of_components(t)), None)
 
     @cached_property
     def components(self) -> tuple[Component, ...]:
         """The rows of the component matrix, and of later tables that name official definitions too."""
-        found = tuple(_components(self.matrix)) if self.matrix is not None else ()
+        found = tuple(components_in(self.matrix)) if self.matrix is not None else ()
         for table in self.tables:
-            if table is not self.matrix and _COMPONENT.match(table.header.cells[0]):
-                more = tuple(_components(table))
+            if table is not self.matrix and is_of_components(table):
+                more = tuple(components_in(table))
                 found += tuple(c for c in more if c.definition is not None)
         return found
 
@@ -200,6 +199,12 @@ def read_status(path: str, text: str) -> PortStatus:
     return PortStatus(path, tuple(sections), tuple(fields), tuple(tables), lines)
 
 
+def says_passed(cell: str) -> bool:
+    """Whether a cell records a pass."""
+    text = _OVERCOME.sub("", said(cell))
+    return bool(_PASSED.search(text)) and not _NOT_PASSED.search(text)
+
+
 def said(text: str) -> str:
     """A cell's text in lower case, without backticks and emphasis; empty for a placeholder."""
     plain = text.replace("`", "").replace("*", "").strip().lower()
@@ -216,23 +221,33 @@ def _table(lines: tuple[str, ...], start: int, section: str) -> Table:
 
 
 def _cells(line: str) -> tuple[str, ...]:
-    """The cells of a line; a `|` within backticks or behind a backslash divides nothing."""
-    cells, current, quoted = [], "", False
-    inner = line.strip()
-    inner = inner[1:] if inner.startswith("|") else inner
-    inner = inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
-    for index, character in enumerate(inner):
-        if character == "`":
-            quoted = not quoted and "`" in inner[index + 1 :]
-        if character == "|" and not quoted and not current.endswith("\\"):
-            cells.append(current.strip())
-            current = ""
-        else:
-            current += character
-    return (*cells, current.strip())
+    return tuple(line[begin:end].strip() for begin, end in cell_spans(line))
 
 
-def _components(table: Table) -> Iterator[Component]:
+def cell_spans(line: str) -> tuple[tuple[int, int], ...]:
+    """Where the cells of a line begin and end, in characters and with the spaces around them; a `|` within
+    backticks or behind a backslash divides nothing."""
+    begin, end = len(line) - len(line.lstrip()), len(line.rstrip())
+    begin += line.startswith("|", begin, end)
+    end -= end > begin and line[end - 1] == "|" and line[end - 2 : end] != "\\|"
+    spans: list[tuple[int, int]] = []
+    start, quoted = begin, False
+    for index in range(begin, end):
+        if line[index] == "`":
+            quoted = not quoted and "`" in line[index + 1 : end]
+        if line[index] == "|" and not quoted and (index == start or line[index - 1] != "\\"):
+            spans.append((start, index))
+            start = index + 1
+    return (*spans, (start, end))
+
+
+def is_of_components(table: Table) -> bool:
+    """Whether the rows of a table are components."""
+    return _COMPONENT.match(table.header.cells[0]) is not None
+
+
+def components_in(table: Table) -> Iterator[Component]:
+    """The rows of a table of components, in their order."""
     columns = {
         "kind": table.column(r"^type\b"),
         "decision": table.column(r"reuse", r"decision"),

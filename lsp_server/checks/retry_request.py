@@ -13,6 +13,9 @@ from analyzers.weights.verdicts import Fault, ShapeFault
 from lsp_server.checks.numbered_names import numbered_once
 from lsp_server.checks.weights import WeightReport
 
+USUAL_COMPONENT = "transformer"
+"""What a port is called as a component where nothing names it otherwise."""
+
 MOST_KEYS = 24
 """So many names of each side are written, those of numbered blocks as one; the JSON has all of them."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 
 from lsp_server.checks.evidence.model import Revision
+from lsp_server.git import ask
 
-_TIMEOUT = 20.0
 _LARGEST = 4 << 20
 """Bytes of an untracked file that are read; a larger one counts by its size."""
 
@@ -17,11 +16,11 @@ _LARGEST = 4 << 20
 def revision_of(root: Path) -> Revision | None:
     """The revision that the tree at `root` stands at; None where there is no git, no commit, or no answer
     in time. Nothing is written: not even the index is refreshed."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = ask(root, "rev-parse", "HEAD")
     if commit is None:
         return None
-    diff = _git(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary", "--", ".")
-    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")
+    diff = ask(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary", "--", ".")
+    untracked = ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")
     if diff is None or untracked is None:
         return None
     names = sorted(name for name in untracked.split(b"\0") if name)
@@ -39,18 +38,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes() if size <= _LARGEST else str(size).encode()
     except OSError:
         return b""
-
-
-def _git(root: Path, *arguments: str) -> bytes | None:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            env=environment,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

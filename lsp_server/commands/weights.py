@@ -23,7 +23,7 @@ from lsp_server.checks.evidence.making import evidence_of_weights
 from lsp_server.checks.interpreter import find_interpreter, probe_interpreter
 from lsp_server.checks.key_dumps import write_dumps
 from lsp_server.checks.meta import DEFAULT_TIMEOUT, MetaWorker, OnStage
-from lsp_server.checks.retry_request import request_text, retry_request
+from lsp_server.checks.retry_request import USUAL_COMPONENT, request_text, retry_request
 from lsp_server.checks.weights import Measured, Question, WeightReport, measure, report_on
 from lsp_server.checks.weights_json import failure_json, report_json
 from lsp_server.commands.exits import CommandError, ExitCode
@@ -171,7 +171,7 @@ def command(
 
 
 def _request(report: WeightReport, component: str | None) -> dict[str, object]:
-    return retry_request(report, component or "transformer")
+    return retry_request(report, component or USUAL_COMPONENT)
 
 
 async def _measure(project: Project, port: Port, question: Question, on_stage: OnStage) -> Measured:

@@ -1,4 +1,4 @@
-"""Quick fixes, "suppress with a comment", fix-all, and a recipe for a port that has none.
+"""Quick fixes, "suppress with a comment", fix-all; on a port its handoff, and a recipe where it has none.
 
 A fix is offered only when the edit worker has verified it for the document's present version, so
 what is offered works; what the worker has not answered yet is offered at the next request.
@@ -18,6 +18,7 @@ from analyzers.rules.suppressions import directive_for
 from lsp_server.documents import Document, uri_of
 from lsp_server.edit_client import EditRefused
 from lsp_server.edits import text_edits
+from lsp_server.features import handoff
 from lsp_server.features.recipes import action_for, port_without_recipe
 from lsp_server.plain import as_mapping
 from lsp_server.positions import to_range, to_span
@@ -90,6 +91,9 @@ class Fixes:
             port = await tree.ask(lambda session: port_without_recipe(session, path, span))
             if port is not None:
                 actions.append(action_for(port))
+            if context.trigger_kind is not types.CodeActionTriggerKind.Automatic:
+                port = await tree.ask(lambda session: handoff.port_at(session, path, span))
+                actions += [handoff.action_for(port)] if port is not None else []
         return actions if document.version == version else []
 
     async def resolve(self, action: types.CodeAction) -> types.CodeAction:

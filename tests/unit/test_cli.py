@@ -80,7 +80,7 @@ def test_an_unknown_command_names_the_known_ones(cli: Cli) -> None:
     assert ", ".join(COMMANDS) in outcome.err
 
 
-@pytest.mark.parametrize("later", ["prove", "handoff", "report"])
+@pytest.mark.parametrize("later", ["prove", "report"])
 def test_commands_that_do_not_exist_yet_are_unknown(cli: Cli, later: str) -> None:
     outcome = cli(later)
     assert outcome.code == 2

@@ -1,5 +1,6 @@
 /** The commands that this side carries out. Those that the server advertises are registered by the language client. */
 import * as vscode from "vscode";
+import { HANDOFF_COMMAND, handOver, type HandoffReports } from "./handoff";
 import { PARITY_COMMAND, aroundParity, runParity } from "./parity";
 import type { Server } from "./server";
 import { MENU_COMMAND, type StatusItem } from "./status";
@@ -11,6 +12,7 @@ const CANCEL_COMMAND = "ditproof.cancel";
 export interface Reports {
   readonly weights: WeightReports;
   readonly traces: TraceReports;
+  readonly handoffs: HandoffReports;
 }
 
 export function registerCommands(
@@ -24,6 +26,7 @@ export function registerCommands(
     vscode.commands.registerCommand("ditproof.runParity", runParity),
     vscode.commands.registerCommand("ditproof.proveWeights", proveWeights),
     vscode.commands.registerCommand("ditproof.tracePort", tracePort),
+    vscode.commands.registerCommand("ditproof.handOver", handOver),
     vscode.commands.registerCommand(MENU_COMMAND, () => showMenu(status)),
   ];
 }
@@ -39,6 +42,7 @@ export async function aroundServerCommand(
     if (command === PARITY_COMMAND) return await aroundParity(run);
     if (command === WEIGHTS_COMMAND) return await reports.weights.around(run);
     if (command === TRACE_COMMAND) return await reports.traces.around(run);
+    if (command === HANDOFF_COMMAND) return await reports.handoffs.around(run);
     return await run();
   } catch (error) {
     if (error instanceof vscode.CancellationError) return null;

@@ -1,6 +1,7 @@
 /** Puts the parts together: a log, a status item, the server, and the commands over them. */
 import * as vscode from "vscode";
 import { aroundServerCommand, registerCommands } from "./commands";
+import { HandoffReports } from "./handoff";
 import { announce } from "./parity";
 import { Server } from "./server";
 import { needsRestart, SECTION } from "./settings";
@@ -16,6 +17,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const reports = {
     weights: new WeightReports(),
     traces: new TraceReports(async (target) => server?.knownTrace(target)),
+    handoffs: new HandoffReports((edits) => server?.workspaceEdit(edits)),
   };
   const started = new Server(
     log,
@@ -40,6 +42,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     status,
     reports.weights,
     reports.traces,
+    reports.handoffs,
     ...registerCommands(started, status, log),
     vscode.workspace.onDidChangeConfiguration((change) => {
       if (needsRestart(change)) void started.restart();

@@ -3,7 +3,7 @@
  *
  * Invariant: only `passed` looks like success. Skipped and cancelled runs measured nothing, and say so.
  */
-import type { Output, Run, ServerStatus, TraceVerdict, Verdict, WeightsAnswer } from "./protocol";
+import type { HandoffAnswer, Output, Run, ServerStatus, TraceVerdict, Verdict, WeightsAnswer } from "./protocol";
 
 export type ServerState = "disabled" | "starting" | "failed" | ServerStatus["state"];
 
@@ -62,6 +62,18 @@ export function reportTitle(answer: WeightsAnswer): string {
   const verdicts = new Set(answer.reports.map((report) => report.verdict));
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   return `${first.port}${more} weights: ${[...verdicts].join(", ")}`;
+}
+
+/** What is said beside a handoff; undefined where nothing was left and no state file is behind. */
+export function handoffRemark(answer: HandoffAnswer): string | undefined {
+  const left = answer.json.gate.items.length;
+  const behind = answer.json.state_files.filter((file) => file.changes.length > 0);
+  const cells = behind.reduce((sum, file) => sum + file.changes.length, 0);
+  const parts = [
+    left > 0 ? `${left} thing${left > 1 ? "s" : ""} left behind by debugging` : null,
+    cells > 0 ? `${cells} cell${cells > 1 ? "s" : ""} of ${behind.map((file) => file.path).join(", ")} behind` : null,
+  ].filter((part) => part !== null);
+  return parts.length === 0 ? undefined : `${answer.json.port}: ${parts.join("; ")}.`;
 }
 
 export function verdictView(verdict: Verdict | TraceVerdict, outdated: boolean): View {

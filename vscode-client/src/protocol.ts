@@ -166,3 +166,28 @@ export interface TraceAnswer {
 export type TraceTarget =
   | { readonly uri: string; readonly line: number | null }
   | { readonly port: string; readonly again?: boolean };
+
+/** The argument of `ditproof.handoff`: a place, or one port by `path::Class`. */
+export type HandoffTarget = { readonly uri: string; readonly line: number | null } | { readonly port: string };
+
+/** The result of `ditproof.handoff`. */
+export interface HandoffAnswer {
+  readonly markdown: string;
+  readonly json: {
+    readonly port: string;
+    readonly gate: { readonly verdict: "clean" | "left" | "unknown"; readonly items: readonly unknown[] };
+    readonly state_files: readonly { readonly path: string; readonly changes: readonly unknown[] }[];
+  };
+  /** What brings the state files up to date, by URI. */
+  readonly edits: HandoffEdits;
+}
+
+export type HandoffEdits = Readonly<
+  Record<
+    string,
+    {
+      range: { start: { line: number; character: number }; end: { line: number; character: number } };
+      newText: string;
+    }[]
+  >
+>;

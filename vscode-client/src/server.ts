@@ -18,7 +18,7 @@ import {
 } from "vscode-languageclient/node";
 import { findServer, type ServerCommand } from "./discovery";
 import type { ServerState } from "./present";
-import type { ServerStatus, TraceAnswer, TraceChanged, TraceTarget, Verdict } from "./protocol";
+import type { HandoffEdits, ServerStatus, TraceAnswer, TraceChanged, TraceTarget, Verdict } from "./protocol";
 import { CrashBudget } from "./restarts";
 import { readSettings, SECTION, settingsForServer, surroundings } from "./settings";
 
@@ -85,6 +85,10 @@ export class Server {
   /** What is known of a trace; nothing is run. */
   async knownTrace(target: TraceTarget): Promise<TraceAnswer | undefined> {
     return this.running ? await this.client?.sendRequest<TraceAnswer>("ditproof/trace", target) : undefined;
+  }
+
+  workspaceEdit(edits: HandoffEdits): Promise<vscode.WorkspaceEdit> | undefined {
+    return this.client?.protocol2CodeConverter.asWorkspaceEdit({ changes: { ...edits } });
   }
 
   async trustGranted(): Promise<void> {

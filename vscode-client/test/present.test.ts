@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { reportTitle, scientific, statusView, traceHeadline, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
+import { handoffRemark, reportTitle, scientific, statusView, traceHeadline, verdictHeadline, verdictTable, verdictView, type Situation } from "../src/present";
 import type { Output, TraceVerdict, Verdict } from "../src/protocol";
 
 const output: Output = {
@@ -147,5 +147,29 @@ describe("the title of a report of weights", () => {
       reportTitle({ text: "", reports: [wan, other] }),
       "WanTransformer3DModel and 1 more weights: proven, unknown",
     );
+  });
+});
+
+describe("what is said beside a handoff", () => {
+  const answer = (items: number, cells: number) => ({
+    markdown: "",
+    json: {
+      port: "WanTransformer3DModel",
+      gate: { verdict: items > 0 ? "left" : "clean", items: new Array<unknown>(items).fill({}) },
+      state_files: [{ path: "a/PORT_STATUS.md", changes: new Array<unknown>(cells).fill({}) }],
+    },
+    edits: {},
+  }) as const;
+
+  it("is nothing where nothing was left and no cell is behind", () => {
+    assert.equal(handoffRemark(answer(0, 0)), undefined);
+  });
+
+  it("counts what was left and what is behind", () => {
+    assert.equal(
+      handoffRemark(answer(1, 2)),
+      "WanTransformer3DModel: 1 thing left behind by debugging; 2 cells of a/PORT_STATUS.md behind.",
+    );
+    assert.equal(handoffRemark(answer(2, 0)), "WanTransformer3DModel: 2 things left behind by debugging.");
   });
 });

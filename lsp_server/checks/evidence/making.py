@@ -17,6 +17,7 @@ from lsp_server.checks.evidence.model import Evidence, digest_of
 from lsp_server.checks.evidence.standing import environment_of, weights_file
 from lsp_server.checks.redact import redact
 from lsp_server.checks.requests import CheckRequest, CheckResult, Output, Status
+from lsp_server.checks.retry_request import USUAL_COMPONENT, retry_request
 from lsp_server.checks.revision import revision_of
 from lsp_server.checks.trace_json import trace_json
 from lsp_server.checks.trace_question import TraceQuestion
@@ -108,6 +109,9 @@ def evidence_of_trace(
 def evidence_of_weights(port: str, root: Path, python: str, report: WeightReport, began: float) -> Evidence:
     """What is kept of a proof of the weights by names and shapes."""
     document = report_json(report)
+    if report.verdict == "broken":
+        # Its faults are not kept with their rules: what a handoff asks the conversion for is made here.
+        document["conversion_retry_request"] = retry_request(report, USUAL_COMPONENT)
     return _evidence(
         port,
         "meta",
