@@ -772,6 +772,9 @@ class _Case:
             return use
         variable, frame = self._used_as(user, change.position)
         named, lacking = self._official_used_as(change), self._innermost(theirs)
+        rebound = self._rebound(variable, named, frame, lacking)
+        if rebound is not None:
+            return rebound
         if official_user is None and not (
             official_use is not None and lacking is not None and self._one_function(official_use, lacking)
         ):
@@ -794,6 +797,23 @@ class _Case:
         ]:
             return made
         return self._between(made, use)
+
+    def _rebound(
+        self, variable: str | None, named: str | None, frame: CodeLine | None, lacking: Range | None
+    ) -> Range | None:
+        """The port's statement that binds a variable, where the official one does the lacking operation while
+        it binds a variable of that name, and the port's use speaks of it."""
+        if frame is None or named is None or lacking is None or variable not in (None, named):
+            return None
+        theirs = self._sources.statement(lacking.path, lacking.line)
+        ours = self._sources.statement(frame.path, frame.line)
+        if theirs is None or ours is None or named not in statements.targets(theirs):
+            return None
+        if named not in statements.names_in(statements.head(ours)):
+            return None
+        node = self._sources.definition(frame.path, frame.line, named, self._lines(frame.path))
+        assigns = isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        return statements.range_of(frame.path, node) if node is not None and assigns else None
 
     def _innermost(self, theirs: Operation) -> Range | None:
         """The official statement of an operation, in whatever file of models it stands."""
