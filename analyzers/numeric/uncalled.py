@@ -76,6 +76,32 @@ def place_of_call(house: House, name: str) -> Range | None:
     return range_of(module.path, node)
 
 
+def called_instead(house: House, side: Slice, name: str) -> tuple[Range, str] | None:
+    """The one statement that calls a module of the same class and the same owner, whose weights are on the
+    way: it stands where the module should. With that module's name; None where there is none, or several."""
+    own = house.modules.get(name)
+    if own is None:
+        return None
+    found: dict[Range, str] = {}
+    for operation in side.operations:
+        for operand in operation.operands:
+            value = side.values.get(operand.value) if operand.value is not None else None
+            if value is None or value.source != "parameter" or value.name is None:
+                continue
+            other = house.modules.get(value.name.rpartition(".")[0])
+            alike = other is not None and other.name != name and other.cls == own.cls
+            if other is None or not alike or _owner(other.name) != _owner(name):
+                continue
+            place = house.called_from(operation)
+            if place is not None:
+                found.setdefault(place, other.name)
+    return next(iter(found.items())) if len(found) == 1 else None
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def _is_attribute(called: ast.expr, name: str) -> bool:
     return isinstance(called, ast.Attribute) and called.attr == name
 

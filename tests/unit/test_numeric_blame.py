@@ -150,6 +150,11 @@ class ORebinds(nn.Module):
 
     def used(self, sample, second):
         return sample * (second.tanh() + 0)
+
+
+class OModel(nn.Module):
+    def forward(self, x):
+        return self.oblock(x * self.scale)
 """
 LAYERS_TEXT = """\
 class RMSNorm(nn.Module):
@@ -327,6 +332,30 @@ def test_what_is_lacking_where_a_name_is_bound_again_lies_there(lacking: str, us
     assert got.mismatch is not None
     assert got.mismatch.what == "lacking"
     assert _text(got.native) == told
+
+
+def test_what_is_lacking_in_what_a_call_gives_is_lacking_at_the_call() -> None:
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    call, official_call = (PORT, "return self.block(x, rope"), (OFFICIAL, "return self.oblock(x")
+    wrong = ours.op("silu", (x, "x"), at=[(PORT, "h = self.norm(x)"), call])
+    scaled = theirs.op("mul", (y, "x"), "1000.0", at=[official_call])
+    right = theirs.op("silu", (scaled, "x"), at=[(OFFICIAL, "h = self.norm(x)"), official_call])
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)])
+    assert got.message == "lacks the official model's mul(x, 1000.0)"
+    assert _text(got.native) == "return self.block(x, rope(x, theta=5000.0), None)"
+
+
+def test_a_selection_at_another_place_hides_no_operation() -> None:
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    part = ours.op("getitem", (x, "x"), "index=0", at=USE)
+    wrong = ours.op("silu", (part, "x"), at=USE)
+    scaled = theirs.op("mul", (y, "x"), "1000.0", at=OFFICIAL_USE)
+    chosen = theirs.op("getitem", scaled, "index=0", at=OFFICIAL_USE)
+    right = theirs.op("silu", chosen, at=OFFICIAL_USE)
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)])
+    assert got.message == "lacks the official model's mul(x, 1000.0)"
 
 
 def _modulated(

@@ -21,7 +21,7 @@ from analyzers.numeric.records import (
     Value,
 )
 from analyzers.numeric.statements import Sources
-from analyzers.numeric.uncalled import place_of_call, uncalled
+from analyzers.numeric.uncalled import called_instead, place_of_call, uncalled
 from analyzers.numeric.walks import executed
 
 PORT, OFFICIAL = "models/dits/port.py", "official/model.py"
@@ -160,6 +160,20 @@ def test_the_call_belongs_where_the_module_is_asked_for() -> None:
         "what calls it was not come through, what asks for it was"
     )
     assert place_of_call(HOUSE, "proj") is None, "no statement speaks of it"
+
+
+def test_a_module_that_is_called_instead_stands_where_the_other_should() -> None:
+    """`norm_k` has the class and the owner of `norm_q`; `proj` has another class."""
+    call = _operation(0, "rms_norm", [1, 10], [2], "self.norm_k(x) if", "norm_k")
+    other = _operation(1, "linear", [2, 11], [3], "self.norm_k(x) if", "proj")
+    side = _slice([call, other], {10: "norm_k.weight", 11: "proj.weight"})
+    found = called_instead(HOUSE, side, "norm_q")
+    assert found is not None
+    assert (found[0].line, found[1]) == (_line("self.norm_k(x) if"), "norm_k")
+    assert called_instead(HOUSE, side, "proj") is None
+    assert called_instead(HOUSE, _slice([other], {11: "proj.weight"}), "norm_q") is None
+    again = _operation(2, "rms_norm", [3, 10], [4], "            x = x", "norm_k")
+    assert called_instead(HOUSE, _slice([call, again], {10: "norm_k.weight"}), "norm_q") is None, "several"
 
 
 def test_calls_tell_which_branch_was_taken_in_this_block_and_not_in_another() -> None:
