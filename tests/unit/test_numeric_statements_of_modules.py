@@ -37,12 +37,14 @@ class Block(nn.Module):
         self.norm_q = RMSNorm(dim)
         self.norm_k = RMSNorm(dim)
         self.proj = Linear(dim)
+        self.mlp = Linear(dim)
 
     def forward(self, x, context=None):
         if self.norm_q is not None:
             x = x
         if self.norm_k is not None:
             x = self.norm_k(x) if context is None else self.norm_k(context)
+        x_proj = x_proj.to(x.dtype)
         if context is None:
             return Output(sample=x)
         return Output(hidden=context, sample=context)
@@ -65,6 +67,7 @@ MODULES = (
     _module("norm_q", "RMSNorm", "layers/norm.py", ""),
     _module("norm_k", "RMSNorm", "layers/norm.py", ""),
     _module("proj", "Linear", "layers/linear.py", ""),
+    _module("mlp", "Linear", "layers/linear.py", ""),
 )
 HOUSE = House.of(MODULES, Sources({PORT: TEXT, OFFICIAL: TEXT}.get))
 
@@ -159,7 +162,12 @@ def test_the_call_belongs_where_the_module_is_asked_for() -> None:
     assert place.line == _line("self.norm_k(x) if"), (
         "what calls it was not come through, what asks for it was"
     )
-    assert place_of_call(HOUSE, "proj") is None, "no statement speaks of it"
+    place = place_of_call(HOUSE, "proj")
+    assert place is not None
+    assert place.line == _line("x_proj = x_proj.to"), (
+        "no statement speaks of it, one does nothing in its place"
+    )
+    assert place_of_call(HOUSE, "mlp") is None, "no statement speaks of it, and none is called like it"
 
 
 def test_a_module_that_is_called_instead_stands_where_the_other_should() -> None:
