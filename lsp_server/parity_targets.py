@@ -35,20 +35,17 @@ class Target:
         return self.test.partition("::")[0]
 
 
-def target_at(session: Session, path: str, node: str | None, line: int | None) -> Target | None:
+def targets_at(session: Session, path: str, node: str | None, line: int | None) -> list[Target]:
     """What a place stands for: in a test file the test (`node`, or the one at `line`, from 0), else the whole
-    file; elsewhere the first test of the port there. None where no test names it."""
-    port = session.port_of_test(path)
-    file, name = path, node
+    file; elsewhere the tests of the port there. Nothing where no test names it."""
     if not session.profile.is_test(path):
         port = session.port_at(path, line)
-        if port is None or not port.parity_tests:
-            return None
-        file = port.parity_tests[0]
-    elif line is not None:
+        return [target_of(test, port) for test in port.parity_tests] if port is not None else []
+    name = node
+    if line is not None:
         facts = session.project.file(path)
         name = _test_at(facts, line) if facts is not None else None
-    return target_of(f"{file}::{name}" if name else file, port)
+    return [target_of(f"{path}::{name}" if name else path, session.port_of_test(path))]
 
 
 def target_of(test: str, port: Port | None) -> Target:

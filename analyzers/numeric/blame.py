@@ -28,7 +28,7 @@ from analyzers.numeric.roles import Names, Roles
 from analyzers.numeric.settings import Settings
 from analyzers.numeric.slices import Account, Change, Equality, account
 from analyzers.numeric.statements import Range, Sources
-from analyzers.numeric.uncalled import place_of_call, uncalled
+from analyzers.numeric.uncalled import called_instead, place_of_call, uncalled
 from analyzers.numeric.uses import Uses
 from analyzers.numeric.verdicts import Divergence, Mismatch, Spot
 from analyzers.numeric.walks import executed
@@ -240,6 +240,7 @@ class _Case:
         if not self._account.complete and not any(self._grounded(change) for change in heavy):
             return None
         heavy = [change for change in heavy if self._grounded(change)] or heavy
+        heavy = [change for change in heavy if not _is_moved(change, self._account.changes)] or heavy
         if not heavy:
             return None
         # The same operation on the same values gives the same result: something small is hidden in those.
@@ -298,7 +299,13 @@ class _Case:
         """A module with weights that the port never calls, at the statement that should."""
         official = self._operations.official
         for each in uncalled(self._built, self._calls, official, self._account.official.operations):
+            instead = None
             place = place_of_call(self._native, each.native)
+            if place is None:
+                native = replace(self._operations.native, operations=self._account.native.operations)
+                instead = called_instead(self._native, native, each.native)
+            if instead is not None:
+                place = instead[0]
             if place is None:
                 continue
             change = Change(
@@ -308,7 +315,7 @@ class _Case:
             message = (
                 f"'{each.native}' is never called, although its weights are loaded; the official model calls "
                 f"'{each.official}' ({self._official_written(each.operation)})"
-            )
+            ) + (f"; '{instead[1]}' is called here" if instead is not None else "")
             return _Finding(change, "lacking", place, where, None, f"the call of '{each.official}'", message)
         return None
 
@@ -764,6 +771,9 @@ class _Case:
         lost = self._lost(user, change)
         if lost is not None and (not in_one or use is None or self._one_function(lost, use)):
             return lost
+        called = self._called_with(user, official_user, theirs)
+        if called is not None:
+            return called
         made = self._native.statement(maker) if maker is not None else None
         inside = user is not None and self._native.library_module(user) is not None
         if user is not None and inside and self._official_inside(theirs):
@@ -772,6 +782,9 @@ class _Case:
             return use
         variable, frame = self._used_as(user, change.position)
         named, lacking = self._official_used_as(change), self._innermost(theirs)
+        rebound = self._rebound(variable, named, frame, lacking)
+        if rebound is not None:
+            return rebound
         if official_user is None and not (
             official_use is not None and lacking is not None and self._one_function(official_use, lacking)
         ):
@@ -794,6 +807,38 @@ class _Case:
         ]:
             return made
         return self._between(made, use)
+
+    def _called_with(
+        self, user: Operation | None, official_user: Operation | None, theirs: Operation
+    ) -> Range | None:
+        """The port's statement that calls what uses the value, where the official one does the lacking
+        operation on what it gives: `embed(t * scale)` against `embed(t)`."""
+        if user is None or official_user is None:
+            return None
+        ours = [line for line in user.stack if self._native.owns(line.path)]
+        way = [line for line in official_user.stack if self._official.owns(line.path)]
+        stands = [line for line in theirs.stack if self._official.owns(line.path)]
+        # The operation stands in a statement around the user's own, at the same depth as its counterpart.
+        if not stands or stands != way[-len(stands) :] or len(stands) >= min(len(way), len(ours)):
+            return None
+        return self._native.at(ours[-len(stands)])
+
+    def _rebound(
+        self, variable: str | None, named: str | None, frame: CodeLine | None, lacking: Range | None
+    ) -> Range | None:
+        """The port's statement that binds a variable, where the official one does the lacking operation while
+        it binds a variable of that name, and the port's use speaks of it."""
+        if frame is None or named is None or lacking is None or variable not in (None, named):
+            return None
+        theirs = self._sources.statement(lacking.path, lacking.line)
+        ours = self._sources.statement(frame.path, frame.line)
+        if theirs is None or ours is None or named not in statements.targets(theirs):
+            return None
+        if named not in statements.names_in(statements.head(ours)):
+            return None
+        node = self._sources.definition(frame.path, frame.line, named, self._lines(frame.path))
+        assigns = isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        return statements.range_of(frame.path, node) if node is not None and assigns else None
 
     def _innermost(self, theirs: Operation) -> Range | None:
         """The official statement of an operation, in whatever file of models it stands."""
@@ -1122,6 +1167,22 @@ def _first_user(side: Slice) -> tuple[Operation | None, int]:
         if side.goal in taken:
             return operation, taken.index(side.goal)
     return None, 0
+
+
+def _is_moved(change: Change, changes: Iterable[Change]) -> bool:
+    """Whether what one side lacks it has at another place: a selection that comes before an operation here
+    and after it there says nothing of the error, the operation between them does."""
+    if change.kind not in ("lacking", "extra"):
+        return False
+    one = change.official if change.kind == "lacking" else change.native
+    if one is None or operands.weight(operands.canonical(one)) >= 1.0:
+        return False
+    for other in changes:
+        there = other.native if change.kind == "lacking" else other.official
+        alone = (other.official if change.kind == "lacking" else other.native) is None
+        if there is not None and alone and operands.canonical(there) == operands.canonical(one):
+            return True
+    return False
 
 
 def _changes_shape(found: Account) -> bool:

@@ -153,7 +153,7 @@ def _from_collection(request: CheckRequest, told: _Records, root: str) -> _Verdi
         return _Verdict(
             "error",
             f"The test could not be collected: {text}",
-            _install(request, missing) if missing else "Correct the import or the test file.",
+            _import_step(request, text, missing, "Correct the import or the test file."),
             place,
         )
     if told.first("no_target"):
@@ -213,7 +213,7 @@ def _from_outcomes(
             return _Verdict(
                 "error",
                 f"The conftest of {request.test} could not be imported: {lines[-1]}",
-                _install(request, missing[1]) if missing else "Correct the conftest.",
+                _import_step(request, lines[-1], missing[1] if missing else None, "Correct the conftest."),
                 place,
             )
         return _Verdict(
@@ -421,6 +421,26 @@ def _badness(comparison: Comparison) -> tuple[int, float]:
     if output.needed_tolerance is None:
         return (2, float(comparison.nonfinite_mismatched or 0))
     return (1, output.needed_tolerance - (output.tolerance or 0.0))
+
+
+_KNOWN_IMPORTS = (
+    (
+        r"torchvision::\w+ does not exist",
+        "torchvision was built for another torch: install the release that belongs to the torch of {python}.",
+    ),
+    (
+        r"CUDA driver|libcuda\.so|libcudart|no NVIDIA driver|Torch not compiled with CUDA",
+        "It needs CUDA when it is imported: run it on a machine with a CUDA device.",
+    ),
+)
+"""What an import that fails means, and what mends it."""
+
+
+def _import_step(request: CheckRequest, text: str, missing: object, otherwise: str) -> str:
+    if missing:
+        return _install(request, missing)
+    steps = (step for pattern, step in _KNOWN_IMPORTS if re.search(pattern, text))
+    return next(steps, otherwise).format(python=request.python)
 
 
 def _install(request: CheckRequest, missing: object) -> str:

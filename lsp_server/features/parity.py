@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from lsp_server.documents import uri_of
 from lsp_server.features.keeping import keep
 from lsp_server.features.named import INVALID_PARAMS, REQUEST_FAILED, file_named, tree_with
 from lsp_server.features.progress import Progress
-from lsp_server.parity_targets import Target, target_at, texts_on_disk
+from lsp_server.parity_targets import Target, targets_at, texts_on_disk
 from lsp_server.plain import as_mapping
 from lsp_server.status import Run
 from lsp_server.verdicts import Verdict
@@ -45,6 +46,14 @@ PARITY = "ditproof.parity"
 CANCEL = "ditproof.cancel"
 VERDICT_METHOD = "ditproof/verdict"
 _REPORT_EVERY = 0.1
+_FIRST = ("failed", "passed", "error", "skipped", "cancelled")
+_WORDS = {
+    "failed": "failed",
+    "passed": "passed",
+    "error": "could not run",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+}
 _UNTRUSTED = "A parity run executes the workspace's code: trust the workspace in the editor first."
 
 
@@ -76,16 +85,24 @@ class ParityRuns:
         self._running: dict[str, str] = {}
 
     async def run(self, argument: Any) -> dict[str, Any]:
-        """Runs what a command's argument names and tells the verdict, whatever is known of it.
+        """Runs what a command's argument names and tells the verdict, whatever is known of it. A port stands
+        for its tests, one after the other; their answers are under `runs`.
 
         Raises `JsonRpcException` where the workspace is not trusted or there is nothing to run.
         """
         if not self._server.settings.trusted:
             raise JsonRpcException(_UNTRUSTED, REQUEST_FAILED)
-        tree, target = await self._target(argument)
-        answer = await self.verdict_on(tree, target)
+        tree, targets = await self._targets(argument)
+        answers = []
+        for target in targets:
+            answers.append(await self.verdict_on(tree, target))
+            if answers[-1]["status"] == "cancelled":
+                break
         self._server.saves.look(tree)
-        return answer
+        if len(answers) == 1:
+            return answers[0]
+        self.tell_again(tree, together := overall(answers))
+        return {**together, "runs": answers}
 
     async def verdict_on(self, tree: Tree, target: Target, *, known: bool = False) -> dict[str, Any]:
         """Runs a test and tells the verdict. `known`: nobody asked for it, so a verdict on the same files,
@@ -132,7 +149,7 @@ class ParityRuns:
 
     # ------------------------------------------------------------------ what to run
 
-    async def _target(self, argument: Any) -> tuple[Tree, Target]:
+    async def _targets(self, argument: Any) -> tuple[Tree, list[Target]]:
         given = as_mapping(argument) or {}
         uri, test, line = given.get("uri"), given.get("test"), given.get("line")
         node = None
@@ -145,10 +162,10 @@ class ParityRuns:
         else:
             raise JsonRpcException('expected {"uri", "line"} or {"test": "path::name"}', INVALID_PARAMS)
         at = line if isinstance(line, int) else None
-        target = await tree.ask(lambda session: target_at(session, path, node, at))
-        if target is None:
+        targets = await tree.ask(lambda session: targets_at(session, path, node, at))
+        if not targets:
             raise JsonRpcException(f"no parity test names the port in {path}", REQUEST_FAILED)
-        return tree, target
+        return tree, targets
 
     # ------------------------------------------------------------------ the run
 
@@ -223,6 +240,17 @@ class ParityRuns:
         path = str(answer["test"]).partition("::")[0]
         uri = self._server.uris_of(tree).get(path) or uri_of(tree.root, path)
         self._server.protocol.notify(VERDICT_METHOD, {**answer, "uri": uri, "repeated": True})
+
+
+def overall(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several tests came to together: a failure before all; what passed is no less a pass
+    because another test lacks something, and that is told with it."""
+    deciding = min(answers, key=lambda answer: _FIRST.index(answer["status"]))
+    counts = Counter(answer["status"] for answer in answers)
+    counts[deciding["status"]] -= 1
+    others = ", ".join(f"{n} more {_WORDS[status]}" for status, n in counts.items() if n)
+    reason = " ".join(part for part in (deciding["reason"], f"({others})" if others else "") if part)
+    return {**deciding, "reason": reason or None}
 
 
 def verdict_json(target: Target, result: CheckResult) -> dict[str, Any]:

@@ -18,8 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from lsp_server.checks.evidence.model import Evidence
 from lsp_server.checks.evidence.standing import Change, stale_sources
 from lsp_server.checks.evidence.store import EvidenceError, EvidenceStore
 from lsp_server.checks.evidence.trends import MOST_POINTS
+from lsp_server.features.parity import overall
 from lsp_server.parity_targets import Target, targets_about
 from lsp_server.session import SETTINGS_FILES, Session
 from lsp_server.verdicts import Verdict
@@ -46,8 +46,6 @@ QUIET = 1.0
 STALE = "DIT811"
 _NAME = "evidence-stale"
 _MOST_NAMED = 3
-_FIRST = ("failed", "passed", "error", "skipped")
-_WORDS = {"failed": "failed", "passed": "passed", "error": "could not run", "skipped": "skipped"}
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +195,7 @@ class ParityOnSave:
         finally:
             queue.working = False
         if len(answers) > 1:
-            self._server.runs.tell_again(tree, _overall(answers))
+            self._server.runs.tell_again(tree, overall(answers))
         await self._look(tree)
 
     async def _run(
@@ -244,17 +242,6 @@ class ParityOnSave:
         """Nothing is started any more."""
         self._stopped = True
         self.forget()
-
-
-def _overall(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the tests of one save came to together: a failure before all; what passed is no less a pass
-    because another test lacks something, and that is told with it."""
-    deciding = min(answers, key=lambda answer: _FIRST.index(answer["status"]))
-    counts = Counter(answer["status"] for answer in answers)
-    counts[deciding["status"]] -= 1
-    others = ", ".join(f"{n} more {_WORDS[status]}" for status, n in counts.items() if n)
-    reason = " ".join(part for part in (deciding["reason"], f"({others})" if others else "") if part)
-    return {**deciding, "reason": reason or None}
 
 
 def _ports_to_tell(session: Session) -> dict[str, Port]:

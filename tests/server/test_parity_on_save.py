@@ -341,3 +341,16 @@ async def test_lenses_and_the_card_of_the_port_tell_the_last_run(tree: Path) -> 
         assert shown is not None
         assert isinstance(shown.contents, types.MarkupContent)
         assert "| `test_sound_transformer_parity.py` | passed just now |" in shown.contents.value
+
+
+async def test_a_port_stands_for_its_tests(tree: Path) -> None:
+    write_test(tree)
+    lacking = tree / "tests/local_tests/sound/test_sound_weights_parity.py"
+    lacking.write_text("import pytest\n\ndef test_it():\n    pytest.skip('SoundTransformer3DModel: CUDA')\n")
+    async with editor_at(tree, settings=OFF) as editor:
+        editor.open(SOUND)
+        await editor.indexed()
+        answer = await editor.command("ditproof.parity", {"uri": editor.uri(SOUND), "line": None})
+        assert answer["status"] == "passed"
+        assert [run["status"] for run in answer["runs"]] == ["passed", "skipped"]
+        assert (await verdicts(editor, 3))[-1]["repeated"]

@@ -116,6 +116,13 @@ class Gives(nn.Module):
         return scale, shift
 
 
+class Rebinds(nn.Module):
+    def forward(self, sample, embedded):
+        first, second = embedded.chunk(2)
+        first, second = first.tanh(), second
+        return sample * second
+
+
 class Model(nn.Module):
     def __init__(self):
         self.block = Block(8)
@@ -133,6 +140,21 @@ class OBlock(nn.Module):
         q = self.to_q(silu(c))
         out = x + shift
         angles = theta(x)
+
+
+class ORebinds(nn.Module):
+    def forward(self, sample, embedded):
+        first, second = embedded.chunk(2)
+        first, second = first.tanh(), second.tanh()
+        return sample * second
+
+    def used(self, sample, second):
+        return sample * (second.tanh() + 0)
+
+
+class OModel(nn.Module):
+    def forward(self, x):
+        return self.oblock(x * self.scale)
 """
 LAYERS_TEXT = """\
 class RMSNorm(nn.Module):
@@ -290,6 +312,50 @@ def test_what_is_lacking_in_an_expression_is_lacking_in_the_statement_that_uses_
     assert got.mismatch.what == "lacking"
     assert _text(got.native) == "h = h * scale"
     assert "add(scale, 1)" in got.message
+
+
+@pytest.mark.parametrize(
+    ("lacking", "use", "told"),
+    [
+        ("first.tanh(), second.tanh()", "return sample * second", "first, second = first.tanh(), second"),
+        ("(second.tanh() + 0)", "(second.tanh() + 0)", "return sample * second"),
+    ],
+)
+def test_what_is_lacking_where_a_name_is_bound_again_lies_there(lacking: str, use: str, told: str) -> None:
+    """The official statements decide: one that binds the name again, or the one that uses it."""
+    ours, theirs = _sides()
+    x, y, second, official_second = ours.leaf(), theirs.leaf(), ours.leaf(), theirs.leaf()
+    wrong = ours.op("mul", (x, "sample"), (second, "second"), at=[(PORT, "return sample * second")])
+    tanh = theirs.op("tanh", (official_second, "second"), at=[(OFFICIAL, lacking)])
+    right = theirs.op("mul", (y, "sample"), (tanh, "second"), at=[(OFFICIAL, use)])
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y), (second, official_second)])
+    assert got.mismatch is not None
+    assert got.mismatch.what == "lacking"
+    assert _text(got.native) == told
+
+
+def test_what_is_lacking_in_what_a_call_gives_is_lacking_at_the_call() -> None:
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    call, official_call = (PORT, "return self.block(x, rope"), (OFFICIAL, "return self.oblock(x")
+    wrong = ours.op("silu", (x, "x"), at=[(PORT, "h = self.norm(x)"), call])
+    scaled = theirs.op("mul", (y, "x"), "1000.0", at=[official_call])
+    right = theirs.op("silu", (scaled, "x"), at=[(OFFICIAL, "h = self.norm(x)"), official_call])
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)])
+    assert got.message == "lacks the official model's mul(x, 1000.0)"
+    assert _text(got.native) == "return self.block(x, rope(x, theta=5000.0), None)"
+
+
+def test_a_selection_at_another_place_hides_no_operation() -> None:
+    ours, theirs = _sides()
+    x, y = ours.leaf(), theirs.leaf()
+    part = ours.op("getitem", (x, "x"), "index=0", at=USE)
+    wrong = ours.op("silu", (part, "x"), at=USE)
+    scaled = theirs.op("mul", (y, "x"), "1000.0", at=OFFICIAL_USE)
+    chosen = theirs.op("getitem", scaled, "index=0", at=OFFICIAL_USE)
+    right = theirs.op("silu", chosen, at=OFFICIAL_USE)
+    got = _blamed(ours.slice(wrong), theirs.slice(right), [(x, y)])
+    assert got.message == "lacks the official model's mul(x, 1000.0)"
 
 
 def _modulated(

@@ -21,7 +21,7 @@ from analyzers.numeric.records import (
     Value,
 )
 from analyzers.numeric.statements import Sources
-from analyzers.numeric.uncalled import place_of_call, uncalled
+from analyzers.numeric.uncalled import called_instead, place_of_call, uncalled
 from analyzers.numeric.walks import executed
 
 PORT, OFFICIAL = "models/dits/port.py", "official/model.py"
@@ -37,12 +37,14 @@ class Block(nn.Module):
         self.norm_q = RMSNorm(dim)
         self.norm_k = RMSNorm(dim)
         self.proj = Linear(dim)
+        self.mlp = Linear(dim)
 
     def forward(self, x, context=None):
         if self.norm_q is not None:
             x = x
         if self.norm_k is not None:
             x = self.norm_k(x) if context is None else self.norm_k(context)
+        x_proj = x_proj.to(x.dtype)
         if context is None:
             return Output(sample=x)
         return Output(hidden=context, sample=context)
@@ -65,6 +67,7 @@ MODULES = (
     _module("norm_q", "RMSNorm", "layers/norm.py", ""),
     _module("norm_k", "RMSNorm", "layers/norm.py", ""),
     _module("proj", "Linear", "layers/linear.py", ""),
+    _module("mlp", "Linear", "layers/linear.py", ""),
 )
 HOUSE = House.of(MODULES, Sources({PORT: TEXT, OFFICIAL: TEXT}.get))
 
@@ -159,7 +162,26 @@ def test_the_call_belongs_where_the_module_is_asked_for() -> None:
     assert place.line == _line("self.norm_k(x) if"), (
         "what calls it was not come through, what asks for it was"
     )
-    assert place_of_call(HOUSE, "proj") is None, "no statement speaks of it"
+    place = place_of_call(HOUSE, "proj")
+    assert place is not None
+    assert place.line == _line("x_proj = x_proj.to"), (
+        "no statement speaks of it, one does nothing in its place"
+    )
+    assert place_of_call(HOUSE, "mlp") is None, "no statement speaks of it, and none is called like it"
+
+
+def test_a_module_that_is_called_instead_stands_where_the_other_should() -> None:
+    """`norm_k` has the class and the owner of `norm_q`; `proj` has another class."""
+    call = _operation(0, "rms_norm", [1, 10], [2], "self.norm_k(x) if", "norm_k")
+    other = _operation(1, "linear", [2, 11], [3], "self.norm_k(x) if", "proj")
+    side = _slice([call, other], {10: "norm_k.weight", 11: "proj.weight"})
+    found = called_instead(HOUSE, side, "norm_q")
+    assert found is not None
+    assert (found[0].line, found[1]) == (_line("self.norm_k(x) if"), "norm_k")
+    assert called_instead(HOUSE, side, "proj") is None
+    assert called_instead(HOUSE, _slice([other], {11: "proj.weight"}), "norm_q") is None
+    again = _operation(2, "rms_norm", [3, 10], [4], "            x = x", "norm_k")
+    assert called_instead(HOUSE, _slice([call, again], {10: "norm_k.weight"}), "norm_q") is None, "several"
 
 
 def test_calls_tell_which_branch_was_taken_in_this_block_and_not_in_another() -> None:

@@ -160,6 +160,18 @@ def test_json_has_the_shape_of_the_contract(project: Project, check: Check) -> N
             "`torch` cannot be imported",
         ),
         ("def test_a(:\n", "error", "SyntaxError", "Correct the import or the test file"),
+        (
+            "raise RuntimeError('operator torchvision::nms does not exist')\ndef test_a(): ...\n",
+            "error",
+            "torchvision::nms does not exist",
+            "torchvision was built for another torch",
+        ),
+        (
+            "raise OSError('libcudart.so.12: cannot open shared object file')\ndef test_a(): ...\n",
+            "error",
+            "libcudart",
+            "run it on a machine with a CUDA device",
+        ),
         ("x = 1\n", "error", "contains no test", "Name a file"),
         (
             "import os\ndef test_a():\n    os._exit(0)\n",
