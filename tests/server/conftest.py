@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ from analyzers.rules.examples import write_tree
 REPOSITORY = Path(__file__).resolve().parents[2]
 FASTVIDEO = REPOSITORY / ".real/fastvideo-0.2.1"
 SELECTED = 'select = ["DIT00", "DIT103", "DIT106", "DIT110", "DIT9"]\n'
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """A shell's background job ignores SIGINT, and every process that a test starts would with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
