@@ -113,7 +113,7 @@ class ParityOnSave:
         self._known[tree] = known
         ports = await tree.ask(_ports_to_tell)
         self._queues.setdefault(tree, _Queue()).closures = {
-            test: _closure(one.evidence) for test, one in known.items()
+            test: _closure(one) for test, one in known.items()
         }
         stale: dict[str, list[Known]] = {}
         for one in known.values():
@@ -268,8 +268,11 @@ def _read(root: Path) -> dict[str, Known]:
     return found
 
 
-def _closure(evidence: Evidence) -> frozenset[str]:
-    return frozenset(path for path in evidence.sources if not Path(path).is_absolute())
+def _closure(known: Known) -> frozenset[str]:
+    """The files of the tree that a test loaded in its last run that came to its end."""
+    runs = (known.evidence, *known.history)
+    sources = next((run.sources for run in runs if run.sources), {})
+    return frozenset(path for path in sources if not Path(path).is_absolute())
 
 
 def _stale_finding(port: Port, passes: list[Known]) -> Finding:
